@@ -1,0 +1,97 @@
+//! A token as it is shown to the providers.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use crate::{
+    provider::oauth2::{jwt::Unverified, memory::Known},
+    request::Request,
+    time::UnixTime,
+};
+
+/// A token found in a request, with the facts a provider may look at.
+pub struct Credential<'a> {
+    token: &'a str,
+    request: &'a Request<'a>,
+    now: UnixTime,
+    jwt: OnceLock<Option<Unverified<'a>>>,
+    known: Option<Arc<Known>>,
+    notes: Option<&'a Notes>,
+}
+
+impl<'a> Credential<'a> {
+    /// A token of `request`, judged at `now`.
+    pub fn new(token: &'a str, request: &'a Request<'a>, now: UnixTime) -> Self {
+        Self { token, request, now, jwt: OnceLock::new(), known: None, notes: None }
+    }
+
+    /// With what is remembered of this token.
+    pub(crate) fn recalled(mut self, known: Option<Arc<Known>>) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// With somebody who wants to know why.
+    pub(crate) fn noted(mut self, notes: Option<&'a Notes>) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    /// The token itself. It is a secret: never log it, nor put it in an error.
+    pub fn token(&self) -> &'a str {
+        self.token
+    }
+
+    /// The request that carried it.
+    pub fn request(&self) -> &'a Request<'a> {
+        self.request
+    }
+
+    /// The moment to judge it at.
+    pub fn now(&self) -> UnixTime {
+        self.now
+    }
+
+    /// The token read as a JWT, its signature not looked at; `None` if it is
+    /// no readable JWT. Read once, however many providers ask.
+    pub(crate) fn jwt(&self) -> Option<&Unverified<'a>> {
+        self.jwt.get_or_init(|| Unverified::read(self.token)).as_ref()
+    }
+
+    /// What is remembered of this token.
+    pub(crate) fn known(&self) -> Option<&Arc<Known>> {
+        self.known.as_ref()
+    }
+
+    /// Tells whoever asked why, if anybody did: one sentence on what the
+    /// provider saw and would have needed. Never the token itself.
+    pub fn note(&self, sentence: impl FnOnce() -> String) {
+        if let Some(notes) = self.notes {
+            notes.push(sentence());
+        }
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("token", &"…").field("now", &self.now).finish()
+    }
+}
+
+/// Collects the sentences of [`Credential::note`] for `claimgate explain`.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    /// Adds a sentence.
+    pub fn push(&self, sentence: String) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(sentence);
+    }
+
+    /// Takes what was collected so far.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}

@@ -1,0 +1,101 @@
+//! What the engine says about a request.
+//!
+//! No status codes here: how a denial looks on a wire is the adapter's
+//! business.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::{
+    policy::{identity::Identity, routes::Route},
+    principal::Principal,
+    provider::AnswerKind,
+    reason::Reason,
+};
+
+/// The outcome of one check, with the trail that led to it.
+#[derive(Clone, Debug)]
+pub struct Decision<'e> {
+    /// Allowed or denied.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Who authenticated the request, whose refusal is answered, or who was
+    /// unavailable; `None` where no provider decided.
+    pub provider: Option<ProviderId>,
+    /// The route that the request matched; `None` for the defaults and for
+    /// requests decided before routing.
+    pub route: Option<&'e Route>,
+    /// The caller, once authenticated; a denial may have one too.
+    pub caller: Option<Caller>,
+    /// Who was asked and what they said, in order.
+    pub answers: SmallVec<[(ProviderId, AnswerKind); 4]>,
+    /// Whether the token was remembered, if anybody looked.
+    pub recall: Option<Recall>,
+}
+
+/// Allow, or one of the ways to deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it through.
+    Allow,
+    /// Turn it away.
+    Deny(Denial),
+}
+
+/// The kinds of denial that a caller must tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The request itself is wrong (`invalid_request`).
+    BadRequest,
+    /// No token was sent: a challenge without an error (RFC 6750, section 3.1).
+    Challenge,
+    /// The token is no good (`invalid_token`).
+    InvalidToken,
+    /// The token is good, but not for this (`insufficient_scope`).
+    Forbidden,
+    /// Nobody can tell right now; try again.
+    Unavailable,
+    /// Something is set up wrongly on our side.
+    Internal,
+}
+
+/// An authenticated caller and what the upstream is told about it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// The identity headers.
+    pub identity: Arc<Identity>,
+}
+
+/// The position of a provider in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProviderId(pub u16);
+
+/// Whether a verified token was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Recall {
+    /// It was.
+    Hit,
+    /// It was not, so its signature was computed.
+    Miss,
+    /// Another request was just computing it.
+    Wait,
+}
+
+impl Recall {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Wait];
+
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Wait => "wait",
+        }
+    }
+}

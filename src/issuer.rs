@@ -1,0 +1,1 @@
+//! A development OAuth 2.0 issuer. Not for production.

@@ -1,0 +1,54 @@
+//! Claimgate decides whether Envoy may let a request through.
+//!
+//! A [`Request`] goes in, a [`Decision`] comes out: the [`Engine`] finds the
+//! token, shows it to the [`Provider`]s in order, and applies the policy of
+//! the matching route. Everything around it adapts: `envoy` speaks Envoy's
+//! protocol, `config` reads files, `app` runs the service.
+
+pub mod settings;
+
+pub mod request;
+
+pub mod token;
+
+pub mod credential;
+
+pub mod provider;
+
+pub mod principal;
+
+pub mod claims;
+
+pub mod policy;
+
+pub mod engine;
+
+pub mod decision;
+
+pub mod reason;
+
+pub mod time;
+
+pub mod config;
+
+pub mod envoy;
+
+pub mod metrics;
+
+pub mod admin;
+
+pub mod telemetry;
+
+pub mod app;
+
+pub mod cli;
+
+pub mod issuer;
+
+pub use credential::Credential;
+pub use decision::Decision;
+pub use engine::Engine;
+pub use principal::Principal;
+pub use provider::{Answer, Answering, Provider};
+pub use reason::Reason;
+pub use request::Request;

@@ -1,0 +1,3 @@
+//! The `claimgate` program.
+
+fn main() {}

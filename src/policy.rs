@@ -1,0 +1,7 @@
+//! What is allowed to whom: pure functions of the settings, the request and
+//! the caller.
+
+pub mod identity;
+pub mod path;
+pub mod routes;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! One fetch of a key document over HTTP.

@@ -1,0 +1,114 @@
+//! A checked request, borrowed from whatever carried it.
+//!
+//! The engine sees only what it needs to decide and knows nothing of the
+//! message the request came in. An adapter (Envoy's, a test's, `explain`'s)
+//! fills a [`Request`] with slices of its own buffers.
+
+use smallvec::SmallVec;
+
+/// The facts of one HTTP request.
+///
+/// An absent part is an empty string: a request without method or path is
+/// answered `malformed_request`.
+#[derive(Clone, Debug, Default)]
+pub struct Request<'a> {
+    /// The method as sent; methods are case-sensitive (RFC 9110, 9.1).
+    pub method: &'a str,
+    /// `Host` or `:authority`, with its port if one was sent.
+    pub host: &'a str,
+    /// The request target as received, query included.
+    pub path: &'a str,
+    /// The route that the caller's own routing named
+    /// (`context_extensions: {claimgate_route: …}` in Envoy).
+    pub route: Option<&'a str>,
+    /// The header fields, names in lower case.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> Request<'a> {
+    /// The path without its query, as received.
+    pub fn bare_path(&self) -> &'a str {
+        split_query(self.path).0
+    }
+
+    /// The query without its `?`, if there is one.
+    pub fn query(&self) -> Option<&'a str> {
+        split_query(self.path).1
+    }
+}
+
+fn split_query(target: &str) -> (&str, Option<&str>) {
+    match memchr::memchr(b'?', target.as_bytes()) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
+}
+
+/// Header fields in the order received, repeats kept.
+///
+/// Names are lower case, values are raw bytes. Up to 32 fields need no heap.
+#[derive(Clone, Default)]
+pub struct Headers<'a>(SmallVec<[(&'a str, &'a [u8]); 32]>);
+
+impl<'a> Headers<'a> {
+    /// Appends a field; `name` must be lower case.
+    pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
+        self.0.push((name, value));
+    }
+
+    /// All fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The values of every field called `name`.
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// The value of the first field called `name`.
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no field at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a [u8])> for Headers<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a [u8])>>(fields: I) -> Self {
+        Self(fields.into_iter().collect())
+    }
+}
+
+/// Names only: header values may hold credentials.
+impl std::fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(n, _)| n)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_starts_at_the_first_question_mark() {
+        let request = Request { path: "/a?b=1?c", ..Request::default() };
+        assert_eq!(request.bare_path(), "/a");
+        assert_eq!(request.query(), Some("b=1?c"));
+    }
+
+    #[test]
+    fn debug_output_holds_no_header_value() {
+        let headers = Headers::from_iter([("authorization", b"Bearer secret".as_slice())]);
+        assert_eq!(format!("{headers:?}"), r#"["authorization"]"#);
+    }
+}

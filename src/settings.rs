@@ -1,0 +1,393 @@
+//! The validated configuration: plain data that every other module builds
+//! from, free of file formats.
+//!
+//! [`crate::config`] makes these from YAML; a program that embeds the engine
+//! may fill them in itself. Every value here has passed the checks that the
+//! config loader documents, so constructors that take them do not fail.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use serde_json::{Map, Value};
+
+use crate::{claims::ClaimPath, provider::oauth2::Algorithm, time::UnixTime};
+
+/// Everything `claimgate serve` needs to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where and how to listen.
+    pub server: ServerSettings,
+    /// What to decide.
+    pub auth: AuthSettings,
+}
+
+/// The `server` block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSettings {
+    /// The gRPC listener.
+    pub grpc: GrpcSettings,
+    /// `host:port` of the admin listener.
+    pub admin_address: String,
+    /// gRPC worker threads; `None` takes the cores available.
+    pub workers: Option<NonZeroUsize>,
+    /// How long a decision may wait for I/O.
+    pub check_timeout: Duration,
+    /// How long a drain may take after SIGTERM.
+    pub shutdown_grace: Duration,
+}
+
+/// The gRPC listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrpcSettings {
+    /// Where to listen.
+    pub address: ListenAddress,
+    /// `None` serves plaintext HTTP/2 (h2c).
+    pub tls: Option<TlsSettings>,
+}
+
+/// A place to listen on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ListenAddress {
+    /// `host:port`.
+    Tcp(String),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+/// TLS for the gRPC listener; the files are re-read when they change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsSettings {
+    /// PEM certificate chain, leaf first.
+    pub cert_file: PathBuf,
+    /// PEM private key.
+    pub key_file: PathBuf,
+    /// PEM roots that client certificates must chain to; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
+    /// DNS or URI subject alternative names, one of which a client
+    /// certificate must hold; empty allows every certificate of the roots.
+    pub allowed_client_sans: Vec<String>,
+}
+
+/// The `auth` block.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// `false` allows every request.
+    pub enabled: bool,
+    /// Who is asked about a token, in this order; names are unique.
+    pub providers: Vec<ProviderSettings>,
+    /// Scopes that every non-public request needs, unless its route says otherwise.
+    pub required_scopes: Vec<String>,
+    /// Paths that need no token, compared byte for byte.
+    pub public_paths: Vec<String>,
+    /// Lets CORS preflight requests through without a token.
+    pub allow_cors_preflight: bool,
+    /// Exceptions to the defaults; the first match wins.
+    pub routes: Vec<RouteSettings>,
+    /// Where tokens are looked for.
+    pub token_sources: Vec<TokenSourceSettings>,
+    /// What the upstream learns about the caller.
+    pub headers: IdentityHeaderSettings,
+    /// Whether the upstream sees the token.
+    pub forward_token: bool,
+    /// Longer tokens are refused unread.
+    pub max_token_bytes: usize,
+    /// The realm of the challenge; free of `"`, `\` and control characters.
+    pub realm: String,
+    /// How many verified tokens are remembered at the most.
+    pub token_cache_entries: usize,
+}
+
+/// One entry of `auth.providers`.
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// Unique name.
+    pub name: String,
+    /// Overrides [`AuthSettings::forward_token`] for requests that this
+    /// provider authenticates.
+    pub forward_token: Option<bool>,
+    /// What kind it is.
+    pub kind: ProviderKind,
+}
+
+/// The kinds of built-in providers.
+#[derive(Clone, Debug)]
+pub enum ProviderKind {
+    /// `type: api_key`.
+    ApiKey(Vec<ApiKeySettings>),
+    /// `type: oauth2`.
+    OAuth2(Box<OAuth2Settings>),
+    /// `type: grpc`.
+    Grpc(GrpcProviderSettings),
+}
+
+/// One API key; its plaintext is gone by now.
+#[derive(Clone, Debug)]
+pub struct ApiKeySettings {
+    /// Becomes the subject.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// What it grants; `*` grants all.
+    pub scopes: Vec<String>,
+    /// From this moment on it is refused.
+    pub expires_at: Option<UnixTime>,
+    /// Until this moment it is refused.
+    pub not_before: Option<UnixTime>,
+    /// Refused whatever the time.
+    pub revoked: bool,
+    /// Treated like a token's claims.
+    pub claims: Map<String, Value>,
+}
+
+/// A provider of JWTs.
+#[derive(Clone, Debug)]
+pub struct OAuth2Settings {
+    /// The exact `iss`.
+    pub issuer: String,
+    /// Any one must be in `aud`; empty leaves `aud` unchecked.
+    pub audience: Vec<String>,
+    /// Allowed clients (`client_id`, `azp`, `appid` or `cid`); empty allows all.
+    pub client_ids: Vec<String>,
+    /// Claims that make the token good.
+    pub required_claims: Vec<ClaimRule>,
+    /// Allowed signature algorithms; never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// Where the scopes are.
+    pub scope_claim: ClaimPath,
+    /// Where the subject is.
+    pub subject_claim: ClaimPath,
+    /// Tolerance for `exp`, `nbf` and `iat`.
+    pub clock_skew: Duration,
+    /// Longest allowed `exp - iat`.
+    pub max_token_lifetime: Option<Duration>,
+    /// Accepted header `typ`s, lower case, without `application/`; `None` accepts any.
+    pub accepted_types: Option<Vec<String>>,
+    /// Lets a token with `cnf` pass as a plain bearer token.
+    pub accept_bound_tokens: bool,
+    /// Whether a scope `*` in a token grants all.
+    pub wildcard_scope: bool,
+    /// Where its signing keys come from.
+    pub keys: KeySourceSettings,
+}
+
+/// Where a provider's signing keys come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeySourceSettings {
+    /// File, URL or discovery.
+    pub location: KeyLocation,
+    /// Extra PEM trust roots for the fetch.
+    pub ca_file: Option<PathBuf>,
+    /// File with a bearer token sent with each fetch, re-read each time.
+    pub fetch_token_file: Option<PathBuf>,
+    /// Lets a discovered `jwks_uri` be plain http.
+    pub allow_http: bool,
+    /// Age at which keys are due for a refresh.
+    pub cache: Duration,
+    /// How much older than `cache` they may get while the issuer is down.
+    pub max_stale: Duration,
+    /// Pause after a fetch that an unknown `kid` triggered.
+    pub refresh_cooldown: Duration,
+    /// Time limit of one fetch.
+    pub timeout: Duration,
+}
+
+/// Where a key document is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyLocation {
+    /// A local JWKS.
+    File(PathBuf),
+    /// A JWKS at this URL, fetched as written.
+    Url(String),
+    /// The `jwks_uri` of this discovery document, whose `issuer` must be ours.
+    Discovery(String),
+}
+
+/// A custom provider behind gRPC (`proto/claimgate/provider/v1`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrpcProviderSettings {
+    /// `http://host:port`, `https://host:port` or `unix:/path`.
+    pub address: String,
+    /// PEM trust roots for `https`.
+    pub ca_file: Option<PathBuf>,
+    /// Deadline of one call.
+    pub timeout: Duration,
+    /// How many answers are remembered at the most.
+    pub cache_entries: usize,
+    /// How long an authenticated answer without `expires_at` is remembered.
+    pub cache: Duration,
+}
+
+/// One entry of `auth.routes`.
+#[derive(Clone, Debug, Default)]
+pub struct RouteSettings {
+    /// Unique name, used by `context_extensions` and logs.
+    pub name: String,
+    /// Exact path.
+    pub path: Option<String>,
+    /// Path prefix, matched at segment boundaries; without a trailing slash
+    /// unless it is `/`.
+    pub path_prefix: Option<String>,
+    /// Methods; empty matches all.
+    pub methods: Vec<String>,
+    /// Lower-case hosts, `*.` for any subdomain; empty matches all.
+    pub hosts: Vec<String>,
+    /// Nobody is asked for a token.
+    pub public: bool,
+    /// Replaces the default scopes.
+    pub required_scopes: Option<Vec<String>>,
+    /// Names of the only providers asked; `None` asks all.
+    pub providers: Option<Vec<String>>,
+    /// Claims that the caller must have.
+    pub required_claims: Vec<ClaimRule>,
+}
+
+/// One entry of `auth.token_sources`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenSourceSettings {
+    /// Where to look.
+    pub place: TokenPlace,
+    /// Names of the only providers shown what is found here; `None` shows all.
+    pub providers: Option<Vec<String>>,
+}
+
+/// A place in a request that may hold a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenPlace {
+    /// A header (lower case), with the scheme that precedes the token, if any.
+    Header {
+        /// The header's name in lower case.
+        name: String,
+        /// An authentication scheme such as `Bearer`; compared without case.
+        scheme: Option<String>,
+    },
+    /// A query parameter.
+    Query(String),
+    /// A cookie.
+    Cookie(String),
+}
+
+/// The identity headers; `None` turns one off. Names are lower case and unique.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdentityHeaderSettings {
+    /// The subject.
+    pub subject: Option<String>,
+    /// The scopes, space-separated.
+    pub scopes: Option<String>,
+    /// `api_key`, `oauth2`, ….
+    pub method: Option<String>,
+    /// The provider's name.
+    pub provider: Option<String>,
+    /// Claims and the header each goes to.
+    pub claims: Vec<(ClaimPath, String)>,
+}
+
+/// A claim and the values it may have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimRule {
+    /// Which claim.
+    pub claim: ClaimPath,
+    /// Scalars, any one of which the claim must equal, or contain where it is
+    /// an array.
+    pub any_of: Vec<Value>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            grpc: GrpcSettings { address: ListenAddress::Tcp("0.0.0.0:9001".into()), tls: None },
+            admin_address: "0.0.0.0:9003".into(),
+            workers: None,
+            check_timeout: Duration::from_millis(150),
+            shutdown_grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Authentication on, no provider: every non-public request is denied.
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            providers: Vec::new(),
+            required_scopes: Vec::new(),
+            public_paths: Vec::new(),
+            allow_cors_preflight: false,
+            routes: Vec::new(),
+            token_sources: vec![TokenSourceSettings::default()],
+            headers: IdentityHeaderSettings::default(),
+            forward_token: true,
+            max_token_bytes: 16_384,
+            realm: "claimgate".into(),
+            token_cache_entries: 10_000,
+        }
+    }
+}
+
+/// `Authorization: Bearer`, shown to every provider.
+impl Default for TokenSourceSettings {
+    fn default() -> Self {
+        let place =
+            TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) };
+        Self { place, providers: None }
+    }
+}
+
+impl Default for IdentityHeaderSettings {
+    fn default() -> Self {
+        Self {
+            subject: Some("x-auth-subject".into()),
+            scopes: Some("x-auth-scopes".into()),
+            method: Some("x-auth-method".into()),
+            provider: Some("x-auth-provider".into()),
+            claims: Vec::new(),
+        }
+    }
+}
+
+impl OAuth2Settings {
+    /// The defaults of the config file for an issuer whose keys are at `keys`.
+    pub fn new(issuer: impl Into<String>, keys: KeySourceSettings) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: Vec::new(),
+            client_ids: Vec::new(),
+            required_claims: Vec::new(),
+            algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
+            scope_claim: ClaimPath::named("scope"),
+            subject_claim: ClaimPath::named("sub"),
+            clock_skew: Duration::from_secs(30),
+            max_token_lifetime: None,
+            accepted_types: Some(vec!["jwt".into(), "at+jwt".into()]),
+            accept_bound_tokens: false,
+            wildcard_scope: false,
+            keys,
+        }
+    }
+}
+
+impl KeySourceSettings {
+    /// The defaults of the config file for keys at `location`.
+    pub fn new(location: KeyLocation) -> Self {
+        Self {
+            location,
+            ca_file: None,
+            fetch_token_file: None,
+            allow_http: false,
+            cache: Duration::from_secs(3600),
+            max_stale: Duration::from_secs(86_400),
+            refresh_cooldown: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for GrpcProviderSettings {
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            ca_file: None,
+            timeout: Duration::from_millis(100),
+            cache_entries: 10_000,
+            cache: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Wall-clock time as tokens count it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970-01-01T00:00:00Z, possibly fractional: the NumericDate
+/// of RFC 7519, section 2.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct UnixTime(f64);
+
+impl UnixTime {
+    /// The operating system's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(since.as_secs_f64())
+    }
+
+    /// From seconds since the epoch.
+    pub const fn from_seconds(seconds: f64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since the epoch.
+    pub const fn as_seconds(self) -> f64 {
+        self.0
+    }
+}
+
+impl std::ops::Add<Duration> for UnixTime {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0 + later.as_secs_f64())
+    }
+}
+
+impl std::ops::Sub<Duration> for UnixTime {
+    type Output = Self;
+
+    fn sub(self, earlier: Duration) -> Self {
+        Self(self.0 - earlier.as_secs_f64())
+    }
+}
