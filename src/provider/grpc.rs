@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The generated client, server and messages.
-#[expect(missing_docs, clippy::all, reason = "generated code")]
+#[expect(missing_docs, reason = "generated code")]
 pub mod proto {
     tonic::include_proto!("claimgate.provider.v1");
 }
