@@ -49,11 +49,7 @@ impl Engine {
     }
 
     /// What changes in an allowed request before the upstream sees it.
-    pub fn edits<'a>(
-        &'a self,
-        request: &'a Request<'_>,
-        decision: &'a Decision<'_>,
-    ) -> Edits<'a> {
+    pub fn edits<'a>(&'a self, request: &Request<'a>, decision: &'a Decision<'_>) -> Edits<'a> {
         let _ = (request, decision);
         todo!()
     }
