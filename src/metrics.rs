@@ -13,7 +13,6 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
 };
 
 use prometheus::{
@@ -21,7 +20,7 @@ use prometheus::{
     Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
-use crate::{provider::AnswerKind, reason::Reason, time::UnixTime};
+use crate::{decision::Recall, provider::AnswerKind, reason::Reason, time::UnixTime};
 
 mod checks;
 mod durations;
@@ -119,11 +118,7 @@ impl Metrics {
                 ),
                 &["provider"],
             )?)?,
-            keys: new.int_gauges(
-                "claimgate_jwks_keys",
-                "Usable signing keys.",
-                &["provider"],
-            )?,
+            keys: new.int_gauges("claimgate_jwks_keys", "Usable signing keys.", &["provider"])?,
             last_fetch_success: new.gauges(
                 "claimgate_jwks_last_success_timestamp_seconds",
                 "When signing keys were last fetched or confirmed; 0 is never.",
@@ -155,9 +150,7 @@ impl Metrics {
             census: Mutex::default(),
             registry,
         };
-        for result in ["success", "failure"] {
-            families.reloads.with_label_values(&[result]);
-        }
+        families.show_zeros();
         Ok(Self(Arc::new(families)))
     }
 
@@ -216,6 +209,19 @@ impl Metrics {
 }
 
 impl Families {
+    /// Makes series appear before they count, so that a first increment is one.
+    fn show_zeros(&self) {
+        for result in ["success", "failure"] {
+            self.reloads.with_label_values(&[result]);
+        }
+        for recall in Recall::ALL {
+            self.token_cache.with_label_values(&[recall.as_str()]);
+        }
+        for reason in [Reason::Public, Reason::MissingToken, Reason::Internal] {
+            self.checks.with_label_values(&[checks::decision_of(reason), reason.as_str(), ""]);
+        }
+    }
+
     /// Nothing in the census can be left half-done by a panic.
     fn census(&self) -> MutexGuard<'_, Census> {
         self.census.lock().unwrap_or_else(PoisonError::into_inner)
@@ -307,3 +313,6 @@ impl Registering<'_> {
 fn saturated(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,11 @@ mod metadata;
 pub use metadata::Metadata;
 
 /// The answer to `request`, ready for the wire.
-pub fn encode(engine: &Engine, request: &Request<'_>, decision: &Decision<'_>) -> Encoded {
+pub fn encode<'a>(
+    engine: &'a Engine,
+    request: &Request<'a>,
+    decision: &'a Decision<'_>,
+) -> Encoded {
     let provider = decision.provider.map(|id| engine.provider(id));
     let metadata = Metadata {
         reason: decision.reason,
@@ -67,12 +71,7 @@ fn room_for(edits: &Edits<'_>) -> usize {
 /// Turns the request away. `scopes` are those that it would have needed.
 ///
 /// Nothing from the request or its token is in the answer.
-pub fn deny(
-    denial: Denial,
-    realm: &str,
-    scopes: &[String],
-    metadata: &Metadata<'_>,
-) -> Encoded {
+pub fn deny(denial: Denial, realm: &str, scopes: &[String], metadata: &Metadata<'_>) -> Encoded {
     let shape = Shape::of(denial);
     let description = metadata.reason.description();
     let challenge = challenge::challenge(denial, realm, description, scopes);

@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn header_names_become_lower_case() {
-        let (message, names) = (encoded(with_headers(&[("X-MiXed-É", "1"), ("", "2")])), Names::new());
+        let (message, names) =
+            (encoded(with_headers(&[("X-MiXed-É", "1"), ("", "2")])), Names::new());
         let request = check_request(&message, &names).expect("valid");
         assert_eq!(request.headers.first("x-mixed-É"), Some(b"1".as_slice()));
         assert_eq!(request.headers.first(""), Some(b"2".as_slice()));
@@ -320,8 +321,10 @@ mod tests {
     #[test]
     fn the_route_comes_from_the_context_extensions() {
         let extension = |key, value| field(10, &[field(1, key), field(2, value)].concat());
-        let message =
-            field(1, &[extension(b"other", b"x"), extension(b"claimgate_route", b"admin")].concat());
+        let message = field(
+            1,
+            &[extension(b"other", b"x"), extension(b"claimgate_route", b"admin")].concat(),
+        );
         let names = Names::new();
         assert_eq!(check_request(&message, &names).expect("valid").route, Some("admin"));
     }
@@ -338,7 +341,10 @@ mod tests {
             ("path", http_bytes(&field(4, bad))),
             ("host", http_bytes(&field(5, bad))),
             ("header name", http_bytes(&field(3, &field(1, bad)))),
-            ("route", field(1, &field(10, &[field(1, b"claimgate_route"), field(2, bad)].concat()))),
+            (
+                "route",
+                field(1, &field(10, &[field(1, b"claimgate_route"), field(2, bad)].concat())),
+            ),
         ] {
             assert_eq!(check_request(&message, &Names::new()).err(), Some(Malformed), "{what}");
         }

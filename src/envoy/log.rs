@@ -57,7 +57,8 @@ impl<'a> Facts<'a> {
         provider: Option<&'a str>,
         elapsed: Duration,
     ) -> Self {
-        let subject = decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
+        let subject =
+            decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
         let request_id = request.headers.first("x-request-id");
         let traceparent = request.headers.first("traceparent");
         Self {
@@ -183,10 +184,7 @@ mod tests {
             host: "h\r\n{\"level\":\"ERROR\"}",
             headers: [
                 ("x-request-id", &b"id\ninfo forged"[..]),
-                (
-                    "traceparent",
-                    b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-                ),
+                ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
                 ("authorization", b"Bearer secret"),
             ]
             .into_iter()

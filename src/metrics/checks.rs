@@ -37,10 +37,7 @@ impl CheckMeters {
     }
 
     /// As [`Self::new`], for providers of these names.
-    pub fn of_providers<'a>(
-        metrics: &Metrics,
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
         let shards = Arc::new(Shards::new(names.into_iter().map(String::from).collect()));
         metrics.0.take_up(&shards);
         Self { shards, families: Arc::clone(&metrics.0) }

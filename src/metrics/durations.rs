@@ -54,13 +54,13 @@ impl Timings {
     }
 
     fn take_from(&self, other: &Self) {
-        let cells = |timings| {
-            let Self { buckets, nanoseconds } = timings;
-            buckets.iter().chain([nanoseconds])
-        };
-        for (sum, part) in cells(self).zip(cells(other)) {
+        for (sum, part) in self.cells().zip(other.cells()) {
             sum.fetch_add(part.swap(0, Relaxed), Relaxed);
         }
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.buckets.iter().chain([&self.nanoseconds])
     }
 
     fn histogram(&self) -> Histogram {

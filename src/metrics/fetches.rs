@@ -46,9 +46,8 @@ pub struct FetchMeter {
 impl FetchMeter {
     pub(super) fn new(families: &Families, provider: &str) -> Self {
         Self {
-            fetches: FetchResult::ALL.map(|result| {
-                families.fetches.with_label_values(&[provider, result.as_str()])
-            }),
+            fetches: FetchResult::ALL
+                .map(|result| families.fetches.with_label_values(&[provider, result.as_str()])),
             duration: families.fetch_durations.with_label_values(&[provider]),
             keys: families.keys.with_label_values(&[provider]),
             last_success: families.last_fetch_success.with_label_values(&[provider]),

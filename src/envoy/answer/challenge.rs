@@ -117,8 +117,7 @@ mod tests {
     #[test]
     fn nothing_breaks_out_of_a_quoted_string() {
         let header = challenge(Denial::InvalidToken, "a\"b\\c\r\nd", "é", &[]);
-        let expected =
-            r#"Bearer realm="a\"b\\c  d", error="invalid_token", error_description="é""#;
+        let expected = r#"Bearer realm="a\"b\\c  d", error="invalid_token", error_description="é""#;
         assert_eq!(header.as_deref(), Some(expected));
     }
 

@@ -5,10 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{HeaderValue, HeaderValueOption},
-        r#type::v3::HttpStatus,
         service::auth::v3::{
             CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse,
         },
+        r#type::v3::HttpStatus,
     },
     google::{
         protobuf::{BoolValue, ListValue, Struct, Value, value::Kind},
@@ -20,9 +20,7 @@ use serde_json::{Map, json};
 use smallvec::smallvec;
 
 use super::*;
-use crate::{
-    decision::Caller, policy::identity::Identity, principal::Principal, time::UnixTime,
-};
+use crate::{decision::Caller, policy::identity::Identity, principal::Principal, time::UnixTime};
 
 fn read(encoded: &Encoded) -> CheckResponse {
     CheckResponse::decode(encoded.as_ref()).expect("a readable message")
@@ -168,9 +166,7 @@ fn every_denial_has_its_own_shape() {
                 headers,
                 body: format!(r#"{{"error":"{error}","error_description":"{description}"}}"#),
             })),
-            dynamic_metadata: Some(structure(
-                &json!({"reason": reason.as_str(), "provider": "p"}),
-            )),
+            dynamic_metadata: Some(structure(&json!({"reason": reason.as_str(), "provider": "p"}))),
         };
         assert_eq!(read(&deny(denial, "claimgate", &scopes, &metadata)), expected, "{denial:?}");
     }
