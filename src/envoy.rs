@@ -1,1 +1,30 @@
-//! The Envoy adapter: the only module that knows Envoy's wire types and status codes.
+//! The Envoy adapter: the only module that knows Envoy's wire types and
+//! status codes.
+//!
+//! A `CheckRequest` arrives as bytes and is read where it lies ([`decode`]);
+//! the engine decides; the `CheckResponse` is written straight into its final
+//! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
+//! metrics and the log line ([`log`]) of each check.
+//!
+//! The generated message types of `envoy-types` are not used here: filling and
+//! dropping their maps costs several times what a decision does. They remain
+//! the reference that the tests compare with.
+
+pub mod answer;
+pub mod codec;
+pub mod decode;
+pub mod health;
+pub mod log;
+pub mod reflection;
+pub mod service;
+mod traceparent;
+pub mod wire;
+mod writer;
+
+/// The fully qualified name of the gRPC service.
+pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";
+
+/// The largest message that is read, in bytes. Envoy's own limits keep
+/// ordinary messages under 100 kB; bodies, where it is told to send them, make
+/// larger ones.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,1 +1,318 @@
-//! The metrics that the service exports.
+//! The metrics that the service exports, in Prometheus' text format.
+//!
+//! One [`Metrics`] lives as long as the process; each configuration gets
+//! [`CheckMeters`] of its own, whose counts end up in the same series. Label
+//! values come from the configuration or from closed lists, never from a
+//! request, so the number of series is bounded; those of providers and keys
+//! that have left the configuration are removed.
+//!
+//! Checks are counted in memory of each thread's own and added up when
+//! somebody asks ([`Metrics::encode`]), because a counter that every core
+//! increments makes all of them wait for each other.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+};
+
+use crate::{decision::Recall, provider::AnswerKind, reason::Reason, time::UnixTime};
+
+mod checks;
+mod durations;
+mod fetches;
+
+pub use checks::{CheckMeters, InFlight};
+pub use fetches::{FetchMeter, FetchResult};
+
+use checks::Shards;
+use durations::Durations;
+
+/// Every metric of the process. Clones are the same metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    checks: IntCounterVec,
+    durations: Durations,
+    answers: IntCounterVec,
+    token_cache: IntCounterVec,
+    token_cache_entries: IntGauge,
+    fetches: IntCounterVec,
+    fetch_durations: HistogramVec,
+    keys: IntGaugeVec,
+    last_fetch_success: GaugeVec,
+    reloads: IntCounterVec,
+    last_reload_success: Gauge,
+    key_expiry: GaugeVec,
+    dropped_headers: IntCounterVec,
+    in_flight: IntGauge,
+    census: Mutex<Census>,
+}
+
+/// What the configuration in force has, and who still counts.
+#[derive(Default)]
+struct Census {
+    providers: HashSet<String>,
+    expiring_keys: HashSet<(String, String)>,
+    generations: Vec<Weak<Shards>>,
+}
+
+/// Two metrics of one name, or a name that is none: a defect of this module,
+/// which its tests would have shown.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics can't be set up: {0}")]
+pub struct SetupError(#[from] prometheus::Error);
+
+impl Metrics {
+    /// The metrics of a program of this version, built from this revision.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`], which no input brings about.
+    pub fn new(version: &str, revision: &str) -> Result<Self, SetupError> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let new = Registering(&registry);
+        let build = new.int_gauges(
+            "claimgate_build_info",
+            "Version and source revision of the running program; always 1.",
+            &["version", "revision"],
+        )?;
+        build.with_label_values(&[version, revision]).set(1);
+        let families = Families {
+            checks: new.counters(
+                "claimgate_checks_total",
+                "Checks by their outcome; the provider is the one that decided.",
+                &["decision", "reason", "provider"],
+            )?,
+            durations: new.register(&Durations::new()?)?,
+            answers: new.counters(
+                "claimgate_provider_answers_total",
+                "What providers said of the tokens shown to them.",
+                &["provider", "answer"],
+            )?,
+            token_cache: new.counters(
+                "claimgate_token_cache_total",
+                "Look-ups of verified tokens.",
+                &["result"],
+            )?,
+            token_cache_entries: new.register(&IntGauge::new(
+                "claimgate_token_cache_entries",
+                "Verified tokens that are remembered.",
+            )?)?,
+            fetches: new.counters(
+                "claimgate_jwks_fetches_total",
+                "Fetches of signing keys.",
+                &["provider", "result"],
+            )?,
+            fetch_durations: new.register(&HistogramVec::new(
+                HistogramOpts::new(
+                    "claimgate_jwks_fetch_duration_seconds",
+                    "How long fetches of signing keys took.",
+                ),
+                &["provider"],
+            )?)?,
+            keys: new.int_gauges("claimgate_jwks_keys", "Usable signing keys.", &["provider"])?,
+            last_fetch_success: new.gauges(
+                "claimgate_jwks_last_success_timestamp_seconds",
+                "When signing keys were last fetched or confirmed; 0 is never.",
+                &["provider"],
+            )?,
+            reloads: new.counters(
+                "claimgate_config_reloads_total",
+                "Loads of the configuration after the first.",
+                &["result"],
+            )?,
+            last_reload_success: new.register(&Gauge::new(
+                "claimgate_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was loaded.",
+            )?)?,
+            key_expiry: new.gauges(
+                "claimgate_api_key_expiry_timestamp_seconds",
+                "When API keys expire, those that do.",
+                &["provider", "key"],
+            )?,
+            dropped_headers: new.counters(
+                "claimgate_identity_headers_dropped_total",
+                "Identity headers left off because their value is too long.",
+                &["header"],
+            )?,
+            in_flight: new.register(&IntGauge::new(
+                "claimgate_in_flight_checks",
+                "Checks being decided right now.",
+            )?)?,
+            census: Mutex::default(),
+            registry,
+        };
+        families.show_zeros();
+        Ok(Self(Arc::new(families)))
+    }
+
+    /// All metrics in Prometheus' text format, version 0.0.4.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] if a metric can't be written, which no input brings about.
+    pub fn encode(&self) -> Result<String, SetupError> {
+        self.0.collect_counts();
+        Ok(TextEncoder::new().encode_to_string(&self.0.registry.gather())?)
+    }
+
+    /// The configuration was loaded for the first time.
+    pub fn config_loaded(&self, at: UnixTime) {
+        self.0.last_reload_success.set(at.as_seconds());
+    }
+
+    /// Another configuration was put in force, or refused.
+    pub fn config_reloaded(&self, success: bool, at: UnixTime) {
+        let result = if success { "success" } else { "failure" };
+        self.0.reloads.with_label_values(&[result]).inc();
+        if success {
+            self.0.last_reload_success.set(at.as_seconds());
+        }
+    }
+
+    /// How many verified tokens are remembered.
+    pub fn set_token_cache_entries(&self, entries: usize) {
+        self.0.token_cache_entries.set(saturated(entries));
+    }
+
+    /// The API keys that expire, as `(provider, key name, when)`. Keys that
+    /// are not named any more are no longer exported.
+    pub fn set_key_expiries<'a>(
+        &self,
+        keys: impl IntoIterator<Item = (&'a str, &'a str, UnixTime)>,
+    ) {
+        let mut expiring = HashSet::new();
+        for (provider, key, at) in keys {
+            self.0.key_expiry.with_label_values(&[provider, key]).set(at.as_seconds());
+            expiring.insert((provider.to_owned(), key.to_owned()));
+        }
+        let mut census = self.0.census();
+        for (provider, key) in census.expiring_keys.difference(&expiring) {
+            // It was exported; if it no longer is, so much the better.
+            let _ = self.0.key_expiry.remove_label_values(&[provider, key]);
+        }
+        census.expiring_keys = expiring;
+    }
+
+    /// The meter of a provider that fetches keys.
+    pub fn fetch_meter(&self, provider: &str) -> FetchMeter {
+        FetchMeter::new(&self.0, provider)
+    }
+}
+
+impl Families {
+    /// Makes series appear before they count, so that a first increment is one.
+    fn show_zeros(&self) {
+        for result in ["success", "failure"] {
+            self.reloads.with_label_values(&[result]);
+        }
+        for recall in Recall::ALL {
+            self.token_cache.with_label_values(&[recall.as_str()]);
+        }
+        for reason in [Reason::Public, Reason::MissingToken, Reason::Internal] {
+            self.checks.with_label_values(&[checks::decision_of(reason), reason.as_str(), ""]);
+        }
+    }
+
+    /// Nothing in the census can be left half-done by a panic.
+    fn census(&self) -> MutexGuard<'_, Census> {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up another configuration: its providers count from now on, others
+    /// do no longer.
+    fn take_up(&self, shards: &Arc<Shards>) {
+        self.collect_counts();
+        let mut census = self.census();
+        let providers: HashSet<_> = shards.providers.iter().cloned().collect();
+        for gone in census.providers.difference(&providers) {
+            self.remove_provider(gone);
+        }
+        for provider in &providers {
+            for answer in AnswerKind::ALL {
+                self.answers.with_label_values(&[provider.as_str(), answer.as_str()]);
+            }
+            self.checks.with_label_values(&["allow", Reason::Ok.as_str(), provider.as_str()]);
+        }
+        census.providers = providers;
+        census.generations.push(Arc::downgrade(shards));
+    }
+
+    fn remove_provider(&self, name: &str) {
+        // What was never counted is not there to be removed.
+        for reason in Reason::ALL {
+            let _ = self.checks.remove_label_values(&[
+                checks::decision_of(*reason),
+                reason.as_str(),
+                name,
+            ]);
+        }
+        for answer in AnswerKind::ALL {
+            let _ = self.answers.remove_label_values(&[name, answer.as_str()]);
+        }
+        for result in FetchResult::ALL {
+            let _ = self.fetches.remove_label_values(&[name, result.as_str()]);
+        }
+        let _ = self.fetch_durations.remove_label_values(&[name]);
+        let _ = self.keys.remove_label_values(&[name]);
+        let _ = self.last_fetch_success.remove_label_values(&[name]);
+    }
+
+    /// Adds up what was counted since the last time.
+    fn collect_counts(&self) {
+        let mut census = self.census();
+        let mut in_flight = 0;
+        census.generations.retain(|generation| generation.strong_count() > 0);
+        for generation in census.generations.iter().filter_map(Weak::upgrade) {
+            in_flight += self.collect_generation(&generation, &census);
+        }
+        self.in_flight.set(in_flight);
+    }
+}
+
+/// Makes metrics and registers them.
+struct Registering<'a>(&'a Registry);
+
+impl Registering<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, metric: &C) -> Result<C, SetupError> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric.clone())
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, SetupError> {
+        self.register(&IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, SetupError> {
+        self.register(&GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn int_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, SetupError> {
+        self.register(&IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+}
+
+fn saturated(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

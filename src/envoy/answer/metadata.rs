@@ -1,0 +1,139 @@
+//! The dynamic metadata: what Envoy's own filters and logs may read of a
+//! decision, as a `google.protobuf.Struct`.
+
+use serde_json::{Map, Value};
+
+use super::super::writer::Writer;
+use crate::{decision::Caller, reason::Reason};
+
+/// What is told about a decision. Absent parts are left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata<'a> {
+    /// Why.
+    pub reason: Reason,
+    /// The name of the provider that decided.
+    pub provider: Option<&'a str>,
+    /// How that provider authenticates.
+    pub method: Option<&'a str>,
+    /// Who was authenticated.
+    pub caller: Option<&'a Caller>,
+}
+
+impl Metadata<'_> {
+    /// About how many bytes [`Self::write_all`] needs.
+    pub(super) fn room(&self) -> usize {
+        let Some(caller) = self.caller else { return 96 };
+        let principal = &caller.principal;
+        let scopes: usize = principal.scopes.names.iter().map(|scope| scope.len() + 6).sum();
+        let subject = principal.subject.as_ref().map_or(0, String::len);
+        let client = principal.client_id.as_ref().map_or(0, String::len);
+        256 + subject + client + scopes + 64 * caller.identity.claims.len()
+    }
+
+    /// Writes why and by whom: all that a denial tells.
+    pub(super) fn write_cause(&self, w: &mut Writer) {
+        if let Some(provider) = self.provider {
+            string_field(w, "provider", provider);
+        }
+        string_field(w, "reason", self.reason.as_str());
+    }
+
+    /// Writes everything.
+    pub(super) fn write_all(&self, w: &mut Writer) {
+        if let Some(caller) = self.caller {
+            write_caller(w, caller);
+            if let Some(method) = self.method {
+                string_field(w, "method", method);
+            }
+        }
+        self.write_cause(w);
+    }
+}
+
+fn write_caller(w: &mut Writer, caller: &Caller) {
+    let principal = &caller.principal;
+    if !caller.identity.claims.is_empty() {
+        field(w, "claims", |w| {
+            w.message(value::STRUCT, |w| write_struct(w, &caller.identity.claims, MAX_DEPTH));
+        });
+    }
+    if let Some(expires_at) = principal.expires_at {
+        field(w, "expires_at", |w| w.double(value::NUMBER, expires_at.as_seconds()));
+    }
+    if let Some(client_id) = &principal.client_id {
+        string_field(w, "client_id", client_id);
+    }
+    let scopes = &principal.scopes.names;
+    if !scopes.is_empty() {
+        field(w, "scopes", |w| {
+            w.message(value::LIST, |w| {
+                for scope in scopes.iter().rev() {
+                    w.message(list::VALUES, |w| w.string(value::STRING, &[scope]));
+                }
+            });
+        });
+    }
+    if let Some(subject) = &principal.subject {
+        string_field(w, "subject", subject);
+    }
+}
+
+fn string_field(w: &mut Writer, key: &str, text: &str) {
+    field(w, key, |w| w.string(value::STRING, &[text]));
+}
+
+/// One entry of the `fields` of a `Struct`.
+fn field(w: &mut Writer, key: &str, write_value: impl FnOnce(&mut Writer)) {
+    w.message(structure::FIELDS, |w| {
+        w.message(map_entry::VALUE, write_value);
+        w.string(map_entry::KEY, &[key]);
+    });
+}
+
+/// How deep claims may nest. One level of a claim is up to three of protobuf,
+/// and a message of over a hundred is one that Envoy can't read: it would
+/// then decide by its failure mode. What lies deeper is written as null.
+const MAX_DEPTH: usize = 16;
+
+fn write_struct(w: &mut Writer, object: &Map<String, Value>, depth: usize) {
+    for (key, member) in object.iter().rev() {
+        field(w, key, |w| write_value(w, member, depth - 1));
+    }
+}
+
+fn write_value(w: &mut Writer, json: &Value, depth: usize) {
+    match json {
+        Value::Bool(bool) => w.varint(value::BOOL, u64::from(*bool)),
+        Value::Number(number) => w.double(value::NUMBER, number.as_f64().unwrap_or_default()),
+        Value::String(string) => w.string(value::STRING, &[string]),
+        Value::Array(elements) if depth > 0 => w.message(value::LIST, |w| {
+            for element in elements.iter().rev() {
+                w.message(list::VALUES, |w| write_value(w, element, depth - 1));
+            }
+        }),
+        Value::Object(object) if depth > 0 => {
+            w.message(value::STRUCT, |w| write_struct(w, object, depth));
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => w.varint(value::NULL, 0),
+    }
+}
+
+/// The field numbers of `google/protobuf/struct.proto`.
+mod structure {
+    pub(super) const FIELDS: u32 = 1;
+}
+mod map_entry {
+    pub(super) const KEY: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+}
+mod value {
+    pub(super) const NULL: u32 = 1;
+    pub(super) const NUMBER: u32 = 2;
+    pub(super) const STRING: u32 = 3;
+    pub(super) const BOOL: u32 = 4;
+    pub(super) const STRUCT: u32 = 5;
+    pub(super) const LIST: u32 = 6;
+}
+mod list {
+    pub(super) const VALUES: u32 = 1;
+}

@@ -1,0 +1,248 @@
+//! One line per check: denied requests at info, allowed ones at debug.
+//!
+//! Nothing here is a secret: the path goes without its query, of the headers
+//! only two are looked at. What the client chose goes into fields as a string,
+//! which the JSON format escapes and the text format quotes and escapes, so
+//! no client can write a log line of its own.
+
+use std::time::Duration;
+
+use tracing::{Level, debug, enabled, info};
+
+use super::traceparent::trace_id;
+use crate::{
+    decision::{Decision, Verdict},
+    request::Request,
+};
+
+/// The target of these lines, for filters.
+const TARGET: &str = "claimgate::check";
+
+/// Logs a decision; `provider` is the name of the one that decided.
+#[inline]
+pub fn check(
+    request: &Request<'_>,
+    decision: &Decision<'_>,
+    provider: Option<&str>,
+    elapsed: Duration,
+) {
+    match decision.verdict {
+        Verdict::Allow if enabled!(target: TARGET, Level::DEBUG) => {
+            allowed(&Facts::of(request, decision, provider, elapsed));
+        }
+        Verdict::Deny(_) if enabled!(target: TARGET, Level::INFO) => {
+            denied(&Facts::of(request, decision, provider, elapsed));
+        }
+        Verdict::Allow | Verdict::Deny(_) => {}
+    }
+}
+
+/// What a line tells.
+struct Facts<'a> {
+    reason: &'static str,
+    provider: Option<&'a str>,
+    subject: Option<&'a str>,
+    method: &'a str,
+    path: &'a str,
+    host: &'a str,
+    request_id: Option<&'a str>,
+    trace_id: Option<&'a str>,
+    latency_us: u64,
+}
+
+impl<'a> Facts<'a> {
+    fn of(
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+        provider: Option<&'a str>,
+        elapsed: Duration,
+    ) -> Self {
+        let subject =
+            decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
+        let request_id = request.headers.first("x-request-id");
+        let traceparent = request.headers.first("traceparent");
+        Self {
+            reason: decision.reason.as_str(),
+            provider,
+            subject: subject.map(shortened),
+            method: shortened(request.method),
+            path: shortened(without_query(request.path)),
+            host: shortened(request.host),
+            request_id: request_id.and_then(|id| str::from_utf8(id).ok()).map(shortened),
+            trace_id: traceparent.and_then(trace_id),
+            latency_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn denied(facts: &Facts<'_>) {
+    let Facts { reason, provider, subject, method, path, host, request_id, trace_id, latency_us } =
+        *facts;
+    info!(
+        target: TARGET, decision = "deny", reason, provider, subject, method, path, host,
+        request_id, trace_id, latency_us, "request denied"
+    );
+}
+
+fn allowed(facts: &Facts<'_>) {
+    let Facts { reason, provider, subject, method, path, host, request_id, trace_id, latency_us } =
+        *facts;
+    debug!(
+        target: TARGET, decision = "allow", reason, provider, subject, method, path, host,
+        request_id, trace_id, latency_us, "request allowed"
+    );
+}
+
+/// A fragment has no business in a request, but tokens were seen in some.
+fn without_query(target: &str) -> &str {
+    let end = memchr::memchr2(b'?', b'#', target.as_bytes());
+    &target[..end.unwrap_or(target.len())]
+}
+
+/// The longest that one value may make a line, in bytes.
+const MAX_VALUE_BYTES: usize = 1024;
+
+fn shortened(value: &str) -> &str {
+    &value[..value.floor_char_boundary(MAX_VALUE_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use smallvec::SmallVec;
+    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
+
+    use super::*;
+    use crate::{
+        decision::{Caller, Denial},
+        policy::identity::Identity,
+        principal::Principal,
+        reason::Reason,
+    };
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Sink {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Sink {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("UTF-8")
+        }
+    }
+
+    fn logged(json: bool, level: Level, request: &Request<'_>, decision: &Decision<'_>) -> String {
+        let sink = Sink::default();
+        let registry = tracing_subscriber::registry()
+            .with(tracing_subscriber::filter::LevelFilter::from_level(level));
+        let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone()).with_ansi(false);
+        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
+        match json {
+            true => tracing::subscriber::with_default(registry.with(layer.json()), log),
+            false => tracing::subscriber::with_default(registry.with(layer), log),
+        }
+        sink.text()
+    }
+
+    fn decision(verdict: Verdict, reason: Reason) -> Decision<'static> {
+        let principal = Principal::new(Some("frontend\u{1b}[31m".into()));
+        Decision {
+            verdict,
+            reason,
+            provider: None,
+            route: None,
+            caller: Some(Caller {
+                principal: Arc::new(principal),
+                identity: Arc::new(Identity::default()),
+            }),
+            answers: SmallVec::new(),
+            recall: None,
+        }
+    }
+
+    fn hostile() -> Request<'static> {
+        Request {
+            method: "GET",
+            path: "/a\nb?access_token=secret#secret",
+            host: "h\r\n{\"level\":\"ERROR\"}",
+            headers: [
+                ("x-request-id", &b"id\ninfo forged"[..]),
+                ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+                ("authorization", b"Bearer secret"),
+            ]
+            .into_iter()
+            .collect(),
+            ..Request::default()
+        }
+    }
+
+    #[test]
+    fn a_denial_is_one_line_of_json_with_every_fact() {
+        let denied = decision(Verdict::Deny(Denial::Forbidden), Reason::InsufficientScope);
+        let text = logged(true, Level::INFO, &hostile(), &denied);
+        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let expected = serde_json::json!({
+            "message": "request denied", "decision": "deny", "reason": "insufficient_scope",
+            "provider": "cognito", "subject": "frontend\u{1b}[31m", "method": "GET",
+            "path": "/a\nb", "host": "h\r\n{\"level\":\"ERROR\"}",
+            "request_id": "id\ninfo forged", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            "latency_us": 42,
+        });
+        assert_eq!(line["fields"], expected);
+        assert_eq!((&line["level"], &line["target"]), (&"INFO".into(), &TARGET.into()));
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_line_of_text() {
+        let denied = decision(Verdict::Deny(Denial::Forbidden), Reason::InsufficientScope);
+        let text = logged(false, Level::INFO, &hostile(), &denied);
+        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(char::is_control), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn allowed_requests_are_logged_at_debug_only() {
+        let allowed = decision(Verdict::Allow, Reason::Ok);
+        assert_eq!(logged(true, Level::INFO, &hostile(), &allowed), "");
+        assert!(logged(true, Level::DEBUG, &hostile(), &allowed).contains("request allowed"));
+    }
+
+    #[test]
+    fn what_is_absent_is_left_out() {
+        let denied = Decision {
+            caller: None,
+            ..decision(Verdict::Deny(Denial::Challenge), Reason::MissingToken)
+        };
+        let text = logged(true, Level::INFO, &Request::default(), &denied);
+        for field in ["subject", "request_id", "trace_id"] {
+            assert!(!text.contains(field), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let long = "é".repeat(10_000);
+        assert_eq!(shortened(&long).len(), MAX_VALUE_BYTES);
+        assert_eq!(shortened(&long[..2]), "é");
+        assert_eq!(shortened(&format!("a{long}")).len(), MAX_VALUE_BYTES - 1);
+    }
+}

@@ -1,0 +1,152 @@
+//! Protocol Buffers, written back to front.
+//!
+//! A nested message is preceded by its length, which is known only once the
+//! message is written. Written from its last byte to its first, a message
+//! needs neither a pass to measure it nor a buffer of its own: what was
+//! written since is the length. Fields therefore appear here in the reverse
+//! of the order in which a reader meets them.
+
+/// A message that is being written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// The message so far is `buffer[start..]`.
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+/// A finished message.
+#[derive(Debug)]
+pub struct Encoded(Writer);
+
+impl AsRef<[u8]> for Encoded {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.buffer[self.0.start..]
+    }
+}
+
+impl Writer {
+    /// With room for `capacity` bytes; more is found when needed.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { buffer: vec![0; capacity], start: capacity }
+    }
+
+    pub(super) fn finish(self) -> Encoded {
+        Encoded(self)
+    }
+
+    /// A message field; `body` writes the message.
+    #[inline]
+    pub(super) fn message(&mut self, number: u32, body: impl FnOnce(&mut Self)) {
+        let end = self.written();
+        body(self);
+        self.length_delimited(number, self.written() - end);
+    }
+
+    /// A string field that is the concatenation of `parts`.
+    #[inline]
+    pub(super) fn string(&mut self, number: u32, parts: &[&str]) {
+        let end = self.written();
+        for part in parts.iter().rev() {
+            self.raw(part.as_bytes());
+        }
+        self.length_delimited(number, self.written() - end);
+    }
+
+    /// An integer, boolean or enum field.
+    #[inline]
+    pub(super) fn varint(&mut self, number: u32, value: u64) {
+        self.raw_varint(value);
+        self.key(number, 0);
+    }
+
+    /// A floating-point field.
+    #[inline]
+    pub(super) fn double(&mut self, number: u32, value: f64) {
+        self.raw(&value.to_le_bytes());
+        self.key(number, 1);
+    }
+
+    fn length_delimited(&mut self, number: u32, length: usize) {
+        self.raw_varint(length as u64);
+        self.key(number, 2);
+    }
+
+    fn key(&mut self, number: u32, wire_type: u32) {
+        self.raw_varint(u64::from(number << 3 | wire_type));
+    }
+
+    fn written(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    #[inline]
+    fn raw_varint(&mut self, mut value: u64) {
+        if value < 0x80 {
+            return self.raw(&[value as u8]);
+        }
+        let mut bytes = [0; 10];
+        let mut length = 0;
+        while value >= 0x80 {
+            bytes[length] = value as u8 | 0x80;
+            value >>= 7;
+            length += 1;
+        }
+        bytes[length] = value as u8;
+        self.raw(&bytes[..=length]);
+    }
+
+    #[inline]
+    fn raw(&mut self, bytes: &[u8]) {
+        if self.start < bytes.len() {
+            self.grow(bytes.len());
+        }
+        let start = self.start - bytes.len();
+        self.buffer[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) {
+        let written = self.written();
+        let mut larger = vec![0; (2 * self.buffer.len()).max(written + needed)];
+        let start = larger.len() - written;
+        larger[start..].copy_from_slice(&self.buffer[self.start..]);
+        *self = Self { buffer: larger, start };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_written_back_to_front() {
+        for capacity in [0, 1, 7, 100] {
+            let mut writer = Writer::new(capacity);
+            writer.varint(3, 300);
+            writer.message(2, |writer| writer.string(1, &["h", "", "i"]));
+            writer.double(1, 1.0);
+            let expected = [
+                &[0x09][..],
+                &1f64.to_le_bytes(),
+                &[0x12, 4, 0x0a, 2, b'h', b'i', 0x18, 0xac, 0x02],
+            ]
+            .concat();
+            assert_eq!(writer.finish().as_ref(), expected, "capacity {capacity}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_varints() {
+        for (value, expected) in [
+            (0, vec![0]),
+            (127, vec![127]),
+            (128, vec![0x80, 1]),
+            (u64::MAX, vec![255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+        ] {
+            let mut writer = Writer::new(16);
+            writer.varint(1, value);
+            assert_eq!(writer.finish().as_ref(), [vec![0x08], expected].concat());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Counting checks without making cores wait for each other.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{Census, Families, Metrics, durations::Timings};
+use crate::{
+    decision::{Decision, ProviderId, Recall, Verdict},
+    engine::Engine,
+    provider::{AnswerKind, Provider},
+    reason::Reason,
+};
+
+/// Counts the checks of one configuration.
+///
+/// Counting is a handful of additions to memory that other threads leave
+/// alone; [`Metrics::encode`] adds it all up, and so does the end of the
+/// configuration.
+pub struct CheckMeters {
+    shards: Arc<Shards>,
+    families: Arc<Families>,
+}
+
+impl CheckMeters {
+    /// The meters of the configuration that is about to be put in force.
+    ///
+    /// Series of providers that `engine` does not have are removed, so this
+    /// comes after everything that could still fail.
+    pub fn new(metrics: &Metrics, engine: &Engine) -> Self {
+        Self::of_providers(metrics, engine.providers().map(Provider::name))
+    }
+
+    /// As [`Self::new`], for providers of these names.
+    pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let shards = Arc::new(Shards::new(names.into_iter().map(String::from).collect()));
+        metrics.0.take_up(&shards);
+        Self { shards, families: Arc::clone(&metrics.0) }
+    }
+
+    /// A check that is being decided, until this is dropped.
+    pub fn in_flight(&self) -> InFlight<'_> {
+        let count = &self.shards.own().in_flight;
+        count.fetch_add(1, Relaxed);
+        InFlight(count)
+    }
+
+    /// Counts a decided check that took `elapsed`.
+    pub fn record(&self, decision: &Decision<'_>, elapsed: Duration) {
+        let shard = self.shards.own();
+        let slot = decision.provider.map_or(0, |ProviderId(id)| usize::from(id) + 1);
+        shard.checks.add(slot * Reason::ALL.len() + decision.reason as usize);
+        for (ProviderId(id), answer) in &decision.answers {
+            shard.answers.add(usize::from(*id) * AnswerKind::ALL.len() + *answer as usize);
+        }
+        if let Some(recall) = decision.recall {
+            shard.recalls.add(recall as usize);
+        }
+        shard.timings[usize::from(decision.verdict != Verdict::Allow)].add(elapsed);
+        let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
+        for header in dropped {
+            self.families.dropped_headers.with_label_values(&[&**header]).inc();
+        }
+    }
+}
+
+/// What was counted since the last [`Metrics::encode`] is not lost.
+impl Drop for CheckMeters {
+    fn drop(&mut self) {
+        let census = self.families.census();
+        self.families.collect_generation(&self.shards, &census);
+    }
+}
+
+/// See [`CheckMeters::in_flight`].
+#[derive(Debug)]
+pub struct InFlight<'a>(&'a AtomicI64);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The counts of one configuration, a shard for every thread that runs at once.
+pub(super) struct Shards {
+    /// Their names, by [`ProviderId`].
+    pub(super) providers: Vec<String>,
+    shards: Box<[Shard]>,
+}
+
+/// Aligned so that no two share a cache line, nor a pair of them, which
+/// processors like to fetch together.
+#[repr(align(128))]
+struct Shard {
+    /// By provider (0 is none), then by reason.
+    checks: Counts,
+    /// By provider, then by answer.
+    answers: Counts,
+    recalls: Counts,
+    /// Of the allowed ones, of the denied ones.
+    timings: [Timings; 2],
+    in_flight: AtomicI64,
+}
+
+impl Shards {
+    fn new(providers: Vec<String>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_SHARDS));
+        let shard = || Shard {
+            checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
+            answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
+            recalls: Counts::new(Recall::ALL.len()),
+            timings: Default::default(),
+            in_flight: AtomicI64::new(0),
+        };
+        Self { shards: (0..threads).map(|_| shard()).collect(), providers }
+    }
+
+    /// The shard of this thread. Two threads may share one, which is slower
+    /// and no less right.
+    fn own(&self) -> &Shard {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static THREAD: usize = THREADS.fetch_add(1, Relaxed));
+        &self.shards[THREAD.with(|thread| thread % self.shards.len())]
+    }
+}
+
+const MAX_SHARDS: usize = 64;
+
+impl Families {
+    /// Takes what a configuration has counted into the series, except for
+    /// providers that are no longer exported; says how many checks it is
+    /// deciding.
+    pub(super) fn collect_generation(&self, generation: &Shards, census: &Census) -> i64 {
+        for shard in &generation.shards {
+            for (cell, count) in shard.checks.take() {
+                let reason = Reason::ALL[cell % Reason::ALL.len()];
+                let provider = match cell / Reason::ALL.len() {
+                    0 => "",
+                    slot => generation.providers[slot - 1].as_str(),
+                };
+                if provider.is_empty() || census.providers.contains(provider) {
+                    let labels = [decision_of(reason), reason.as_str(), provider];
+                    self.checks.with_label_values(&labels).inc_by(count);
+                }
+            }
+            for (cell, count) in shard.answers.take() {
+                let answer = AnswerKind::ALL[cell % AnswerKind::ALL.len()];
+                let provider = generation.providers[cell / AnswerKind::ALL.len()].as_str();
+                if census.providers.contains(provider) {
+                    self.answers.with_label_values(&[provider, answer.as_str()]).inc_by(count);
+                }
+            }
+            for (cell, count) in shard.recalls.take() {
+                self.token_cache.with_label_values(&[Recall::ALL[cell].as_str()]).inc_by(count);
+            }
+            self.durations.collect_from(&shard.timings);
+        }
+        generation.shards.iter().map(|shard| shard.in_flight.load(Relaxed)).sum()
+    }
+}
+
+/// Whether a reason lets a request through or turns it away; none does both.
+pub(super) fn decision_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Ok | Reason::Public | Reason::Disabled => "allow",
+        _ => "deny",
+    }
+}
+
+/// Counts by position.
+struct Counts(Box<[AtomicU64]>);
+
+impl Counts {
+    fn new(length: usize) -> Self {
+        Self((0..length).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    #[inline]
+    fn add(&self, cell: usize) {
+        if let Some(count) = self.0.get(cell) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What was counted, which then starts anew.
+    fn take(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let counted = self.0.iter().enumerate().filter(|(_, count)| count.load(Relaxed) > 0);
+        counted.map(|(cell, count)| (cell, count.swap(0, Relaxed)))
+    }
+}
