@@ -40,5 +40,5 @@ $(CACHE)/cargo-deny-%/bin/cargo-deny:
 	rm -rf $(CACHE)/cargo-deny-build
 
 schema: ## write the JSON Schema of the config file again
-	$(CARGO) run --locked --quiet -- schema > schema.json.new
-	mv schema.json.new schema.json
+	$(CARGO) run --locked --quiet -- schema > schema/claimgate.schema.json.new
+	mv schema/claimgate.schema.json.new schema/claimgate.schema.json
