@@ -71,10 +71,8 @@ pub trait Answers:
     + 'static
 {
     /// The body of an answer.
-    type Body: http_body::Body<
-            Data = bytes::Bytes,
-            Error: Into<Box<dyn StdError + Send + Sync>>,
-        > + Send
+    type Body: http_body::Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>>
+        + Send
         + 'static;
 }
 
@@ -251,5 +249,82 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Greeted<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use http_body_util::Empty;
+    use hyper::service::service_fn;
+    use tokio::{io::AsyncWriteExt, net::TcpListener, net::TcpStream};
+
+    use super::*;
+
+    /// A client that connected and one that accepted it.
+    async fn pair() -> (TcpStream, Accepted) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        (client, Accepted::Tcp(accepted.into_std().unwrap()))
+    }
+
+    /// How long a client is kept that says `words` and nothing more.
+    async fn is_kept(words: &[u8], tls: Tls, draining: bool) -> Duration {
+        let service =
+            service_fn(async |_| Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new())));
+        let (mut client, accepted) = pair().await;
+        client.write_all(words).await.unwrap();
+        let draining = watch::Sender::new(draining);
+        let start = Instant::now();
+        serve(accepted, tls, service, draining.subscribe()).await;
+        start.elapsed()
+    }
+
+    fn some_tls() -> Tls {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ));
+        let config = config
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        Arc::new(ArcSwapOption::from_pointee(config))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_stays_silent_is_let_go() {
+        let half = b"PRI * HTTP/2.0\r\n";
+        let soon = OPENING_LIMIT + Duration::from_secs(1);
+        for kept in [
+            is_kept(b"", Tls::default(), false).await,
+            is_kept(half, Tls::default(), false).await,
+            is_kept(b"", some_tls(), false).await,
+        ] {
+            assert!(kept >= OPENING_LIMIT && kept < soon, "{kept:?}");
+        }
+        assert!(is_kept(half, Tls::default(), true).await < Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_speaks_is_kept_until_it_fails_to_answer_a_ping() {
+        let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let kept = is_kept(greeting, Tls::default(), false).await;
+        let limit = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT;
+        assert!(kept >= limit && kept < limit + Duration::from_secs(2), "{kept:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_speaks_something_else_is_let_go_at_once() {
+        let kept = is_kept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Tls::default(), false).await;
+        assert!(kept < Duration::from_secs(1), "{kept:?}");
     }
 }

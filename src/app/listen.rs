@@ -107,10 +107,7 @@ impl Listener {
                 let listener = bind_tcp(key, address).await?;
                 let bound =
                     listener.local_addr().map_err(|source| refused(key, address, source))?;
-                Ok(Self {
-                    address: BoundAddress::Tcp(bound),
-                    socket: ListenSocket::Tcp(listener),
-                })
+                Ok(Self { address: BoundAddress::Tcp(bound), socket: ListenSocket::Tcp(listener) })
             }
             ListenAddress::Unix(path) => {
                 let (listener, file) = bind_unix(key, path).await?;

@@ -36,8 +36,7 @@ impl Readiness {
     /// unready then, it would take everybody else's down too.
     pub fn missing(&self, missing: Vec<String>) {
         self.state.send_if_modified(|state| {
-            let next =
-                if missing.is_empty() { State::Ready } else { State::Waiting(missing) };
+            let next = if missing.is_empty() { State::Ready } else { State::Waiting(missing) };
             let changes = matches!(state, State::Waiting(_)) && *state != next;
             if changes {
                 *state = next;

@@ -77,8 +77,7 @@ pub fn read(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fail = |error| file_error(key, path, "certificate", &error);
-    let found: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).map_err(fail)?.collect();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(fail)?.collect();
     let found = found.map_err(fail)?;
     if found.is_empty() { Err(fail(pem::Error::NoItemsFound)) } else { Ok(found) }
 }

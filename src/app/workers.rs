@@ -69,9 +69,7 @@ impl Workers {
         mut service: impl FnMut() -> S,
     ) -> io::Result<Self> {
         let draining = watch::Sender::new(false);
-        let start = |index| {
-            Worker::start(index, service(), Arc::clone(tls), draining.subscribe())
-        };
+        let start = |index| Worker::start(index, service(), Arc::clone(tls), draining.subscribe());
         let workers = (0..count.get()).map(start).collect::<io::Result<_>>()?;
         Ok(Self { workers, assigned: AtomicU64::new(0), draining, left: Arc::default() })
     }
