@@ -63,6 +63,15 @@ fn descend<'a>(claims: &'a Map<String, Value>, segments: &[String]) -> Option<&'
     rest.iter().try_fold(claims.get(first)?, |value, segment| value.as_object()?.get(segment))
 }
 
+/// The claims that name the OAuth 2.0 client, by issuer: RFC 9068 and Amazon
+/// Cognito, OpenID Connect and Entra v2, Entra v1, Okta.
+const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "appid", "cid"];
+
+/// Every client that the claims name, most specific claim first.
+pub fn clients(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    CLIENT_CLAIMS.into_iter().filter_map(|name| claims.get(name)?.as_str())
+}
+
 /// How a claim rule came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleOutcome {
@@ -84,6 +93,20 @@ impl ClaimRule {
             scalar => wanted(scalar),
         };
         if holds { RuleOutcome::Holds } else { RuleOutcome::Differs }
+    }
+}
+
+impl ClaimRule {
+    /// What the rule wants and what the claims have, for `claimgate explain`.
+    pub fn describe(&self, claims: &Map<String, Value>) -> String {
+        let wanted: Vec<_> = self.any_of.iter().map(ToString::to_string).collect();
+        let wanted = wanted.join(" or ");
+        match self.claim.find(claims) {
+            Some(value) => {
+                format!("its claim {:?} is {value}, wanted is {wanted}", self.claim.text())
+            }
+            None => format!("it has no claim {:?}, wanted is {wanted}", self.claim.text()),
+        }
     }
 }
 

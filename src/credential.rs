@@ -2,10 +2,14 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use crate::{
+    decision::Recall,
     provider::oauth2::{jwt::Unverified, memory::Known},
     request::Request,
     time::UnixTime,
@@ -16,15 +20,27 @@ pub struct Credential<'a> {
     token: &'a str,
     request: &'a Request<'a>,
     now: UnixTime,
-    jwt: OnceLock<Option<Unverified<'a>>>,
+    jwt: OnceLock<Option<Unverified>>,
     known: Option<Arc<Known>>,
+    recall: AtomicU8,
     notes: Option<&'a Notes>,
 }
+
+/// Nobody looked whether the token is remembered.
+const NO_RECALL: u8 = u8::MAX;
 
 impl<'a> Credential<'a> {
     /// A token of `request`, judged at `now`.
     pub fn new(token: &'a str, request: &'a Request<'a>, now: UnixTime) -> Self {
-        Self { token, request, now, jwt: OnceLock::new(), known: None, notes: None }
+        Self {
+            token,
+            request,
+            now,
+            jwt: OnceLock::new(),
+            known: None,
+            recall: AtomicU8::new(NO_RECALL),
+            notes: None,
+        }
     }
 
     /// With what is remembered of this token.
@@ -56,13 +72,24 @@ impl<'a> Credential<'a> {
 
     /// The token read as a JWT, its signature not looked at; `None` if it is
     /// no readable JWT. Read once, however many providers ask.
-    pub(crate) fn jwt(&self) -> Option<&Unverified<'a>> {
+    pub(crate) fn jwt(&self) -> Option<&Unverified> {
         self.jwt.get_or_init(|| Unverified::read(self.token)).as_ref()
     }
 
     /// What is remembered of this token.
     pub(crate) fn known(&self) -> Option<&Arc<Known>> {
         self.known.as_ref()
+    }
+
+    /// Notes whether the token was remembered.
+    pub(crate) fn record(&self, recall: Recall) {
+        self.recall.store(recall as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the token was remembered, if a provider looked.
+    pub(crate) fn recall(&self) -> Option<Recall> {
+        let recorded = self.recall.load(Ordering::Relaxed);
+        Recall::ALL.into_iter().find(|recall| *recall as u8 == recorded)
     }
 
     /// Tells whoever asked why, if anybody did: one sentence on what the

@@ -1,10 +1,34 @@
 //! The decision: extract the token, ask the providers, apply the policy.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use smallvec::SmallVec;
 
 use crate::{
-    credential::Notes, decision::Decision, decision::ProviderId, policy::upstream::Edits,
-    provider::Provider, request::Request, settings::AuthSettings, time::UnixTime,
+    claims::RuleOutcome,
+    credential::{Credential, Notes},
+    decision::{Caller, Decision, Denial, ProviderId, Verdict},
+    policy::{
+        identity::IdentityHeaders,
+        routes::{NoRoute, Route, Routes},
+        upstream::Edits,
+    },
+    provider::{
+        Provider,
+        chain::{Chain, NoCaller},
+        oauth2::memory::TokenMemory,
+    },
+    reason::Reason,
+    request::Request,
+    settings::{AuthSettings, TokenSourceSettings},
+    time::UnixTime,
+    token::{NoToken, TokenSources},
 };
 
 /// Decides requests by one configuration.
@@ -13,28 +37,57 @@ use crate::{
 /// known is decided without suspending, and [`Engine::check_now`] is enough
 /// where there is no executor.
 pub struct Engine {
-    _todo: (),
+    enabled: bool,
+    public_paths: HashSet<String>,
+    allow_cors_preflight: bool,
+    routes: Routes,
+    sources: TokenSources,
+    chain: Chain,
+    memory: Arc<TokenMemory>,
+    identity: IdentityHeaders,
+    forward_token: bool,
+    token_sources: Vec<TokenSourceSettings>,
+    realm: String,
 }
 
 impl Engine {
-    /// An engine for validated settings; `providers` are those of
-    /// `settings.providers`, in the same order.
-    pub fn new(settings: &AuthSettings, providers: Vec<Arc<dyn Provider>>) -> Self {
-        let _ = (settings, providers);
-        todo!()
+    /// An engine for validated settings.
+    ///
+    /// `providers` are those of `settings.providers`, in the same order;
+    /// `memory` is the one that its JWT providers share.
+    pub fn new(
+        settings: &AuthSettings,
+        providers: Vec<Arc<dyn Provider>>,
+        memory: Arc<TokenMemory>,
+    ) -> Self {
+        Self {
+            enabled: settings.enabled,
+            public_paths: settings.public_paths.iter().cloned().collect(),
+            allow_cors_preflight: settings.allow_cors_preflight,
+            routes: Routes::new(settings),
+            sources: TokenSources::new(settings),
+            chain: Chain::new(providers),
+            memory,
+            identity: IdentityHeaders::new(&settings.headers),
+            forward_token: settings.forward_token,
+            token_sources: settings.token_sources.clone(),
+            realm: settings.realm.clone(),
+        }
     }
 
     /// Decides a request at the moment `now`.
     pub async fn check<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Decision<'e> {
-        let _ = (request, now);
-        todo!()
+        self.decide(request, now, None).await
     }
 
     /// Decides a request if that needs no I/O; `None` means that a provider
     /// must wait for something, so [`Engine::check`] has to be awaited.
     pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
-        let _ = (request, now);
-        todo!()
+        let decision = pin!(self.decide(request, now, None));
+        match decision.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(decision) => Some(decision),
+            Poll::Pending => None,
+        }
     }
 
     /// As [`Engine::check`], telling `notes` why.
@@ -44,35 +97,172 @@ impl Engine {
         now: UnixTime,
         notes: &Notes,
     ) -> Decision<'e> {
-        let _ = (request, now, notes);
-        todo!()
+        self.decide(request, now, Some(notes)).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
     pub fn edits<'a>(&'a self, request: &Request<'a>, decision: &'a Decision<'_>) -> Edits<'a> {
-        let _ = (request, decision);
-        todo!()
+        let mut edits = Edits::default();
+        let identity = decision.caller.as_ref().map(|caller| &*caller.identity);
+        edits.identify(&self.identity, identity, request);
+        let by_provider = decision.provider.and_then(|id| self.provider(id).forward_token());
+        if !by_provider.unwrap_or(self.forward_token) {
+            edits.hide_tokens(&self.token_sources, request);
+        }
+        edits
     }
 
     /// The scopes that a denied request would have needed.
     pub fn required_scopes<'a>(&'a self, decision: &Decision<'a>) -> &'a [String] {
-        let _ = decision;
-        todo!()
+        &decision.route.unwrap_or(self.routes.defaults()).required_scopes
     }
 
     /// The realm of the challenge.
     pub fn realm(&self) -> &str {
-        todo!()
+        &self.realm
     }
 
     /// The provider at this position.
     pub fn provider(&self, id: ProviderId) -> &dyn Provider {
-        let _ = id;
-        todo!()
+        self.chain.get(id)
     }
 
     /// All providers, in order.
     pub fn providers(&self) -> impl ExactSizeIterator<Item = &dyn Provider> {
-        std::iter::empty()
+        self.chain.providers().iter().map(|provider| &**provider)
+    }
+
+    /// The verified tokens that are remembered.
+    pub fn memory(&self) -> &TokenMemory {
+        &self.memory
+    }
+
+    /// The whole decision, from top to bottom.
+    async fn decide<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        notes: Option<&Notes>,
+    ) -> Decision<'e> {
+        if !self.enabled {
+            return Decision::new(Verdict::Allow, Reason::Disabled);
+        }
+        if request.method.is_empty() || request.path.is_empty() {
+            return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
+        }
+        if self.public_paths.contains(request.bare_path()) || self.is_allowed_preflight(request) {
+            return Decision::new(Verdict::Allow, Reason::Public);
+        }
+        let route = match self.routes.find(request) {
+            Ok(route) => route,
+            Err(NoRoute::Unknown) => return Decision::deny(Denial::Internal, Reason::UnknownRoute),
+            Err(NoRoute::Ambiguous) => {
+                return Decision::deny(Denial::BadRequest, Reason::AmbiguousPath);
+            }
+        };
+        let decided = Decision { route, ..Decision::new(Verdict::Allow, Reason::Public) };
+        let rules = route.unwrap_or(self.routes.defaults());
+        if rules.public {
+            return decided;
+        }
+        let found = match self.sources.find(request) {
+            Ok(found) => found,
+            Err(no_token) => return decided.denied(denial_of(no_token)),
+        };
+        let credential = Credential::new(&found.token, request, now)
+            .recalled(self.memory.recall(&found.token, now))
+            .noted(notes);
+        let outcome =
+            self.chain.ask(&credential, [&rules.providers, &found.providers], &self.identity).await;
+        let decided = Decision {
+            provider: outcome.provider,
+            answers: outcome.answers,
+            recall: credential.recall(),
+            ..decided
+        };
+        match outcome.result {
+            Err(NoCaller::Refused(reason)) => decided.denied((Denial::InvalidToken, reason)),
+            Err(NoCaller::Unavailable) => {
+                decided.denied((Denial::Unavailable, Reason::ProviderUnavailable))
+            }
+            Ok(caller) => match missing_permission(rules, &caller, &credential) {
+                Some(reason) => {
+                    Decision { caller: Some(caller), ..decided.denied((Denial::Forbidden, reason)) }
+                }
+                None => Decision { caller: Some(caller), reason: Reason::Ok, ..decided },
+            },
+        }
+    }
+
+    /// Fetch standard, section 3.3.2: what makes a request a CORS preflight.
+    fn is_allowed_preflight(&self, request: &Request<'_>) -> bool {
+        self.allow_cors_preflight
+            && request.method == "OPTIONS"
+            && request.headers.first("origin").is_some()
+            && request.headers.first("access-control-request-method").is_some()
+    }
+}
+
+fn denial_of(no_token: NoToken) -> (Denial, Reason) {
+    match no_token {
+        NoToken::Missing => (Denial::Challenge, Reason::MissingToken),
+        NoToken::Ambiguous => (Denial::BadRequest, Reason::MalformedRequest),
+        NoToken::TooLarge => (Denial::InvalidToken, Reason::TokenTooLarge),
+    }
+}
+
+/// What a caller lacks for a route.
+fn missing_permission(
+    rules: &Route,
+    caller: &Caller,
+    credential: &Credential<'_>,
+) -> Option<Reason> {
+    let principal = &caller.principal;
+    if let Some(scope) = rules.required_scopes.iter().find(|scope| !principal.scopes.grant(scope)) {
+        credential.note(|| {
+            format!("scope {scope:?} is required, granted are {:?}", principal.scopes.names)
+        });
+        return Some(Reason::InsufficientScope);
+    }
+    for rule in &rules.required_claims {
+        let reason = match rule.check(&principal.claims) {
+            RuleOutcome::Holds => continue,
+            RuleOutcome::Missing => Reason::MissingClaim,
+            RuleOutcome::Differs => Reason::WrongClaim,
+        };
+        credential.note(|| rule.describe(&principal.claims));
+        return Some(reason);
+    }
+    None
+}
+
+impl Decision<'_> {
+    /// A decision that no provider had a part in.
+    pub fn new(verdict: Verdict, reason: Reason) -> Self {
+        Self {
+            verdict,
+            reason,
+            provider: None,
+            route: None,
+            caller: None,
+            answers: SmallVec::new(),
+            recall: None,
+        }
+    }
+
+    /// A denial that no provider had a part in.
+    pub fn deny(denial: Denial, reason: Reason) -> Self {
+        Self::new(Verdict::Deny(denial), reason)
+    }
+
+    fn denied(self, (denial, reason): (Denial, Reason)) -> Self {
+        Self { verdict: Verdict::Deny(denial), reason, ..self }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let providers: Vec<_> = self.providers().map(Provider::name).collect();
+        f.debug_struct("Engine").field("providers", &providers).finish_non_exhaustive()
     }
 }

@@ -41,6 +41,7 @@ use crate::{credential::Credential, principal::Principal, reason::Reason};
 
 pub mod api_key;
 pub mod chain;
+pub mod grpc;
 pub mod oauth2;
 
 /// Somebody who can tell whether a token is good.

@@ -87,6 +87,30 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether a provider may give it for a token that it refuses.
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::MalformedToken
+                | Self::UnknownKey
+                | Self::UnknownKid
+                | Self::WrongTokenType
+                | Self::AlgorithmNotAllowed
+                | Self::BadSignature
+                | Self::Expired
+                | Self::NotYetValid
+                | Self::IssuedInFuture
+                | Self::LifetimeTooLong
+                | Self::MissingClaim
+                | Self::WrongAudience
+                | Self::WrongClient
+                | Self::WrongClaim
+                | Self::KeyExpired
+                | Self::KeyNotYetValid
+                | Self::KeyRevoked
+        )
+    }
+
     /// The reason that a word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == word)

@@ -4,8 +4,6 @@
 //! message the request came in. An adapter (Envoy's, a test's, `explain`'s)
 //! fills a [`Request`] with slices of its own buffers.
 
-use smallvec::SmallVec;
-
 /// The facts of one HTTP request.
 ///
 /// An absent part is an empty string: a request without method or path is
@@ -46,13 +44,19 @@ fn split_query(target: &str) -> (&str, Option<&str>) {
 
 /// Header fields in the order received, repeats kept.
 ///
-/// Names are lower case, values are raw bytes. Up to 32 fields need no heap.
+/// Names are lower case, values are raw bytes.
 #[derive(Clone, Default)]
-pub struct Headers<'a>(SmallVec<[(&'a str, &'a [u8]); 32]>);
+pub struct Headers<'a>(Vec<(&'a str, &'a [u8])>);
+
+/// Room for what most requests have, so that filling takes one allocation.
+const USUAL_FIELDS: usize = 32;
 
 impl<'a> Headers<'a> {
     /// Appends a field; `name` must be lower case.
     pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
+        if self.0.capacity() == 0 {
+            self.0.reserve(USUAL_FIELDS);
+        }
         self.0.push((name, value));
     }
 

@@ -40,3 +40,14 @@ impl std::ops::Sub<Duration> for UnixTime {
         Self(self.0 - earlier.as_secs_f64())
     }
 }
+
+/// RFC 3339 in UTC, or plain seconds for what no calendar holds.
+impl std::fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Calendar times have no fractions worth reading here.
+        match jiff::Timestamp::from_second(self.0 as i64) {
+            Ok(timestamp) => write!(f, "{timestamp}"),
+            Err(_) => write!(f, "{} s after 1970", self.0),
+        }
+    }
+}

@@ -1,14 +1,310 @@
 //! The identity headers: what the upstream is told about the caller.
 
-use std::sync::Arc;
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde_json::{Map, Value};
+
+use crate::{
+    claims::ClaimPath, principal::Principal, provider::Provider, settings::IdentityHeaderSettings,
+};
+
+/// Longer values are not sent (bytes, once encoded): most servers cap a
+/// header at 8 KiB and refuse the whole request over it.
+pub const MAX_VALUE_BYTES: usize = 8192;
 
 /// What the upstream is told about one caller.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// Headers to set: names from the settings, values encoded, never empty.
     pub headers: Vec<(Arc<str>, String)>,
+    /// Headers left off because their value is over [`MAX_VALUE_BYTES`].
+    pub dropped: Vec<Arc<str>>,
     /// The mapped claims, by claim path as the operator wrote it.
     pub claims: Map<String, Value>,
+}
+
+/// A subject or a list of scopes is over [`MAX_VALUE_BYTES`]: leaving it off
+/// would make the caller somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// The configured identity headers.
+#[derive(Debug)]
+pub struct IdentityHeaders {
+    /// Tells what one configuration rendered from what another did.
+    generation: u64,
+    subject: Option<Arc<str>>,
+    scopes: Option<Arc<str>>,
+    method: Option<Arc<str>>,
+    provider: Option<Arc<str>>,
+    claims: Vec<(ClaimPath, Arc<str>)>,
+    names: Vec<Arc<str>>,
+    /// Each name with `_` read as `-`.
+    folded: Vec<String>,
+}
+
+impl IdentityHeaders {
+    /// The headers of `settings`.
+    pub fn new(settings: &IdentityHeaderSettings) -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+        let name = |name: &Option<String>| name.as_deref().map(Arc::<str>::from);
+        let claims =
+            settings.claims.iter().map(|(path, name)| (path.clone(), name.as_str().into()));
+        let mut headers = Self {
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+            subject: name(&settings.subject),
+            scopes: name(&settings.scopes),
+            method: name(&settings.method),
+            provider: name(&settings.provider),
+            claims: claims.collect(),
+            names: Vec::new(),
+            folded: Vec::new(),
+        };
+        let fixed = [&headers.subject, &headers.scopes, &headers.method, &headers.provider];
+        let mapped = headers.claims.iter().map(|(_, name)| name);
+        headers.names = fixed.into_iter().flatten().chain(mapped).cloned().collect();
+        headers.folded = headers.names.iter().map(|name| fold(name)).collect();
+        headers
+    }
+
+    /// Every configured name.
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// Whether a server that reads `_` as `-` takes `name` for one of ours:
+    /// CGI and its descendants do (RFC 3875, section 4.1.18).
+    pub fn is_mistakable(&self, name: &str) -> bool {
+        let same = |folded: &String| {
+            folded.len() == name.len()
+                && folded
+                    .bytes()
+                    .zip(name.bytes())
+                    .all(|(f, n)| f == if n == b'_' { b'-' } else { n })
+        };
+        self.folded.iter().any(same)
+    }
+
+    /// What the upstream is told about this caller; rendered once, however
+    /// many requests it makes.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] as described there.
+    pub fn render(
+        &self,
+        principal: &Principal,
+        by: &dyn Provider,
+    ) -> Result<Arc<Identity>, TooLarge> {
+        if let Some((generation, identity)) = principal.rendered.get()
+            && *generation == self.generation
+        {
+            return Ok(Arc::clone(identity));
+        }
+        let identity = Arc::new(self.build(principal, by)?);
+        // Another configuration's rendering stays; ours is then made anew.
+        let _ = principal.rendered.set((self.generation, Arc::clone(&identity)));
+        Ok(identity)
+    }
+
+    fn build(&self, principal: &Principal, by: &dyn Provider) -> Result<Identity, TooLarge> {
+        let mut identity = Identity::default();
+        let subject = principal.subject.as_deref().map(|subject| text(subject, ""));
+        let scopes: Vec<_> = principal.scopes.names.iter().map(|scope| text(scope, " ")).collect();
+        identity.must_set(&self.subject, subject)?;
+        identity.must_set(&self.scopes, Some(scopes.join(" ")))?;
+        identity.set(&self.method, Some(text(by.method(), "")));
+        identity.set(&self.provider, Some(text(by.name(), "")));
+        for (path, name) in &self.claims {
+            let Some(value) = path.find(&principal.claims) else { continue };
+            identity.set(&Some(Arc::clone(name)), header_value(value));
+            identity.claims.insert(path.text().into_owned(), value.clone());
+        }
+        Ok(identity)
+    }
+}
+
+impl Identity {
+    fn must_set(&mut self, name: &Option<Arc<str>>, value: Option<String>) -> Result<(), TooLarge> {
+        if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE_BYTES) && name.is_some() {
+            return Err(TooLarge);
+        }
+        self.set(name, value);
+        Ok(())
+    }
+
+    fn set(&mut self, name: &Option<Arc<str>>, value: Option<String>) {
+        let (Some(name), Some(value)) = (name, value) else { return };
+        if value.len() > MAX_VALUE_BYTES {
+            self.dropped.push(Arc::clone(name));
+        } else if !value.is_empty() {
+            self.headers.push((Arc::clone(name), value));
+        }
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+/// A claim as a header value; `null` and what is empty have none.
+fn header_value(claim: &Value) -> Option<String> {
+    let is_scalar = |element: &Value| !element.is_array() && !element.is_object();
+    match claim {
+        Value::Null => None,
+        Value::Array(elements) if elements.iter().all(is_scalar) => {
+            let elements: Vec<_> = elements.iter().map(|element| scalar(element, ",")).collect();
+            Some(elements.join(","))
+        }
+        Value::Array(_) | Value::Object(_) => Some(text(&claim.to_string(), "")),
+        other => Some(scalar(other, "")),
+    }
+}
+
+fn scalar(value: &Value, separators: &str) -> String {
+    match value {
+        Value::String(string) => text(string, separators),
+        other => other.to_string(),
+    }
+}
+
+/// Percent-encodes what a header can't carry, `%` itself, spaces at either
+/// end, and the characters that separate the elements of a list.
+fn text(value: &str, separators: &str) -> String {
+    let inner_start = value.len() - value.trim_start_matches(' ').len();
+    let inner_end = value.trim_end_matches(' ').len();
+    let mut out = String::with_capacity(value.len());
+    for (at, byte) in value.bytes().enumerate() {
+        let plain = match byte {
+            b'%' => false,
+            b' ' => (inner_start..inner_end).contains(&at) && !separators.contains(' '),
+            0x21..=0x7e => !separators.as_bytes().contains(&byte),
+            _ => false,
+        };
+        match plain {
+            true => out.push(char::from(byte)),
+            // Writing to a string can't fail.
+            false => drop(write!(out, "%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{credential::Credential, provider::Answering};
+
+    struct Somebody;
+
+    impl Provider for Somebody {
+        fn name(&self) -> &str {
+            "some body"
+        }
+        fn method(&self) -> &str {
+            "test"
+        }
+        fn authenticate<'a>(&'a self, _: &'a Credential<'a>) -> Answering<'a> {
+            unreachable!()
+        }
+    }
+
+    fn headers() -> IdentityHeaders {
+        IdentityHeaders::new(&IdentityHeaderSettings {
+            claims: vec![(ClaimPath::named("c"), "x-c".into())],
+            ..IdentityHeaderSettings::default()
+        })
+    }
+
+    fn with_claim(value: Value) -> Principal {
+        let claims = json!({"c": value}).as_object().cloned().unwrap();
+        Principal::new(Some("s".into())).with_claims(claims)
+    }
+
+    #[test]
+    fn values_of_claims() {
+        let cases = [
+            (json!("plain text"), Some("plain text")),
+            (json!("100%"), Some("100%25")),
+            (json!("é\n\"q\""), Some("%C3%A9%0A\"q\"")),
+            (json!("  padded "), Some("%20%20padded%20")),
+            (json!(" "), Some("%20")),
+            (json!("a,b"), Some("a,b")),
+            (json!(42), Some("42")),
+            (json!(1.5), Some("1.5")),
+            (json!(true), Some("true")),
+            (json!(["a", "b,c", 1, false]), Some("a,b%2Cc,1,false")),
+            (json!([{"a": 1}]), Some("[{\"a\":1}]")),
+            (json!({"a": [1, "b c"]}), Some("{\"a\":[1,\"b c\"]}")),
+            (json!(null), None),
+            (json!(""), None),
+            (json!([]), None),
+        ];
+        for (value, expected) in cases {
+            let identity = headers().render(&with_claim(value.clone()), &Somebody).unwrap();
+            let header = identity.headers.iter().find(|(name, _)| &**name == "x-c");
+            assert_eq!(header.map(|(_, value)| value.as_str()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_separated_by_the_only_spaces() {
+        let scopes = vec!["a b".to_owned(), "https://x/y".to_owned()];
+        let principal = Principal::new(None).with_scopes(scopes);
+        let identity = headers().render(&principal, &Somebody).unwrap();
+        let set: Vec<_> = identity.headers.iter().map(|(n, v)| (&**n, v.as_str())).collect();
+        assert_eq!(
+            set,
+            [
+                ("x-auth-scopes", "a%20b https://x/y"),
+                ("x-auth-method", "test"),
+                ("x-auth-provider", "some body"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_subject_refuses_and_a_long_claim_is_left_off() {
+        let fits = Principal::new(Some("s".repeat(MAX_VALUE_BYTES)));
+        assert!(headers().render(&fits, &Somebody).is_ok());
+        let long = Principal::new(Some("s".repeat(MAX_VALUE_BYTES + 1)));
+        assert_eq!(headers().render(&long, &Somebody).unwrap_err(), TooLarge);
+        let scopes = Principal::new(None).with_scopes(vec!["s".repeat(5000), "t".repeat(5000)]);
+        assert_eq!(headers().render(&scopes, &Somebody).unwrap_err(), TooLarge);
+        let claim = with_claim(json!("é".repeat(2000)));
+        let identity = headers().render(&claim, &Somebody).unwrap();
+        assert_eq!(identity.dropped, ["x-c".into()]);
+    }
+
+    #[test]
+    fn a_rendering_is_kept_for_its_own_configuration_only() {
+        let principal = with_claim(json!(1));
+        let (first, second) = (headers(), headers());
+        let kept = first.render(&principal, &Somebody).unwrap();
+        assert!(Arc::ptr_eq(&kept, &first.render(&principal, &Somebody).unwrap()));
+        assert!(!Arc::ptr_eq(&kept, &second.render(&principal, &Somebody).unwrap()));
+    }
+
+    #[test]
+    fn underscores_do_not_hide_a_name() {
+        let headers = headers();
+        for (name, expected) in [
+            ("x_auth_subject", true),
+            ("x-auth_subject", true),
+            ("x-auth-subject", true),
+            ("x-auth-subjec", false),
+            ("x_c", true),
+            ("x.c", false),
+        ] {
+            assert_eq!(headers.is_mistakable(name), expected, "{name}");
+        }
+    }
 }

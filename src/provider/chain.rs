@@ -1,1 +1,169 @@
-//! The ordered chain of providers.
+//! The ordered chain of providers: who is asked about a token, and what
+//! their answers come to.
+
+use std::{collections::HashMap, sync::Arc};
+
+use smallvec::SmallVec;
+
+use super::{Answer, AnswerKind, Answering, Provider, oauth2::jwt};
+use crate::{
+    credential::Credential,
+    decision::{Caller, ProviderId},
+    policy::{identity::IdentityHeaders, routes::ProviderFilter},
+    reason::Reason,
+};
+
+/// All providers, in order.
+pub struct Chain {
+    providers: Vec<Arc<dyn Provider>>,
+    /// Those that any token is shown to.
+    of_any_token: Vec<ProviderId>,
+    /// Those that recognise the JWTs of one issuer.
+    by_issuer: HashMap<String, Vec<ProviderId>>,
+}
+
+/// What the chain came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The caller, or why there is none.
+    pub result: Result<Caller, NoCaller>,
+    /// Who decided.
+    pub provider: Option<ProviderId>,
+    /// Who was asked and what they said.
+    pub answers: SmallVec<[(ProviderId, AnswerKind); 4]>,
+}
+
+/// Why nobody was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCaller {
+    /// The token is no good.
+    Refused(Reason),
+    /// Whoever could tell can't right now.
+    Unavailable,
+}
+
+impl Chain {
+    /// The providers in the order in which they are asked.
+    pub fn new(providers: Vec<Arc<dyn Provider>>) -> Self {
+        let mut of_any_token = Vec::new();
+        let mut by_issuer: HashMap<String, Vec<ProviderId>> = HashMap::new();
+        for (id, provider) in (0..).map(ProviderId).zip(&providers) {
+            match provider.issuer() {
+                Some(issuer) => by_issuer.entry(issuer.into()).or_default().push(id),
+                None => of_any_token.push(id),
+            }
+        }
+        Self { providers, of_any_token, by_issuer }
+    }
+
+    /// All providers.
+    pub fn providers(&self) -> &[Arc<dyn Provider>] {
+        &self.providers
+    }
+
+    /// The provider at this position.
+    pub fn get(&self, id: ProviderId) -> &dyn Provider {
+        &*self.providers[usize::from(id.0)]
+    }
+
+    /// Asks the providers that both filters allow, in order, until one
+    /// authenticates.
+    pub async fn ask(
+        &self,
+        credential: &Credential<'_>,
+        filters: [&ProviderFilter; 2],
+        headers: &IdentityHeaders,
+    ) -> Outcome {
+        let mut answers = SmallVec::new();
+        let mut refusal = None;
+        let mut unavailable = None;
+        for id in self.candidates(credential) {
+            if !filters.iter().all(|filter| filter.allows(id)) {
+                continue;
+            }
+            let provider = self.get(id);
+            credential.note(|| format!("provider {:?}:", provider.name()));
+            let answer = match provider.authenticate(credential) {
+                Answering::Now(answer) => answer,
+                Answering::Later(answer) => answer.await,
+            };
+            let answer = identify(answer, provider, headers);
+            answers.push((id, answer.kind()));
+            match answer {
+                Identified::Yes(caller) => {
+                    return Outcome { result: Ok(caller), provider: Some(id), answers };
+                }
+                Identified::No(Answer::Refused(reason)) => {
+                    refusal = refusal.or(Some((id, reason)));
+                }
+                Identified::No(Answer::Unavailable) => unavailable = unavailable.or(Some(id)),
+                Identified::No(_) => {}
+            }
+        }
+        let (result, provider) = match (refusal, unavailable) {
+            (Some((id, reason)), _) => (NoCaller::Refused(reason), Some(id)),
+            (None, Some(id)) => (NoCaller::Unavailable, Some(id)),
+            (None, None) => (NoCaller::Refused(self.unrecognised(credential, filters)), None),
+        };
+        Outcome { result: Err(result), provider, answers }
+    }
+
+    /// The providers that may recognise the token, in order: those of any
+    /// token and those of its issuer.
+    fn candidates(&self, credential: &Credential<'_>) -> impl Iterator<Item = ProviderId> {
+        let of_issuer = match (self.by_issuer.is_empty(), credential.known()) {
+            (true, _) => None,
+            (false, Some(known)) => self.by_issuer.get(&*known.issuer),
+            (false, None) => credential.jwt().and_then(|jwt| self.by_issuer.get(jwt.issuer()?)),
+        };
+        let mut of_issuer = of_issuer.into_iter().flatten().copied().peekable();
+        let mut of_any_token = self.of_any_token.iter().copied().peekable();
+        std::iter::from_fn(move || match (of_issuer.peek(), of_any_token.peek()) {
+            (Some(issuers), Some(any)) if issuers > any => of_any_token.next(),
+            (Some(_), _) => of_issuer.next(),
+            (None, _) => of_any_token.next(),
+        })
+    }
+
+    /// Why a token that nobody recognises is no good.
+    fn unrecognised(&self, credential: &Credential<'_>, filters: [&ProviderFilter; 2]) -> Reason {
+        if credential.jwt().is_some() {
+            return Reason::UnknownIssuer;
+        }
+        let takes_opaque = |id: &ProviderId| {
+            filters.iter().all(|filter| filter.allows(*id)) && self.get(*id).takes_opaque_tokens()
+        };
+        match jwt::pretends_to_be_a_jwt(credential.token())
+            || !self.of_any_token.iter().any(takes_opaque)
+        {
+            true => Reason::MalformedToken,
+            false => Reason::UnknownKey,
+        }
+    }
+}
+
+/// An answer, with the identity headers of whoever was authenticated.
+enum Identified {
+    Yes(Caller),
+    No(Answer),
+}
+
+impl Identified {
+    fn kind(&self) -> AnswerKind {
+        match self {
+            Self::Yes(_) => AnswerKind::Authenticated,
+            Self::No(answer) => answer.kind(),
+        }
+    }
+}
+
+/// A caller that the upstream can't be told about is not let through.
+fn identify(answer: Answer, provider: &dyn Provider, headers: &IdentityHeaders) -> Identified {
+    match answer {
+        Answer::Authenticated(principal) => match headers.render(&principal, provider) {
+            Ok(identity) => Identified::Yes(Caller { principal, identity }),
+            Err(_) => Identified::No(Answer::Refused(Reason::MalformedToken)),
+        },
+        other => Identified::No(other),
+    }
+}

@@ -1,6 +1,29 @@
 //! JWTs of OAuth 2.0 issuers (RFC 7519, RFC 9068).
+//!
+//! A token is read once per request ([`jwt`]), verified with a key of its
+//! issuer ([`keys`], kept fresh by [`key_source`]), judged ([`checks`]) and
+//! remembered ([`memory`]). Only a key that the issuer does not seem to have
+//! makes a request wait.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use self::{
+    jwt::Unverified,
+    key_source::{KeySource, Refresh},
+    keys::VerifyingKey,
+    memory::{Known, ProviderTag, TokenMemory},
+};
+use super::{Answer, Answering, Provider};
+use crate::{credential::Credential, decision::Recall, reason::Reason, settings::OAuth2Settings};
 
 pub mod algorithm;
+mod checks;
 pub mod fetch;
 pub mod jwt;
 pub mod key_source;
@@ -8,3 +31,230 @@ pub mod keys;
 pub mod memory;
 
 pub use algorithm::Algorithm;
+
+/// How often a request looks again after waiting for keys: for a refresh that
+/// was under way, for the one it triggered, and for none beyond.
+const MAX_WAITS: usize = 2;
+
+/// Verifies the JWTs of one issuer.
+pub struct OAuth2 {
+    name: String,
+    forward_token: Option<bool>,
+    settings: OAuth2Settings,
+    issuer: Arc<str>,
+    keys: Arc<KeySource>,
+    memory: Arc<TokenMemory>,
+    tag: ProviderTag,
+}
+
+/// Why a token was not verified.
+enum Failure {
+    /// It is no good.
+    Refused(Reason),
+    /// The issuer's keys, as known, do not have the one it names.
+    NoSuchKey,
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl OAuth2 {
+    /// A provider called `name`; `memory` may be shared by several.
+    pub fn new(
+        name: &str,
+        forward_token: Option<bool>,
+        settings: OAuth2Settings,
+        keys: Arc<KeySource>,
+        memory: Arc<TokenMemory>,
+    ) -> Self {
+        static TAGS: AtomicUsize = AtomicUsize::new(0);
+        Self {
+            name: name.into(),
+            forward_token,
+            issuer: settings.issuer.as_str().into(),
+            settings,
+            keys,
+            memory,
+            tag: ProviderTag(TAGS.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// What is remembered of the token, judged by the clock.
+    fn remembered(&self, credential: &Credential<'_>) -> Option<Answer> {
+        let known = credential.known().filter(|known| known.by == self.tag)?;
+        credential.record(Recall::Hit);
+        credential.note(|| "its signature was verified before".into());
+        Some(match checks::times(&self.settings, &known.times, credential) {
+            Ok(()) => Answer::Authenticated(Arc::clone(&known.principal)),
+            Err(reason) => Answer::Refused(reason),
+        })
+    }
+
+    /// Verifies and judges a token with the keys at hand.
+    fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
+        let now = credential.now();
+        let verify = || self.verify(credential, jwt);
+        // What could not be recalled in a moment is not worth remembering.
+        let lasts = jwt
+            .claims()
+            .get("exp")
+            .and_then(|exp| exp.as_f64())
+            .is_some_and(|exp| exp > now.as_seconds());
+        if !lasts || credential.known().is_some() {
+            credential.record(Recall::Miss);
+            return verify().map(|known| Answer::Authenticated(known.principal));
+        }
+        let (known, recall) = self.memory.learn(credential.token(), verify)?;
+        credential.record(recall);
+        if known.by == self.tag && known.key.is_live() {
+            checks::times(&self.settings, &known.times, credential)?;
+            return Ok(Answer::Authenticated(Arc::clone(&known.principal)));
+        }
+        // Another provider of the same issuer was faster.
+        self.verify(credential, jwt).map(|known| Answer::Authenticated(known.principal))
+    }
+
+    fn verify(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Known, Failure> {
+        let settings = &self.settings;
+        checks::header(settings, jwt, credential)?;
+        let algorithm = checks::algorithm(settings, jwt, credential)?;
+        let key = self.verify_signature(credential, jwt, algorithm)?;
+        let times = checks::claim_types(jwt, credential)?;
+        let principal = checks::principal(settings, jwt.claims().clone(), times.expires_at)?;
+        checks::times(settings, &times, credential)?;
+        checks::lifetime(settings, &times, credential)?;
+        checks::audience(settings, jwt, credential)?;
+        checks::client(settings, jwt, credential)?;
+        checks::required_claims(settings, jwt, credential)?;
+        Ok(Known {
+            by: self.tag,
+            issuer: Arc::clone(&self.issuer),
+            key,
+            times,
+            principal: Arc::new(principal),
+        })
+    }
+
+    /// The key that verifies the token: one with its `kid`, or without a
+    /// `kid` any that fits.
+    fn verify_signature(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        algorithm: Algorithm,
+    ) -> Result<Arc<VerifyingKey>, Failure> {
+        let kid = jwt.header().get("kid").and_then(|kid| kid.as_str());
+        let keys = self.keys.keys();
+        let mut named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid).peekable();
+        if named.peek().is_none() {
+            credential.note(|| self.describe_missing_key(kid));
+            return Err(Failure::NoSuchKey);
+        }
+        let mut fitting = named.filter(|key| key.fits(algorithm)).peekable();
+        if fitting.peek().is_none() {
+            credential.note(|| format!("the issuer's key does not allow {algorithm}"));
+            return Err(Failure::Refused(Reason::AlgorithmNotAllowed));
+        }
+        // The same key has verified the token for another provider.
+        let proven = |key: &Arc<VerifyingKey>| {
+            credential.known().is_some_and(|known| known.key.is_same(key))
+        };
+        let verifies = |key: &&Arc<VerifyingKey>| {
+            proven(key)
+                || key.verify(algorithm, jwt.signed_part(credential.token()), jwt.signature())
+        };
+        fitting.find(verifies).cloned().ok_or_else(|| {
+            credential.note(|| "its signature does not verify".into());
+            Failure::Refused(Reason::BadSignature)
+        })
+    }
+
+    fn describe_missing_key(&self, kid: Option<&str>) -> String {
+        let keys = self.keys.keys();
+        let known: Vec<_> = keys.iter().map(|key| key.kid().unwrap_or("(none)")).collect();
+        format!("it is signed with the key {kid:?}, known are {known:?}")
+    }
+
+    /// Waits for keys that may have the one the token names.
+    async fn wait_for_key(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        first: impl Future<Output = ()>,
+    ) -> Answer {
+        first.await;
+        for _ in 0..MAX_WAITS {
+            if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {
+                return answer;
+            }
+            match self.keys.refresh() {
+                Refresh::Settled { good } => return self.without_key(good),
+                Refresh::Wait(refresh) => refresh.await,
+            }
+        }
+        self.judge(credential, jwt).or_else(refused).unwrap_or(Answer::Unavailable)
+    }
+
+    /// After a good fetch the key does not exist, after a failed one nobody knows.
+    fn without_key(&self, good: bool) -> Answer {
+        match good && self.keys.keys().iter().len() > 0 {
+            true => Answer::Refused(Reason::UnknownKid),
+            false => Answer::Unavailable,
+        }
+    }
+}
+
+/// A refusal is an answer; a missing key is not.
+fn refused(failure: Failure) -> Result<Answer, Failure> {
+    match failure {
+        Failure::Refused(reason) => Ok(Answer::Refused(reason)),
+        Failure::NoSuchKey => Err(failure),
+    }
+}
+
+impl Provider for OAuth2 {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn method(&self) -> &str {
+        "oauth2"
+    }
+
+    fn issuer(&self) -> Option<&str> {
+        Some(&self.issuer)
+    }
+
+    fn forward_token(&self) -> Option<bool> {
+        self.forward_token
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
+        if let Some(answer) = self.remembered(credential) {
+            return Answering::Now(answer);
+        }
+        let Some(jwt) = credential.jwt().filter(|jwt| jwt.issuer() == Some(&self.issuer)) else {
+            credential.note(|| format!("it is no JWT of {:?}", self.issuer));
+            return Answering::Now(Answer::NotMine);
+        };
+        if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {
+            return Answering::Now(answer);
+        }
+        match self.keys.refresh() {
+            Refresh::Settled { good } => Answering::Now(self.without_key(good)),
+            Refresh::Wait(refresh) => Answering::later(self.wait_for_key(credential, jwt, refresh)),
+        }
+    }
+}
+
+impl fmt::Debug for OAuth2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth2")
+            .field("name", &self.name)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}

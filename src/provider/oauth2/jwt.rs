@@ -1,14 +1,251 @@
-//! Reading a JWT before its signature is looked at.
+//! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
+
+use std::fmt;
+
+use base64_simd::URL_SAFE_NO_PAD;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
 /// A readable JWT whose signature nobody has looked at.
-#[derive(Debug)]
-pub struct Unverified<'a> {
-    _token: &'a str,
+pub struct Unverified {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    signed_bytes: usize,
+    signature: Vec<u8>,
 }
 
-impl<'a> Unverified<'a> {
-    /// Reads a compact JWS; `None` if it is no readable JWT.
-    pub fn read(token: &'a str) -> Option<Self> {
-        Some(Self { _token: token })
+impl Unverified {
+    /// Reads a compact JWS whose payload is a claims set; `None` if it is not
+    /// one. Members that occur twice and an `iss` that is no string make it
+    /// unreadable: different readers would see different tokens.
+    pub fn read(token: &str) -> Option<Self> {
+        let [header, claims, signature] = parts(token)?;
+        let jwt = Self {
+            header: object(header)?,
+            claims: object(claims)?,
+            signed_bytes: header.len() + 1 + claims.len(),
+            signature: decode(signature)?,
+        };
+        let issuer_is_text = jwt.claims.get("iss").is_none_or(Value::is_string);
+        (jwt.alg().is_some() && issuer_is_text).then_some(jwt)
+    }
+
+    /// The algorithm's name; a readable JWT has one.
+    pub fn alg(&self) -> Option<&str> {
+        self.header.get("alg")?.as_str()
+    }
+
+    /// The header's members.
+    pub fn header(&self) -> &Map<String, Value> {
+        &self.header
+    }
+
+    /// The claims.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The claims, for keeps.
+    pub fn into_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+
+    /// The issuer, if the token names one.
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss")?.as_str()
+    }
+
+    /// The part that was signed of the token this was read from.
+    pub fn signed_part<'t>(&self, token: &'t str) -> &'t [u8] {
+        token.as_bytes().get(..self.signed_bytes).unwrap_or_default()
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// Names only: claims may be personal data, and with the signature they are
+/// the token.
+impl fmt::Debug for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unverified")
+            .field("header", &self.header.keys().collect::<Vec<_>>())
+            .field("claims", &self.claims.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What kind of token it claims to be when it can't be read as a JWT: three
+/// parts, or an encrypted JWT (RFC 7516, section 7.1).
+pub fn pretends_to_be_a_jwt(token: &str) -> bool {
+    match token.bytes().filter(|byte| *byte == b'.').count() {
+        2 => true,
+        4 => {
+            let header = token.split('.').next().and_then(object);
+            header.is_some_and(|header| header.contains_key("enc"))
+        }
+        _ => false,
+    }
+}
+
+/// The three parts of a compact JWS.
+fn parts(token: &str) -> Option<[&str; 3]> {
+    let (header, rest) = token.split_once('.')?;
+    let (claims, signature) = rest.split_once('.')?;
+    (!signature.contains('.')).then_some([header, claims, signature])
+}
+
+fn decode(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode_to_vec(part).ok()
+}
+
+/// A JSON object in base64url, no name in it occurring twice at any depth.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    let Strict(Value::Object(object)) = serde_json::from_slice(&decode(part)?).ok()? else {
+        return None;
+    };
+    Some(object)
+}
+
+/// JSON whose objects have unique names (RFC 8725, section 2.4 tells why).
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StrictSeed.deserialize(deserializer).map(Self)
+    }
+}
+
+struct StrictSeed;
+
+impl<'de> DeserializeSeed<'de> for StrictSeed {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictSeed {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without repeated names")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a JSON number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.into()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = access.next_element_seed(Self)? {
+            elements.push(element);
+        }
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if members.insert(name, access.next_value_seed(Self)?).is_some() {
+                return Err(serde::de::Error::custom("a name occurs twice"));
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, claims: &str) -> String {
+        let encode = |part: &str| URL_SAFE_NO_PAD.encode_to_string(part);
+        format!("{}.{}.c2ln", encode(header), encode(claims))
+    }
+
+    #[test]
+    fn what_can_be_read() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(500), "]".repeat(500));
+        let cases = [
+            (token(r#"{"alg":"RS256"}"#, r#"{"iss":"x"}"#), true),
+            (token(r#"{"alg":"RS256"}"#, "{}"), true),
+            (token(r#"{"alg":"none"}"#, "{}").replace("c2ln", ""), true),
+            (token("{}", "{}"), false),
+            (token(r#"{"alg":1}"#, "{}"), false),
+            (token(r#"{"alg":"a","alg":"a"}"#, "{}"), false),
+            (token(r#"{"alg":"a"}"#, r#"{"sub":"a","sub":"b"}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"x":{"y":1,"y":2}}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"iss":1}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"iss":null}"#), false),
+            (token(r#"{"alg":"a"}"#, "[]"), false),
+            (token(r#"{"alg":"a"}"#, r#""text""#), false),
+            (token(r#"{"alg":"a"}"#, "{} x"), false),
+            (token(r#"{"alg":"a"}"#, r#"{"exp":1e999}"#), false),
+            (token(r#"{"alg":"a"}"#, &deep), false),
+            (token(r#"{"alg":"a"}"#, "{}") + ".x", false),
+            (token(r#"{"alg":"a"}"#, "{}") + "=", false),
+            (token(r#"{"alg":"a"}"#, "{}").replace("c2ln", "c2l!"), false),
+            (token(r#"{"alg":"a"}"#, "{}").replace("c2ln", "c2n"), false),
+            ("..".into(), false),
+            ("a.b".into(), false),
+            (String::new(), false),
+        ];
+        for (token, readable) in cases {
+            assert_eq!(Unverified::read(&token).is_some(), readable, "{token}");
+        }
+    }
+
+    #[test]
+    fn the_signed_bytes_are_the_first_two_parts() {
+        let token = token(r#"{"alg":"ES256"}"#, r#"{"iss":"me"}"#);
+        let jwt = Unverified::read(&token).unwrap();
+        assert_eq!(jwt.signed_part(&token), token.rsplit_once('.').unwrap().0.as_bytes());
+        assert_eq!(
+            (jwt.alg(), jwt.issuer(), jwt.signature()),
+            (Some("ES256"), Some("me"), &b"sig"[..])
+        );
+    }
+
+    #[test]
+    fn pretenders() {
+        let jwe = token(r#"{"alg":"dir","enc":"A128GCM"}"#, "{}") + ".a.b";
+        for (token, expected) in [
+            ("..", true),
+            ("a.b.c", true),
+            ("....", false),
+            (&jwe, true),
+            ("a.b.c.d.e", false),
+            ("k", false),
+        ] {
+            assert_eq!(pretends_to_be_a_jwt(token), expected, "{token}");
+        }
     }
 }

@@ -1,0 +1,268 @@
+//! Custom providers in any language, asked over gRPC
+//! (`proto/claimgate/provider/v1/provider.proto`).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use quick_cache::{UnitWeighter, sync::Cache};
+use serde_json::{Map, Number, Value};
+use tokio::{runtime::Handle, sync::watch};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::{Answer, Answering, Provider};
+use crate::{
+    credential::Credential, principal::Principal, reason::Reason, settings::GrpcProviderSettings,
+    time::UnixTime,
+};
+
+/// The generated client, server and messages.
+#[expect(missing_docs, reason = "generated code")]
+pub mod proto {
+    tonic::include_proto!("claimgate.provider.v1");
+}
+
+use proto::authenticate_response::Result as Said;
+
+/// Asks somebody else.
+pub struct GrpcProvider {
+    name: String,
+    forward_token: Option<bool>,
+    timeout: Duration,
+    remember: Duration,
+    client: proto::provider_client::ProviderClient<Channel>,
+    answers: Arc<Cache<String, Remembered, UnitWeighter, ahash::RandomState>>,
+    /// Calls run here, so that a request that stops waiting does not end the
+    /// call: its answer serves whoever asks next.
+    runtime: Handle,
+}
+
+/// A good answer that holds for every request with this token.
+#[derive(Clone)]
+struct Remembered {
+    principal: Arc<Principal>,
+    until: UnixTime,
+}
+
+/// Why a provider can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The address is none.
+    #[error(
+        "{address:?} is not an address: write http://host:port, https://host:port or unix:/path"
+    )]
+    Address {
+        /// As configured.
+        address: String,
+    },
+    /// The trust roots can't be used.
+    #[error("{} can't be read: {error}", path.display())]
+    Roots {
+        /// As configured.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
+    /// TLS can't be set up.
+    #[error("TLS for {address:?} can't be set up: {error}")]
+    Tls {
+        /// As configured.
+        address: String,
+        /// What went wrong.
+        error: tonic::transport::Error,
+    },
+}
+
+impl GrpcProvider {
+    /// A provider called `name` that connects when first asked; its calls run
+    /// on `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] if the address or the trust roots can't be used.
+    pub fn new(
+        name: &str,
+        forward_token: Option<bool>,
+        settings: &GrpcProviderSettings,
+        runtime: Handle,
+    ) -> Result<Self, SetupError> {
+        let endpoint =
+            endpoint(settings)?.connect_timeout(settings.timeout).timeout(settings.timeout);
+        let channel = {
+            let _inside = runtime.enter();
+            endpoint.connect_lazy()
+        };
+        let entries = settings.cache_entries.max(1);
+        let hasher = ahash::RandomState::new();
+        Ok(Self {
+            name: name.into(),
+            forward_token,
+            timeout: settings.timeout,
+            remember: settings.cache,
+            client: proto::provider_client::ProviderClient::new(channel),
+            answers: Arc::new(Cache::with(
+                entries,
+                entries as u64,
+                UnitWeighter,
+                hasher,
+                Default::default(),
+            )),
+            runtime,
+        })
+    }
+
+    /// Starts a call that goes on whoever waits for it.
+    fn call(&self, credential: &Credential<'_>) -> watch::Receiver<Option<Answer>> {
+        let request = credential.request();
+        let message = proto::AuthenticateRequest {
+            token: credential.token().into(),
+            request: Some(proto::RequestFacts {
+                method: request.method.into(),
+                host: request.host.into(),
+                path: request.bare_path().into(),
+            }),
+        };
+        let (tell, told) = watch::channel(None);
+        let (mut client, timeout, name) = (self.client.clone(), self.timeout, self.name.clone());
+        let (answers, remember) = (Arc::clone(&self.answers), self.remember);
+        let token = message.token.clone();
+        self.runtime.spawn(async move {
+            let said = tokio::time::timeout(timeout, client.authenticate(message)).await;
+            let (answer, until) = match said {
+                Ok(Ok(said)) => read(said.into_inner(), UnixTime::now(), remember),
+                Ok(Err(status)) => {
+                    tracing::warn!(provider = name, code = ?status.code(), "custom provider failed");
+                    (Answer::Unavailable, None)
+                }
+                Err(_) => {
+                    tracing::warn!(provider = name, "custom provider did not answer in time");
+                    (Answer::Unavailable, None)
+                }
+            };
+            if let (Answer::Authenticated(principal), Some(until)) = (&answer, until) {
+                answers.insert(token, Remembered { principal: Arc::clone(principal), until });
+            }
+            // Whoever asked may have stopped waiting.
+            let _ = tell.send(Some(answer));
+        });
+        told
+    }
+}
+
+fn endpoint(settings: &GrpcProviderSettings) -> Result<Endpoint, SetupError> {
+    let address = || settings.address.clone();
+    let endpoint =
+        Endpoint::from_shared(address()).map_err(|_| SetupError::Address { address: address() })?;
+    if !settings.address.starts_with("https:") {
+        return Ok(endpoint);
+    }
+    let mut tls = ClientTlsConfig::new().with_native_roots();
+    if let Some(path) = &settings.ca_file {
+        let roots =
+            std::fs::read(path).map_err(|error| SetupError::Roots { path: path.clone(), error })?;
+        tls = tls.ca_certificate(Certificate::from_pem(roots));
+    }
+    endpoint.tls_config(tls).map_err(|error| SetupError::Tls { address: address(), error })
+}
+
+/// The answer, and until when it holds for other requests too.
+fn read(
+    said: proto::AuthenticateResponse,
+    now: UnixTime,
+    remember: Duration,
+) -> (Answer, Option<UnixTime>) {
+    match said.result {
+        Some(Said::Authenticated(caller)) => authenticated(caller, now, remember),
+        Some(Said::NotMine(_)) => (Answer::NotMine, None),
+        Some(Said::Refused(refused)) => {
+            let reason = Reason::from_word(&refused.reason).filter(|reason| reason.is_refusal());
+            (Answer::Refused(reason.unwrap_or(Reason::UnknownKey)), None)
+        }
+        None => (Answer::Unavailable, None),
+    }
+}
+
+fn authenticated(
+    caller: proto::Authenticated,
+    now: UnixTime,
+    remember: Duration,
+) -> (Answer, Option<UnixTime>) {
+    let expires_at = caller
+        .expires_at
+        .map(|at| UnixTime::from_seconds(at.seconds as f64 + f64::from(at.nanos) / 1e9));
+    if expires_at.is_some_and(|end| end <= now) {
+        return (Answer::Refused(Reason::Expired), None);
+    }
+    let until = match (caller.this_request_only, expires_at) {
+        (true, _) => None,
+        (false, Some(end)) => Some(end),
+        (false, None) => (!remember.is_zero()).then(|| now + remember),
+    };
+    let claims = caller.claims.map(object).unwrap_or_default();
+    let client = crate::claims::clients(&claims).next().map(Into::into);
+    let subject = Some(caller.subject).filter(|subject| !subject.is_empty());
+    let principal = Principal::new(subject)
+        .with_scopes(caller.scopes)
+        .with_client_id(client)
+        .with_claims(claims)
+        .with_expires_at(expires_at);
+    (Answer::Authenticated(Arc::new(principal)), until)
+}
+
+fn object(fields: prost_types::Struct) -> Map<String, Value> {
+    fields.fields.into_iter().map(|(name, value)| (name, json(value))).collect()
+}
+
+fn json(value: prost_types::Value) -> Value {
+    use prost_types::value::Kind;
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
+        Some(Kind::StringValue(value)) => Value::String(value),
+        Some(Kind::NumberValue(value)) => number(value),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
+        Some(Kind::StructValue(fields)) => Value::Object(object(fields)),
+    }
+}
+
+/// A Struct knows doubles alone; whole numbers read better as such.
+fn number(value: f64) -> Value {
+    let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
+    match whole {
+        true => Value::from(value as i64),
+        false => Number::from_f64(value).map_or(Value::Null, Value::Number),
+    }
+}
+
+impl Provider for GrpcProvider {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn method(&self) -> &str {
+        "grpc"
+    }
+
+    fn forward_token(&self) -> Option<bool> {
+        self.forward_token
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
+        if let Some(known) = self.answers.get(credential.token())
+            && credential.now() < known.until
+        {
+            credential.note(|| format!("its answer is remembered until {}", known.until));
+            return Answering::Now(Answer::Authenticated(known.principal));
+        }
+        Answering::later(wait(self.call(credential)))
+    }
+}
+
+async fn wait(mut told: watch::Receiver<Option<Answer>>) -> Answer {
+    let answer = told.wait_for(Option::is_some).await;
+    answer.ok().and_then(|answer| answer.clone()).unwrap_or(Answer::Unavailable)
+}
+
+impl fmt::Debug for GrpcProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcProvider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
