@@ -123,7 +123,7 @@ impl OAuth2 {
         let algorithm = checks::algorithm(settings, jwt, credential)?;
         let key = self.verify_signature(credential, jwt, algorithm)?;
         let stated = checks::claim_types(jwt, credential)?;
-        let principal = checks::principal(settings, jwt.claims().clone(), stated.expires_at)?;
+        let principal = checks::principal(settings, Arc::clone(jwt.claims()), stated.expires_at)?;
         let times = checks::expiry(&stated, credential)?;
         checks::times(settings, &times, credential)?;
         checks::lifetime(settings, &times, credential)?;

@@ -1,6 +1,8 @@
 //! What a token must say, once somebody has to believe it: the checks of a
 //! provider in the order in which they are made.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{Algorithm, jwt::Unverified};
@@ -235,7 +237,7 @@ pub(super) fn required_claims(
 /// Who the token is for.
 pub(super) fn principal(
     settings: &OAuth2Settings,
-    claims: Map<String, Value>,
+    claims: Arc<Map<String, Value>>,
     expires_at: Option<UnixTime>,
 ) -> Result<Principal, Reason> {
     let subject = match settings.subject_claim.find(&claims) {
