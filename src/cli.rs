@@ -1,1 +1,57 @@
-//! The command line.
+//! The command line: arguments in, an exit code out.
+//!
+//! Results go to stdout, logs and complaints to stderr.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+pub mod issuer;
+pub mod serve;
+
+/// Checks bearer tokens for Envoy's external authorization.
+#[derive(Debug, Parser)]
+#[command(name = "claimgate", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(serve::ServeArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "CLAIMGATE_CONFIG", default_value = "gateway.yaml")]
+    pub config: PathBuf,
+}
+
+impl Cli {
+    /// Runs the command that the arguments name.
+    ///
+    /// # Errors
+    /// The command could not do what it was asked for; the error says why and
+    /// what to do about it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(args) => serve::run(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

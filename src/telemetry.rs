@@ -1,1 +1,57 @@
-//! Logs.
+//! Logs: JSON lines on stderr, or readable text where a person is watching.
+
+use std::io::{self, IsTerminal};
+
+use tracing::error;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, fmt::time::SystemTime, layer::SubscriberExt, registry};
+
+/// Lines that may wait for a slow reader of stderr; what comes on top of
+/// these is dropped. At some 300 bytes each they take about 5 MB.
+const WAITING_LINES: usize = 16_384;
+
+/// Keeps the log flowing; dropping it writes out what is left.
+#[derive(Debug)]
+pub struct Telemetry {
+    _writer: WorkerGuard,
+}
+
+/// Starts logging, for the whole process.
+///
+/// `RUST_LOG` sets what is logged (`debug`, `claimgate=debug,info`, …),
+/// `default` where it doesn't or can't be read. Lines are handed to a thread
+/// of their own, so that a reader who stops reading never holds up a decision.
+pub fn start(default: &str) -> Telemetry {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(io::stderr());
+    let filter = EnvFilter::try_from_default_env();
+    let unreadable = filter.as_ref().err().filter(|_| std::env::var_os("RUST_LOG").is_some());
+    let unreadable = unreadable.map(ToString::to_string);
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default));
+
+    let lines = tracing_subscriber::fmt::layer().with_timer(SystemTime).with_writer(writer);
+    let installed = if io::stderr().is_terminal() {
+        tracing::subscriber::set_global_default(registry().with(filter).with(lines))
+    } else {
+        let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        tracing::subscriber::set_global_default(registry().with(filter).with(lines))
+    };
+    // Somebody else's subscriber is as good as ours.
+    drop(installed);
+    if let Some(error) = unreadable {
+        tracing::warn!(error, default, "RUST_LOG can't be read, using the default");
+    }
+    log_panics();
+    Telemetry { _writer: guard }
+}
+
+/// A panic is a defect; it is logged like everything else, by its place only,
+/// since its message may quote what was being worked on.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        error!(place, "panicked, please report this");
+    }));
+}

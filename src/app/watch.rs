@@ -1,0 +1,309 @@
+//! Notices when files change their content.
+//!
+//! Kubernetes swaps a `..data` symlink, editors rename a new file over the
+//! old one, others delete and create. A watch on the file itself would miss
+//! all of these, so the folders are watched, those of every symlink on the
+//! way included, and what counts is whether the content differs afterwards.
+//! A slow look at the clock covers network file systems and machines that
+//! have no watches left.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tracing::warn;
+
+/// Changes come in bursts; a burst is over when nothing happens for this long.
+const SETTLE: Duration = Duration::from_millis(100);
+/// A burst that never ends is cut off after this.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+/// How often the files are looked at without being told of a change.
+const LOOK: Duration = Duration::from_secs(10);
+/// Longer chains of symlinks are circles.
+const MAX_LINKS: usize = 16;
+
+/// What a file holds: its hash, or `None` where it can't be read.
+pub type Content = Option<[u8; 32]>;
+
+/// The content of every watched file.
+pub type Contents = BTreeMap<PathBuf, Content>;
+
+/// Watches a set of files.
+#[derive(Debug)]
+pub struct Watch {
+    contents: Contents,
+    folders: BTreeSet<PathBuf>,
+    watcher: Option<RecommendedWatcher>,
+    stirred: Arc<Notify>,
+}
+
+/// Why [`Watch::changed`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A file's content differs.
+    Content,
+    /// Nothing differs, but some time has passed.
+    Nothing,
+}
+
+impl Watch {
+    /// Watches `files`, whether they exist or not.
+    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let stirred = Arc::new(Notify::new());
+        let waker = Arc::clone(&stirred);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading a file makes an event too, and we read them ourselves.
+            if event.is_ok_and(|event| event.kind.is_access()) {
+                return;
+            }
+            waker.notify_one();
+        });
+        let watcher = watcher.inspect_err(|error| {
+            warn!(%error, every = ?LOOK, "cannot watch files, looking at them from time to time");
+        });
+        let mut watch = Self {
+            contents: Contents::new(),
+            folders: BTreeSet::new(),
+            watcher: watcher.ok(),
+            stirred,
+        };
+        watch.set_files(files);
+        watch
+    }
+
+    /// Watches these files from now on.
+    ///
+    /// A file's content counts as changed from what it was when it was first
+    /// named, or last seen by [`Watch::changed`].
+    pub fn set_files(&mut self, files: impl IntoIterator<Item = PathBuf>) {
+        let mut contents = Contents::new();
+        for file in files {
+            let content = match self.contents.remove(&file) {
+                Some(known) => known,
+                None => content_of(&file),
+            };
+            contents.insert(file, content);
+        }
+        self.contents = contents;
+        self.watch_folders();
+    }
+
+    /// Waits until the content of a file has changed, or for some seconds.
+    ///
+    /// Cancelling this loses no change: at worst it is seen one look later.
+    pub async fn changed(&mut self) -> Change {
+        let look = Instant::now() + LOOK;
+        loop {
+            tokio::select! {
+                () = self.stirred.notified() => settle(&self.stirred).await,
+                () = sleep_until(look) => {}
+            }
+            // A folder may have been replaced as well.
+            self.watch_folders();
+            if self.look() {
+                return Change::Content;
+            }
+            if Instant::now() >= look {
+                return Change::Nothing;
+            }
+        }
+    }
+
+    /// Looks at every file; tells whether one has changed.
+    pub fn look(&mut self) -> bool {
+        let mut changed = false;
+        for (file, known) in &mut self.contents {
+            let content = content_of(file);
+            changed |= *known != content;
+            *known = content;
+        }
+        changed
+    }
+
+    fn watch_folders(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let folders: BTreeSet<_> = self.contents.keys().flat_map(|file| folders_of(file)).collect();
+        for gone in self.folders.difference(&folders) {
+            let _ = watcher.unwatch(gone);
+        }
+        // Watching a folder again is harmless, and needed if it was replaced.
+        // One that isn't there will be found by the next look.
+        self.folders =
+            folders.into_iter().filter(|folder| rewatch(watcher, folder).is_ok()).collect();
+    }
+}
+
+fn rewatch(watcher: &mut RecommendedWatcher, folder: &Path) -> notify::Result<()> {
+    watcher.watch(folder, RecursiveMode::NonRecursive)
+}
+
+/// Lets a burst of changes pass.
+async fn settle(stirred: &Notify) {
+    let quiet = async { while timeout(SETTLE, stirred.notified()).await.is_ok() {} };
+    tokio::select! {
+        () = quiet => {}
+        () = sleep(SETTLE_LIMIT) => {}
+    }
+}
+
+/// The hash of a file's content.
+pub fn content_of(file: &Path) -> Content {
+    let bytes = std::fs::read(file).ok()?;
+    digest(&SHA256, &bytes).as_ref().try_into().ok()
+}
+
+/// The folders in which something must change for the file to change: its
+/// own, and that of every symlink between its name and its content.
+fn folders_of(file: &Path) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    let mut pending = vec![std::path::absolute(file).unwrap_or_else(|_| file.to_owned())];
+    let mut links = 0;
+    while let Some(path) = pending.pop() {
+        if let Some(folder) = path.parent() {
+            folders.insert(folder.to_owned());
+        }
+        // The first symlink on the path leads to another path to go through.
+        let Some((link, rest)) = first_link(&path) else { continue };
+        links += 1;
+        if links > MAX_LINKS {
+            continue;
+        }
+        if let (Some(folder), Ok(target)) = (link.parent(), std::fs::read_link(&link)) {
+            folders.insert(folder.to_owned());
+            pending.push(folder.join(target).join(rest));
+        }
+    }
+    folders
+}
+
+/// Splits a path behind its first component that is a symlink.
+fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let is_link = |path: &Path| -> io::Result<bool> {
+        Ok(std::fs::symlink_metadata(path)?.file_type().is_symlink())
+    };
+    let mut components = path.components();
+    let mut walked = PathBuf::new();
+    while let Some(component) = components.next() {
+        walked.push(component);
+        if is_link(&walked).unwrap_or(false) {
+            return Some((walked, components.as_path().to_owned()));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    /// Much shorter than the look at the clock, so that what passes was told
+    /// of by the operating system.
+    const SOON: Duration = Duration::from_secs(5);
+
+    async fn is_seen(watch: &mut Watch) -> bool {
+        timeout(SOON, watch.changed()).await == Ok(Change::Content)
+    }
+
+    #[tokio::test]
+    async fn every_way_to_replace_a_file_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        fs::write(&file, "one").unwrap();
+        let mut watch = Watch::new([file.clone()]);
+
+        fs::write(&file, "written").unwrap();
+        assert!(is_seen(&mut watch).await, "written in place");
+
+        fs::write(folder.path().join(".new"), "renamed").unwrap();
+        fs::rename(folder.path().join(".new"), &file).unwrap();
+        assert!(is_seen(&mut watch).await, "renamed over");
+
+        fs::remove_file(&file).unwrap();
+        assert!(is_seen(&mut watch).await, "removed");
+
+        fs::write(&file, "created").unwrap();
+        assert!(is_seen(&mut watch).await, "created");
+    }
+
+    #[tokio::test]
+    async fn a_config_map_swap_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (version, content) in [("..v1", "one"), ("..v2", "two")] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("gateway.yaml"), content).unwrap();
+        }
+        symlink("..v1", at("..data")).unwrap();
+        symlink("..data/gateway.yaml", at("gateway.yaml")).unwrap();
+        let mut watch = Watch::new([at("gateway.yaml")]);
+
+        symlink("..v2", at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        fs::remove_dir_all(at("..v1")).unwrap();
+        assert!(is_seen(&mut watch).await, "first swap");
+
+        fs::create_dir(at("..v3")).unwrap();
+        fs::write(at("..v3/gateway.yaml"), "three").unwrap();
+        symlink("..v3", at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert!(is_seen(&mut watch).await, "second swap");
+    }
+
+    #[tokio::test]
+    async fn a_swapped_folder_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for (version, content) in [("v1", "one"), ("v2", "two")] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("gateway.yaml"), content).unwrap();
+        }
+        symlink(at("v1"), at("current")).unwrap();
+        let mut watch = Watch::new([at("current/gateway.yaml")]);
+
+        symlink(at("v2"), at("next")).unwrap();
+        fs::rename(at("next"), at("current")).unwrap();
+        assert!(is_seen(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn touching_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        let other = folder.path().join("other.yaml");
+        fs::write(&file, "one").unwrap();
+        let mut watch = Watch::new([file.clone()]);
+        fs::write(&file, "one").unwrap();
+        fs::write(&other, "not ours").unwrap();
+        assert!(timeout(SETTLE * 4, watch.changed()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_appears_later_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tls.crt");
+        let mut watch = Watch::new([file.clone()]);
+        fs::write(&file, "here").unwrap();
+        assert!(is_seen(&mut watch).await);
+    }
+
+    #[test]
+    fn circles_of_symlinks_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("b"), at("a")).unwrap();
+        symlink(at("a"), at("b")).unwrap();
+        assert!(folders_of(&at("a")).contains(folder.path()));
+    }
+}

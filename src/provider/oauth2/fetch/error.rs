@@ -1,0 +1,119 @@
+//! What can go wrong with a fetch: short sentences that name the URL, without
+//! anything in it that may be secret, and the cause.
+
+use std::{error::Error, path::Path, time::Duration};
+
+use reqwest::Url;
+
+use super::{MAX_REDIRECTS, url};
+use crate::provider::oauth2::keys::KeySetError;
+
+/// A fetch can't even be attempted: the settings are wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// Not a URL to fetch from.
+    #[error("not an absolute http or https URL")]
+    NotAUrl,
+    /// The URL can't be sent the way it is spelled.
+    #[error("this URL can't be fetched exactly as written: its path would be sent as {path:?}")]
+    NotAsWritten {
+        /// How the path would be sent.
+        path: String,
+    },
+    /// A file with trust roots is no good.
+    #[error("ca_file {path}: {cause}")]
+    CaFile {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// An https URL, and nobody to trust.
+    #[error(
+        "this system has no trusted root certificates for https: install the package \
+         ca-certificates or set ca_file"
+    )]
+    NoRoots,
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client can't be set up: {0}")]
+    Client(String),
+}
+
+/// A fetch that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {cause}")]
+pub struct FetchError {
+    place: String,
+    cause: Cause,
+}
+
+/// Why a fetch failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// No connection, or one that broke.
+    #[error("{0}")]
+    Transport(String),
+    /// It took too long, from the first connection to the last byte.
+    #[error("no complete answer within {0:?}")]
+    Timeout(Duration),
+    /// Neither 200 nor the 304 that was asked for.
+    #[error("the answer has status {0}")]
+    Status(u16),
+    /// Over [`super::MAX_BODY_BYTES`].
+    #[error("the answer is larger than 1 MiB")]
+    TooLarge,
+    /// A redirect to another scheme, host or port.
+    #[error("redirects to another origin ({0}), which is not followed")]
+    ForeignRedirect(String),
+    /// One redirect after the other.
+    #[error("more than {MAX_REDIRECTS} redirects")]
+    TooManyRedirects,
+    /// The discovery document is no good.
+    #[error("{0}")]
+    Discovery(&'static str),
+    /// The key document is no good.
+    #[error("{0}")]
+    Keys(KeySetError),
+    /// The file with the token for the fetch is no good.
+    #[error("{0}")]
+    TokenFile(String),
+    /// "Not modified", but the keys that it would renew are gone by now.
+    #[error("the keys were withdrawn before the server called them unchanged")]
+    NothingToRenew,
+}
+
+impl FetchError {
+    pub(in crate::provider::oauth2) fn shown_at(place: String, cause: Cause) -> Self {
+        Self { place, cause }
+    }
+
+    pub(super) fn at(place: &Url, cause: Cause) -> Self {
+        Self::shown_at(url::shown(place), cause)
+    }
+
+    pub(super) fn transport(place: &Url, error: &reqwest::Error) -> Self {
+        let what = if error.is_connect() { "can't connect" } else { "the exchange broke off" };
+        Self::at(place, Cause::Transport(format!("{what}: {}", root_cause(error))))
+    }
+
+    pub(super) fn token_file(path: &Path, cause: String) -> Self {
+        Self::shown_at(format!("fetch_token_file {}", path.display()), Cause::TokenFile(cause))
+    }
+
+    /// Why it failed.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+}
+
+/// The innermost error. The layers around it repeat themselves, and the
+/// outermost quotes the whole URL.
+pub(super) fn root_cause(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else {
+        return "the request can't be sent".to_owned();
+    };
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,93 @@
+//! Whom to trust at the other end of a fetch.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::error::SetupError;
+
+/// Whether a fetch speaks TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Plain http only.
+    No,
+    /// A discovery document may point to https.
+    Maybe,
+    /// https.
+    Yes,
+}
+
+/// TLS with this system's trust roots and those of `ca_file`.
+///
+/// The crypto provider is named here, so it does not matter which one, if
+/// any, the process has as its default. Without `ca_file` all callers share
+/// one set of roots: a thousand issuers must not hold a thousand copies.
+///
+/// # Errors
+/// If `ca_file` can't be read or holds no certificate, or if there is not one
+/// root although there must be.
+pub(super) fn client_config(
+    need: Need,
+    ca_file: Option<&Path>,
+) -> Result<ClientConfig, SetupError> {
+    let Some(path) = ca_file else {
+        return match need {
+            Need::No => build(RootCertStore::empty()),
+            Need::Yes if system_roots().is_empty() => Err(SetupError::NoRoots),
+            Need::Maybe | Need::Yes => {
+                static SHARED: OnceLock<Result<ClientConfig, SetupError>> = OnceLock::new();
+                SHARED.get_or_init(|| build(system_roots().clone())).clone()
+            }
+        };
+    };
+    let mut roots = system_roots().clone();
+    add_roots(&mut roots, path)
+        .map_err(|cause| SetupError::CaFile { path: path.display().to_string(), cause })?;
+    build(roots)
+}
+
+fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    let pem = fs::read(path).map_err(|error| error.to_string())?;
+    let mut found = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        found += 1;
+        let certificate = certificate.map_err(|error| format!("it is not sound PEM ({error})"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("certificate {found} can't be a trust root ({error})"))?;
+    }
+    if found == 0 { Err("it holds no PEM certificate".to_owned()) } else { Ok(()) }
+}
+
+/// Read once: it takes milliseconds and a few hundred kilobytes.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::debug!(%error, "a trust root of this system can't be read");
+        }
+        roots.add_parsable_certificates(found.certs);
+        roots
+    })
+}
+
+fn build(roots: RootCertStore) -> Result<ClientConfig, SetupError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| SetupError::Client(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
