@@ -210,6 +210,11 @@ fn finish(
     live.meters.record(decision, elapsed);
     let provider = decision.provider.map(|id| live.engine.provider(id).name());
     log::check(request, decision, provider, elapsed);
+    if let Some(caller) = &decision.caller
+        && !caller.identity.dropped.is_empty()
+    {
+        log::dropped_headers(request, &caller.identity.dropped);
+    }
     answer
 }
 
