@@ -16,7 +16,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The admin port's pages; `metrics` renders the metrics of this moment.
 pub fn router<M>(readiness: Readiness, metrics: M) -> Router
 where
-    M: Fn() -> Vec<u8> + Clone + Send + Sync + 'static,
+    M: Fn() -> String + Clone + Send + Sync + 'static,
 {
     Router::new()
         .route("/livez", get(async || "ok\n"))

@@ -1,11 +1,255 @@
-//! The running service: settings become bound listeners, which are served
-//! until a signal drains them.
+//! The composition root: a config file becomes bound listeners, which are
+//! served until the order to stop drains them.
+//!
+//! Two kinds of threads do the work. The *workers* decide checks and nothing
+//! else. The *control* thread, that of whoever runs the [`App`], does the
+//! rest: it accepts connections for the workers, answers the admin port,
+//! fetches keys, watches files and takes signals. It may stall without a
+//! check noticing.
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, thread, time::Duration};
+
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::interval};
+use tonic::service::Routes;
+use tracing::{error, info, warn};
+
+use crate::{
+    admin,
+    envoy::{health, reflection},
+    metrics::{self, Metrics},
+    time::UnixTime,
+};
 
 pub mod connection;
+mod grpc;
 pub mod listen;
+mod providers;
 pub mod readiness;
+mod reload;
 pub mod server;
 pub mod signals;
+mod site;
 pub mod tls;
 pub mod watch;
 pub mod workers;
+
+pub use providers::ProviderError;
+pub use site::LoadError;
+
+use grpc::{Current, Services};
+use listen::{BindError, BoundAddress, Listener};
+use readiness::{Readiness, State};
+use reload::Reloader;
+use server::{Drained, Server};
+use signals::Order;
+use site::{Plan, Site};
+use watch::Watch;
+
+/// How often tokens that can't be used any more are dropped from memory.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// Why the service can't start; one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system has no threads or file descriptors left.
+    #[error("cannot start the workers: {0}, raise the limits of this process")]
+    Workers(#[from] io::Error),
+    /// A defect that no input brings about.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] metrics::SetupError),
+    /// Another one.
+    #[error("cannot set up reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// How the service ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// In good order.
+    Drained(Drained),
+    /// At once, by a second order to stop.
+    Interrupted,
+}
+
+/// The service, its listeners bound.
+pub struct App {
+    server: Server,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+    health: health::HealthSwitch,
+    reloader: Reloader,
+}
+
+impl App {
+    /// Loads the config file at `path`, binds what it names and begins to
+    /// fetch keys. Nothing is answered before [`App::run`].
+    ///
+    /// # Errors
+    /// The configuration can't be used or an address can't be bound.
+    pub async fn build(path: &Path) -> Result<Self, StartError> {
+        let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
+        let mut watch = Watch::new([path.to_owned()]);
+        let plan = Plan::read(path, &mut watch, &[], &metrics)?;
+        let site = Site::open(plan, metrics.clone());
+
+        let settings = &site.server;
+        let listener = Listener::bind("server.grpc.address", &settings.grpc.address).await?;
+        let (admin, admin_address) =
+            listen::bind_tcp("server.admin.address", &settings.admin_address).await?;
+        let (health, routes) = others().await?;
+        let workers = settings.workers.unwrap_or_else(cores);
+        let services = || Services::new(&site.current, routes());
+        let server = Server::start(listener, workers, &site.tls, services)?;
+
+        let readiness = Readiness::default();
+        let follower = readiness.follow(&site.sources);
+        info!(
+            grpc = %server.address(),
+            admin = %admin_address,
+            workers,
+            "listening"
+        );
+        let reloader = Reloader {
+            path: path.into(),
+            watch,
+            site,
+            metrics,
+            readiness,
+            follower,
+            failure: None,
+        };
+        Ok(Self { server, admin, admin_address, health, reloader })
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_address(&self) -> &BoundAddress {
+        self.server.address()
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves until the order to stop, then drains. When nobody can give
+    /// orders any more, that is an order to stop.
+    pub async fn run(self, mut orders: mpsc::Receiver<Order>) -> Ended {
+        let Self { server, admin, health, mut reloader, .. } = self;
+        let readiness = reloader.readiness.clone();
+        let _tasks = [
+            Task::spawn(serve_admin(admin, &reloader)),
+            Task::spawn(follow_readiness(readiness.clone(), health.clone())),
+            Task::spawn(tidy(Current::clone(&reloader.site.current))),
+        ];
+        tokio::select! {
+            never = server.accept() => match never {},
+            () = reloader.run(&mut orders) => {}
+        }
+        let grace = reloader.site.server.shutdown_grace;
+        info!(?grace, "shutting down");
+        readiness.drain();
+        health.set_serving(false).await;
+        tokio::select! {
+            drained = server.drain(grace) => Ended::Drained(drained),
+            () = stop(&mut orders) => {
+                warn!("told to stop again, ending at once");
+                Ended::Interrupted
+            }
+        }
+    }
+}
+
+/// The services beside the checks, once for each worker.
+async fn others() -> Result<(health::HealthSwitch, impl Fn() -> Routes), StartError> {
+    let (switch, health) = health::health().await;
+    let reflection = reflection::reflection()?;
+    let reflection_alpha = reflection::reflection_alpha()?;
+    let routes = move || {
+        Routes::new(health.clone())
+            .add_service(reflection.clone())
+            .add_service(reflection_alpha.clone())
+    };
+    Ok((switch, routes))
+}
+
+fn cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn serve_admin(
+    listener: TcpListener,
+    reloader: &Reloader,
+) -> impl Future<Output = ()> + Send + use<> {
+    let metrics = reloader.metrics.clone();
+    let current = Current::clone(&reloader.site.current);
+    let render = move || {
+        metrics.set_token_cache_entries(current.load().engine.memory().len());
+        metrics.encode().unwrap_or_else(|error| {
+            error!(%error, "metrics can't be rendered");
+            String::new()
+        })
+    };
+    let router = admin::router(reloader.readiness.clone(), render);
+    async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            error!(%error, "admin port failed");
+        }
+    }
+}
+
+/// Tells the health service what the admin port says.
+async fn follow_readiness(readiness: Readiness, health: health::HealthSwitch) {
+    let mut states = readiness.subscribe();
+    loop {
+        let is_ready = *states.borrow_and_update() == State::Ready;
+        if is_ready {
+            info!("ready");
+        }
+        health.set_serving(is_ready).await;
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tidy(current: Current) {
+    let mut ticks = interval(TIDY);
+    loop {
+        ticks.tick().await;
+        current.load().engine.memory().tidy(UnixTime::now());
+    }
+}
+
+/// Waits for the order to stop.
+async fn stop(orders: &mut mpsc::Receiver<Order>) {
+    loop {
+        match orders.recv().await {
+            Some(Order::Stop) => return,
+            Some(Order::Reload) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Task {
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

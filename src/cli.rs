@@ -19,8 +19,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service.
     Serve(serve::ServeArgs),
+    Issuer(issuer::IssuerArgs),
 }
 
 /// Where the configuration is.
@@ -40,6 +40,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(&args),
+            Command::Issuer(args) => issuer::run(&args),
         }
     }
 }

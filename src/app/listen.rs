@@ -104,9 +104,7 @@ impl Listener {
     pub async fn bind(key: &'static str, address: &ListenAddress) -> Result<Self, BindError> {
         match address {
             ListenAddress::Tcp(address) => {
-                let listener = bind_tcp(key, address).await?;
-                let bound =
-                    listener.local_addr().map_err(|source| refused(key, address, source))?;
+                let (listener, bound) = bind_tcp(key, address).await?;
                 Ok(Self { address: BoundAddress::Tcp(bound), socket: ListenSocket::Tcp(listener) })
             }
             ListenAddress::Unix(path) => {
@@ -162,9 +160,16 @@ pub(crate) enum Registered {
     Unix(UnixStream),
 }
 
-/// Binds a TCP address; `key` is its key path, for the error.
-pub async fn bind_tcp(key: &'static str, address: &str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| refused(key, address, source))
+/// Binds a TCP address and tells which one that is; `key` is its key path,
+/// for the error.
+pub async fn bind_tcp(
+    key: &'static str,
+    address: &str,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = TcpListener::bind(address)
+        .await
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    bound.map_err(|source| refused(key, address, source))
 }
 
 async fn bind_unix(

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use futures_util::future::select_all;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::providers::Source;
+use crate::provider::oauth2::key_source::KeySource;
 
 /// The one answer to "ready?", shared by the admin port and the gRPC health
 /// service.
@@ -58,6 +62,42 @@ impl Readiness {
     /// Follows the changes.
     pub fn subscribe(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+}
+
+impl Readiness {
+    /// Makes it ready as soon as every source has had keys, for as long as
+    /// the follower is held.
+    pub(crate) fn follow(&self, sources: &[Source]) -> Follower {
+        let pair = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
+        let sources = sources.iter().map(pair).collect();
+        Follower(tokio::spawn(follow(sources, self.clone())))
+    }
+}
+
+/// Ends its task when dropped.
+#[derive(Debug)]
+pub(crate) struct Follower(JoinHandle<()>);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn follow(mut sources: Vec<(String, Arc<KeySource>)>, readiness: Readiness) {
+    loop {
+        sources.retain(|(_, keys)| !keys.status().ready);
+        let missing = |(provider, _): &(String, _)| format!("{provider}: no signing keys yet");
+        readiness.missing(sources.iter().map(missing).collect());
+        if sources.is_empty() {
+            return;
+        }
+        let ready = sources.iter().map(|(_, keys)| Box::pin(keys.ready()));
+        if let (false, ..) = select_all(ready).await {
+            // The task behind it has ended, as it does with the program.
+            return;
+        }
     }
 }
 

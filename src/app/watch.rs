@@ -98,6 +98,11 @@ impl Watch {
         self.watch_folders();
     }
 
+    /// What the files held when last looked at.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
     /// Waits until the content of a file has changed, or for some seconds.
     ///
     /// Cancelling this loses no change: at worst it is seen one look later.

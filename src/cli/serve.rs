@@ -2,10 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::ConfigArgs;
+use anyhow::Context;
+use tokio::{runtime::Builder, sync::mpsc};
 
-/// Arguments of `claimgate serve`.
-#[derive(Debug, clap::Args)]
+use super::ConfigArgs;
+use crate::app::{App, Ended, signals::Signals};
+
+/// What a program killed by SIGTERM ends with, as shells count it.
+const INTERRUPTED: u8 = 143;
+
+/// Run the service.
+#[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -16,6 +23,19 @@ pub struct ServeArgs {
 /// # Errors
 /// It could not start; one line says why.
 pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let _ = &args.config;
-    anyhow::bail!("not wired yet")
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let ended = runtime.block_on(async {
+        let (orders, taken) = mpsc::channel(8);
+        let signals = Signals::take().context("cannot take over signals")?;
+        tokio::spawn(signals.forward(orders));
+        let app = App::build(&args.config.config).await?;
+        Ok::<_, anyhow::Error>(app.run(taken).await)
+    })?;
+    // A look-up of names may still block one of its threads.
+    runtime.shutdown_background();
+    Ok(match ended {
+        Ended::Drained(_) => ExitCode::SUCCESS,
+        Ended::Interrupted => ExitCode::from(INTERRUPTED),
+    })
 }

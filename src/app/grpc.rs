@@ -1,0 +1,75 @@
+//! The gRPC services of a worker.
+
+use std::{convert::Infallible, fmt, sync::Arc};
+
+use arc_swap::{ArcSwap, Guard};
+use futures_util::future::Either;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tonic::{body::Body, codegen::Service, service::Routes};
+
+use crate::envoy::{
+    SERVICE_NAME,
+    service::{AuthorizationServer, Checker, Live},
+};
+
+/// The configuration in force, as every worker sees it.
+pub(crate) type Current = Arc<ArcSwap<Live>>;
+
+/// Everything that a worker answers.
+///
+/// Each worker has one of its own: what its connections share is counted on
+/// its core alone. Checks do not take the way through the router, which would
+/// cost them two boxes and a look-up by path.
+#[derive(Clone)]
+pub(crate) struct Services {
+    checks: AuthorizationServer<Eyes>,
+    others: Routes,
+}
+
+/// A worker's own view of the configuration in force.
+#[derive(Clone)]
+pub(crate) struct Eyes(Current);
+
+impl Checker for Eyes {
+    fn live(&self) -> Guard<Arc<Live>> {
+        self.0.load()
+    }
+}
+
+impl Services {
+    /// Checks by the configuration in force, and `others` beside them.
+    pub(crate) fn new(current: &Current, others: Routes) -> Self {
+        let checks = AuthorizationServer::new(Arc::new(Eyes(Arc::clone(current))));
+        Self { checks, others: others.prepare() }
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<
+        <AuthorizationServer<Eyes> as Service<Request<Incoming>>>::Future,
+        <Routes as Service<Request<Incoming>>>::Future,
+    >;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if is_for(SERVICE_NAME, request.uri().path()) {
+            Either::Left(self.checks.clone().call(request))
+        } else {
+            Either::Right(self.others.clone().call(request))
+        }
+    }
+}
+
+/// Whether a path is `/service/…`.
+fn is_for(service: &str, path: &str) -> bool {
+    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}

@@ -1,0 +1,98 @@
+//! Keeps the configuration in force up to date with its files.
+
+use std::path::PathBuf;
+
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use super::{
+    readiness::{Follower, Readiness},
+    signals::Order,
+    site::{LoadError, Plan, Site},
+    watch::{Change, Watch},
+};
+use crate::{metrics::Metrics, time::UnixTime};
+
+/// Puts every good change of the configuration in force.
+pub(crate) struct Reloader {
+    pub(crate) path: PathBuf,
+    pub(crate) watch: Watch,
+    pub(crate) site: Site,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    pub(crate) follower: Follower,
+    /// What is wrong with the files, if something is.
+    pub(crate) failure: Option<String>,
+}
+
+/// Why a reload is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Somebody asked for it.
+    Order,
+    /// A file has changed.
+    Change,
+    /// The last one failed, and some time has passed: it may have been a file
+    /// that nobody knew to watch.
+    Retry,
+}
+
+impl Reloader {
+    /// Runs until the order to stop.
+    pub(crate) async fn run(&mut self, orders: &mut mpsc::Receiver<Order>) {
+        loop {
+            let cause = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => Cause::Order,
+                    Some(Order::Stop) | None => return,
+                },
+                change = self.watch.changed() => match change {
+                    Change::Content => Cause::Change,
+                    Change::Nothing if self.failure.is_some() => Cause::Retry,
+                    Change::Nothing => continue,
+                },
+            };
+            let mut again = false;
+            tokio::select! {
+                () = self.reload(cause) => {}
+                () = stop(orders, &mut again) => return,
+            }
+            if again {
+                self.reload(Cause::Order).await;
+            }
+        }
+    }
+
+    /// Cancelling this leaves the old configuration in force.
+    async fn reload(&mut self, cause: Cause) {
+        let kept = &self.site.sources;
+        match Plan::read(&self.path, &mut self.watch, kept, &self.metrics) {
+            Ok(plan) => {
+                plan.settle(kept).await;
+                self.site.install(plan);
+                self.follower = self.readiness.follow(&self.site.sources);
+                self.failure = None;
+                self.metrics.config_reloaded(true, UnixTime::now());
+            }
+            Err(error) => self.failed(&error, cause),
+        }
+    }
+
+    fn failed(&mut self, error: &LoadError, cause: Cause) {
+        let failure = error.to_string();
+        if cause == Cause::Retry && self.failure.as_ref() == Some(&failure) {
+            return;
+        }
+        error!(error = failure, "configuration not reloaded, the old one stays in force");
+        self.failure = Some(failure);
+        self.metrics.config_reloaded(false, UnixTime::now());
+    }
+}
+
+/// Waits for the order to stop; notes if there was one to reload before it.
+async fn stop(orders: &mut mpsc::Receiver<Order>, again: &mut bool) {
+    while let Some(Order::Reload) = orders.recv().await {
+        info!("a reload is under way, another will follow");
+        *again = true;
+    }
+}

@@ -1,0 +1,190 @@
+//! What one configuration amounts to, and how another takes its place.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use rustls::ServerConfig;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::{
+    connection::Tls,
+    grpc::Current,
+    providers::{self, ProviderError, Source},
+    tls::{self, TlsError},
+    watch::Watch,
+};
+use crate::{
+    config::{self, ConfigErrors},
+    engine::Engine,
+    envoy::service::Live,
+    metrics::{CheckMeters, Metrics},
+    provider::oauth2::memory::TokenMemory,
+    settings::{AuthSettings, ProviderKind, ServerSettings},
+    time::UnixTime,
+};
+
+/// How long a configuration waits for the first keys of its new issuers
+/// before it takes effect without them.
+const FIRST_FETCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a configuration can't be put in force; one line.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is wrong, or one that it names.
+    #[error("{}", OneLine(path, errors))]
+    Config {
+        /// The config file.
+        path: PathBuf,
+        /// What is wrong.
+        errors: ConfigErrors,
+    },
+    /// A provider can't be set up.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The listener's TLS can't be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Several errors of a file on one line.
+struct OneLine<'a>(&'a Path, &'a ConfigErrors);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.0.display().to_string();
+        write!(f, "{file}: ")?;
+        for (index, error) in self.1.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            // Where no key is to blame, the file is.
+            if error.place == file {
+                write!(f, "{separator}{}", error.message)?;
+            } else {
+                write!(f, "{separator}{error}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything made of one config file, not in force yet.
+pub(crate) struct Plan {
+    pub(crate) server: ServerSettings,
+    auth: AuthSettings,
+    engine: Engine,
+    sources: Vec<Source>,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// Everything made of the configuration in force.
+pub(crate) struct Site {
+    pub(crate) current: Current,
+    pub(crate) tls: Tls,
+    pub(crate) server: ServerSettings,
+    pub(crate) sources: Vec<Source>,
+    metrics: Metrics,
+}
+
+impl Plan {
+    /// Reads the config file and all that it names; from now on `watch`
+    /// watches those. Fetches of new issuers' keys begin.
+    pub(crate) fn read(
+        path: &Path,
+        watch: &mut Watch,
+        kept: &[Source],
+        metrics: &Metrics,
+    ) -> Result<Self, LoadError> {
+        let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
+        let loaded = config::read(path).map_err(wrong)?;
+        // Before the files are read: what changes later is noticed then.
+        let files = loaded.files.iter().map(|file| file.path.clone());
+        watch.set_files(files.chain([path.to_owned()]));
+        loaded.check_files().map_err(wrong)?;
+        for warning in &loaded.warnings {
+            warn!(config = %path.display(), "{warning}");
+        }
+
+        let config::Loaded { settings, .. } = loaded;
+        let memory = Arc::new(TokenMemory::new(settings.auth.token_cache_entries));
+        let providers = providers::build(&settings.auth, watch.contents(), kept, metrics, &memory)?;
+        let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
+        let engine = Engine::new(&settings.auth, providers.list, memory);
+        let (server, auth) = (settings.server, settings.auth);
+        Ok(Self { server, auth, engine, sources: providers.sources, tls })
+    }
+
+    /// Waits until every issuer that is not in `kept` was asked for its keys,
+    /// for a while.
+    pub(crate) async fn settle(&self, kept: &[Source]) {
+        let new = self.sources.iter().filter(|source| !kept.iter().any(|kept| kept.is(source)));
+        let fetched = join_all(new.map(|source| source.keys.first_fetch_done()));
+        if timeout(FIRST_FETCH_LIMIT, fetched).await.is_err() {
+            warn!("not every new issuer has answered yet, going on without");
+        }
+    }
+
+    fn live(engine: Engine, server: &ServerSettings, metrics: &Metrics) -> Live {
+        let meters = CheckMeters::new(metrics, &engine);
+        Live { engine, meters, check_timeout: server.check_timeout }
+    }
+}
+
+impl Site {
+    /// Puts the first configuration in force.
+    pub(crate) fn open(plan: Plan, metrics: Metrics) -> Self {
+        let Plan { server, auth, engine, sources, tls } = plan;
+        let live = Plan::live(engine, &server, &metrics);
+        export_key_expiries(&metrics, &auth);
+        metrics.config_loaded(UnixTime::now());
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(live)),
+            tls: Arc::new(tls.into()),
+            server,
+            sources,
+            metrics,
+        }
+    }
+
+    /// Puts another configuration in force. Checks that have begun end by the
+    /// one that they began with.
+    pub(crate) fn install(&mut self, plan: Plan) {
+        let Plan { server, auth, engine, sources, tls } = plan;
+        let live = Plan::live(engine, &server, &self.metrics);
+        self.current.store(Arc::new(live));
+        self.tls.store(tls);
+        export_key_expiries(&self.metrics, &auth);
+        self.sources = sources;
+        self.warn_of_restart(&server);
+        self.server = server;
+        info!("configuration reloaded");
+    }
+
+    /// What is bound stays bound.
+    fn warn_of_restart(&self, next: &ServerSettings) {
+        let changes = [
+            ("server.grpc.address", self.server.grpc.address != next.grpc.address),
+            ("server.admin.address", self.server.admin_address != next.admin_address),
+            ("server.workers", self.server.workers != next.workers),
+        ];
+        for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {
+            warn!(key, "the change takes effect after a restart");
+        }
+    }
+}
+
+fn export_key_expiries(metrics: &Metrics, auth: &AuthSettings) {
+    metrics.set_key_expiries(auth.providers.iter().flat_map(|provider| {
+        let keys = match &provider.kind {
+            ProviderKind::ApiKey(keys) => keys.as_slice(),
+            ProviderKind::OAuth2(_) | ProviderKind::Grpc(_) => &[],
+        };
+        keys.iter()
+            .filter_map(|key| Some((provider.name.as_str(), key.name.as_str(), key.expires_at?)))
+    }));
+}
