@@ -122,6 +122,11 @@ impl Engine {
         &self.realm
     }
 
+    /// Where tokens are looked for.
+    pub fn token_sources(&self) -> &[TokenSourceSettings] {
+        &self.token_sources
+    }
+
     /// The provider at this position.
     pub fn provider(&self, id: ProviderId) -> &dyn Provider {
         self.chain.get(id)

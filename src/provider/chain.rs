@@ -82,7 +82,7 @@ impl Chain {
                 continue;
             }
             let provider = self.get(id);
-            credential.note(|| format!("provider {:?}:", provider.name()));
+            credential.begin_notes(Some(provider.name()));
             let answer = match provider.authenticate(credential) {
                 Answering::Now(answer) => answer,
                 Answering::Later(answer) => answer.await,
@@ -91,6 +91,7 @@ impl Chain {
             answers.push((id, answer.kind()));
             match answer {
                 Identified::Yes(caller) => {
+                    credential.begin_notes(None);
                     return Outcome { result: Ok(caller), provider: Some(id), answers };
                 }
                 Identified::No(Answer::Refused(reason)) => {
@@ -100,6 +101,7 @@ impl Chain {
                 Identified::No(_) => {}
             }
         }
+        credential.begin_notes(None);
         let (result, provider) = match (refusal, unavailable) {
             (Some((id, reason)), _) => (NoCaller::Refused(reason), Some(id)),
             (None, Some(id)) => (NoCaller::Unavailable, Some(id)),
