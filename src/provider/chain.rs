@@ -1,8 +1,9 @@
 //! The ordered chain of providers: who is asked about a token, and what
 //! their answers come to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::Pin, sync::Arc};
 
+use futures_util::future::{Either, select};
 use smallvec::SmallVec;
 
 use super::{Answer, AnswerKind, Answering, Provider, oauth2::jwt};
@@ -67,16 +68,18 @@ impl Chain {
     }
 
     /// Asks the providers that both filters allow, in order, until one
-    /// authenticates.
+    /// authenticates. Once `give_up` is ready nobody is waited for any more.
     pub async fn ask(
         &self,
         credential: &Credential<'_>,
         filters: [&ProviderFilter; 2],
         headers: &IdentityHeaders,
+        mut give_up: Pin<&mut (dyn Future<Output = ()> + Send)>,
     ) -> Outcome {
         let mut answers = SmallVec::new();
         let mut refusal = None;
         let mut unavailable = None;
+        let mut given_up = false;
         for id in self.candidates(credential) {
             if !filters.iter().all(|filter| filter.allows(id)) {
                 continue;
@@ -84,8 +87,15 @@ impl Chain {
             let provider = self.get(id);
             credential.begin_notes(Some(provider.name()));
             let answer = match provider.authenticate(credential) {
+                Answering::Later(_) if given_up => Answer::Unavailable,
                 Answering::Now(answer) => answer,
-                Answering::Later(answer) => answer.await,
+                Answering::Later(answer) => match select(answer, give_up.as_mut()).await {
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(_) => {
+                        given_up = true;
+                        Answer::Unavailable
+                    }
+                },
             };
             let answer = identify(answer, provider, headers);
             answers.push((id, answer.kind()));
