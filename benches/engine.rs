@@ -196,13 +196,13 @@ const HEADERS: [(&str, &str); 16] = [
 ];
 
 fn request<'a>(authorization: &'a str) -> Request<'a> {
-    let fields = HEADERS.iter().chain([&("authorization", authorization)]);
+    let fields = HEADERS.into_iter().chain([("authorization", authorization)]);
     Request {
         method: "POST",
         host: "gateway.internal",
         path: "/v1/chat/completions",
         route: None,
-        headers: fields.map(|(name, value)| (*name, value.as_bytes())).collect(),
+        headers: fields.map(|(name, value)| (name, value.as_bytes())).collect(),
     }
 }
 

@@ -15,7 +15,7 @@ mod error;
 mod grant;
 mod http;
 mod keyring;
-mod signing;
+pub mod signing;
 mod token;
 
 pub use client::{Client, ClientError};

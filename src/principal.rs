@@ -19,7 +19,7 @@ pub struct Principal {
     /// What it may do.
     pub scopes: Scopes,
     /// Everything else that is known, by claim name.
-    pub claims: Map<String, Value>,
+    pub claims: Arc<Map<String, Value>>,
     /// The OAuth 2.0 client that got the token.
     pub client_id: Option<String>,
     /// When the token ends.
@@ -42,8 +42,8 @@ impl Principal {
     }
 
     /// With these claims.
-    pub fn with_claims(mut self, claims: Map<String, Value>) -> Self {
-        self.claims = claims;
+    pub fn with_claims(mut self, claims: impl Into<Arc<Map<String, Value>>>) -> Self {
+        self.claims = claims.into();
         self
     }
 

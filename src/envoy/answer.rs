@@ -47,13 +47,13 @@ pub fn allow(edits: &Edits<'_>, metadata: &Metadata<'_>) -> Encoded {
     response.message(check_response::DYNAMIC_METADATA, |w| metadata.write_all(w));
     response.message(check_response::OK_RESPONSE, |ok| {
         for parameter in edits.remove_query.iter().rev() {
-            ok.string(ok_response::QUERY_PARAMETERS_TO_REMOVE, &[parameter]);
+            ok.string(ok_response::QUERY_PARAMETERS_TO_REMOVE, parameter);
         }
         for name in edits.remove.iter().rev() {
-            ok.string(ok_response::HEADERS_TO_REMOVE, &[name]);
+            ok.string(ok_response::HEADERS_TO_REMOVE, name);
         }
         for (name, value) in edits.set.iter().rev() {
-            header(ok, ok_response::HEADERS, name, &[value]);
+            header(ok, ok_response::HEADERS, name, value);
         }
     });
     // An empty status: code 0.
@@ -81,15 +81,15 @@ pub fn deny(denial: Denial, realm: &str, scopes: &[String], metadata: &Metadata<
     response.message(check_response::DENIED_RESPONSE, |denied| {
         let parts =
             ["{\"error\":\"", shape.error, "\",\"error_description\":\"", description, "\"}"];
-        denied.string(denied_response::BODY, &parts);
+        denied.concatenation(denied_response::BODY, &parts);
         if denial == Denial::Unavailable {
-            header(denied, denied_response::HEADERS, "retry-after", &[RETRY_AFTER_SECONDS]);
+            header(denied, denied_response::HEADERS, "retry-after", RETRY_AFTER_SECONDS);
         }
         if let Some(challenge) = &challenge {
-            header(denied, denied_response::HEADERS, "www-authenticate", &[challenge]);
+            header(denied, denied_response::HEADERS, "www-authenticate", challenge);
         }
-        header(denied, denied_response::HEADERS, "cache-control", &["no-store"]);
-        header(denied, denied_response::HEADERS, "content-type", &["application/json"]);
+        header(denied, denied_response::HEADERS, "cache-control", "no-store");
+        header(denied, denied_response::HEADERS, "content-type", "application/json");
         denied.message(denied_response::STATUS, |w| w.varint(http_status::CODE, shape.http));
     });
     response.message(check_response::STATUS, |w| w.varint(status::CODE, shape.grpc));
@@ -134,14 +134,14 @@ impl Shape {
 /// Said both ways: Envoy up to 1.36 looks at `append`, from 1.37 on at
 /// `append_action`, and the defaults of either would leave a client's own
 /// header beside ours.
-fn header(message: &mut Writer, number: u32, name: &str, value: &[&str]) {
+fn header(message: &mut Writer, number: u32, name: &str, value: &str) {
     message.message(number, |option| {
         option.varint(header_value_option::APPEND_ACTION, OVERWRITE_IF_EXISTS_OR_ADD);
         // An empty BoolValue: false.
         option.message(header_value_option::APPEND, |_| {});
         option.message(header_value_option::HEADER, |header| {
             header.string(header_value::VALUE, value);
-            header.string(header_value::KEY, &[name]);
+            header.string(header_value::KEY, name);
         });
     });
 }

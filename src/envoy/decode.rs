@@ -36,7 +36,7 @@ pub type Names = OnceCell<String>;
 pub fn check_request<'a>(message: &'a [u8], names: &'a Names) -> Result<Request<'a>, Malformed> {
     let mut reading = Reading::default();
     let mut fields = Fields::new(message);
-    while let Some((number, value)) = fields.next()? {
+    while let Some((number, value)) = fields.next_field()? {
         if number == check_request::ATTRIBUTES {
             reading.attributes(value.bytes()?)?;
         }
@@ -60,7 +60,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn attributes(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
         let mut fields = Fields::new(message);
-        while let Some((number, value)) = fields.next()? {
+        while let Some((number, value)) = fields.next_field()? {
             match number {
                 attribute_context::REQUEST => self.request(value.bytes()?)?,
                 attribute_context::CONTEXT_EXTENSIONS => {
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
 
     fn request(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
         let mut fields = Fields::new(message);
-        while let Some((number, value)) = fields.next()? {
+        while let Some((number, value)) = fields.next_field()? {
             if number == request::HTTP {
                 self.http(value.bytes()?)?;
             }
@@ -87,7 +87,7 @@ impl<'a> Reading<'a> {
 
     fn http(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
         let mut fields = Fields::new(message);
-        while let Some((number, value)) = fields.next()? {
+        while let Some((number, value)) = fields.next_field()? {
             match number {
                 http_request::METHOD => self.request.method = value.text()?,
                 http_request::PATH => self.request.path = value.text()?,
@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
 
     fn header_map(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
         let mut fields = Fields::new(message);
-        while let Some((number, value)) = fields.next()? {
+        while let Some((number, value)) = fields.next_field()? {
             if number == header_map::HEADERS {
                 let (name, value) = header_value(value.bytes()?)?;
                 if !self.raw {
@@ -134,7 +134,7 @@ impl<'a> Reading<'a> {
 fn map_entry(message: &[u8]) -> Result<(&str, &[u8]), Malformed> {
     let (mut key, mut entry): (&[u8], &[u8]) = (&[], &[]);
     let mut fields = Fields::new(message);
-    while let Some((number, value)) = fields.next()? {
+    while let Some((number, value)) = fields.next_field()? {
         match number {
             map_entry::KEY => key = value.bytes()?,
             map_entry::VALUE => entry = value.bytes()?,
@@ -148,7 +148,7 @@ fn map_entry(message: &[u8]) -> Result<(&str, &[u8]), Malformed> {
 fn header_value(message: &[u8]) -> Result<(&str, &[u8]), Malformed> {
     let (mut key, mut text, mut raw): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     let mut fields = Fields::new(message);
-    while let Some((number, value)) = fields.next()? {
+    while let Some((number, value)) = fields.next_field()? {
         match number {
             header_value::KEY => key = value.bytes()?,
             header_value::VALUE => text = value.bytes()?,

@@ -5,9 +5,9 @@
 //! which the JSON format escapes and the text format quotes and escapes, so
 //! no client can write a log line of its own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tracing::{Level, debug, enabled, info};
+use tracing::{Level, debug, enabled, info, warn};
 
 use super::traceparent::trace_id;
 use crate::{
@@ -37,6 +37,14 @@ pub fn check(
     }
 }
 
+/// Logs that the upstream is not told everything: these identity headers are
+/// too long to be sent. Only their names are in the line.
+#[cold]
+pub fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
+    let request_id = request.headers.first("x-request-id").and_then(text);
+    warn!(target: TARGET, ?names, request_id, "identity headers are too long and left off");
+}
+
 /// What a line tells.
 struct Facts<'a> {
     reason: &'static str,
@@ -59,7 +67,6 @@ impl<'a> Facts<'a> {
     ) -> Self {
         let subject =
             decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
-        let request_id = request.headers.first("x-request-id");
         let traceparent = request.headers.first("traceparent");
         Self {
             reason: decision.reason.as_str(),
@@ -68,7 +75,7 @@ impl<'a> Facts<'a> {
             method: shortened(request.method),
             path: shortened(without_query(request.path)),
             host: shortened(request.host),
-            request_id: request_id.and_then(|id| str::from_utf8(id).ok()).map(shortened),
+            request_id: request.headers.first("x-request-id").and_then(text),
             trace_id: traceparent.and_then(trace_id),
             latency_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         }
@@ -99,6 +106,10 @@ fn without_query(target: &str) -> &str {
     &target[..end.unwrap_or(target.len())]
 }
 
+fn text(value: &[u8]) -> Option<&str> {
+    str::from_utf8(value).ok().map(shortened)
+}
+
 /// The longest that one value may make a line, in bytes.
 const MAX_VALUE_BYTES: usize = 1024;
 
@@ -108,7 +119,7 @@ fn shortened(value: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use smallvec::SmallVec;
     use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
@@ -149,11 +160,15 @@ mod tests {
     }
 
     fn logged(json: bool, level: Level, request: &Request<'_>, decision: &Decision<'_>) -> String {
+        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
+        captured(json, level, log)
+    }
+
+    fn captured(json: bool, level: Level, log: impl FnOnce()) -> String {
         let sink = Sink::default();
         let registry = tracing_subscriber::registry()
             .with(tracing_subscriber::filter::LevelFilter::from_level(level));
         let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone()).with_ansi(false);
-        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
         match json {
             true => tracing::subscriber::with_default(registry.with(layer.json()), log),
             false => tracing::subscriber::with_default(registry.with(layer), log),
@@ -236,6 +251,13 @@ mod tests {
         for field in ["subject", "request_id", "trace_id"] {
             assert!(!text.contains(field), "{text}");
         }
+    }
+
+    #[test]
+    fn headers_left_off_are_named() {
+        let names = ["x-auth-roles".into()];
+        let text = captured(false, Level::INFO, || dropped_headers(&hostile(), &names));
+        assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\ninfo forged""#), "{text}");
     }
 
     #[test]

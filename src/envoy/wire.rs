@@ -64,7 +64,7 @@ impl<'a> Fields<'a> {
     ///
     /// [`Malformed`] where the bytes break off or break the rules.
     #[inline]
-    pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+    pub fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -176,7 +176,7 @@ mod tests {
 
     fn read(message: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Malformed> {
         let mut fields = Fields::new(message);
-        std::iter::from_fn(|| fields.next().transpose()).collect()
+        std::iter::from_fn(|| fields.next_field().transpose()).collect()
     }
 
     #[test]

@@ -42,14 +42,19 @@ impl Writer {
         self.length_delimited(number, self.written() - end);
     }
 
-    /// A string field that is the concatenation of `parts`.
+    /// A string field.
     #[inline]
-    pub(super) fn string(&mut self, number: u32, parts: &[&str]) {
-        let end = self.written();
+    pub(super) fn string(&mut self, number: u32, text: &str) {
+        self.raw(text.as_bytes());
+        self.length_delimited(number, text.len());
+    }
+
+    /// A string field that is the concatenation of `parts`.
+    pub(super) fn concatenation(&mut self, number: u32, parts: &[&str]) {
         for part in parts.iter().rev() {
             self.raw(part.as_bytes());
         }
-        self.length_delimited(number, self.written() - end);
+        self.length_delimited(number, parts.iter().map(|part| part.len()).sum());
     }
 
     /// An integer, boolean or enum field.
@@ -66,11 +71,17 @@ impl Writer {
         self.key(number, 1);
     }
 
+    #[inline]
     fn length_delimited(&mut self, number: u32, length: usize) {
+        // Nearly every length and field number takes one byte.
+        if length < 0x80 && number < 16 {
+            return self.raw(&[(number << 3 | 2) as u8, length as u8]);
+        }
         self.raw_varint(length as u64);
         self.key(number, 2);
     }
 
+    #[inline]
     fn key(&mut self, number: u32, wire_type: u32) {
         self.raw_varint(u64::from(number << 3 | wire_type));
     }
@@ -124,7 +135,7 @@ mod tests {
         for capacity in [0, 1, 7, 100] {
             let mut writer = Writer::new(capacity);
             writer.varint(3, 300);
-            writer.message(2, |writer| writer.string(1, &["h", "", "i"]));
+            writer.message(2, |writer| writer.concatenation(1, &["h", "", "i"]));
             writer.double(1, 1.0);
             let expected = [
                 &[0x09][..],

@@ -1,5 +1,7 @@
 //! One signing key: made at start, published as a JWK, never stored.
 
+use std::fmt;
+
 use aws_lc_rs::{
     digest,
     rand::SystemRandom,
@@ -13,7 +15,7 @@ use super::error::StartError;
 use crate::provider::oauth2::Algorithm;
 
 /// A private key and the public half that verifiers fetch.
-pub(super) struct SigningKey {
+pub struct SigningKey {
     algorithm: Algorithm,
     pair: Pair,
     kid: String,
@@ -29,7 +31,10 @@ enum Pair {
 
 impl SigningKey {
     /// A fresh key for one algorithm; RSA keys have 2048 bits.
-    pub(super) fn generate(algorithm: Algorithm) -> Result<Self, StartError> {
+    ///
+    /// # Errors
+    /// [`StartError::Key`] if the crypto library makes none.
+    pub fn generate(algorithm: Algorithm) -> Result<Self, StartError> {
         let pair = Pair::generate(algorithm).map_err(|_| StartError::Key)?;
         let members = pair.public_members(algorithm);
         let kid = thumbprint(&members);
@@ -42,26 +47,44 @@ impl SigningKey {
     }
 
     /// The key's id: its thumbprint (RFC 7638).
-    pub(super) fn kid(&self) -> &str {
+    pub fn kid(&self) -> &str {
         &self.kid
     }
 
     /// The public key as a JWK.
-    pub(super) fn jwk(&self) -> &Value {
+    pub fn jwk(&self) -> &Value {
         &self.jwk
     }
 
     /// A compact JWS over `claims`. Its header has `kid` and `alg` alone, as
     /// Cognito's has.
-    pub(super) fn sign(&self, claims: &[u8]) -> Result<String, StartError> {
-        let header = json!({"kid": self.kid, "alg": self.algorithm.as_str()}).to_string();
-        let mut token = URL_SAFE_NO_PAD.encode_to_string(header);
+    ///
+    /// # Errors
+    /// [`StartError::Key`] if the crypto library makes no signature.
+    pub fn sign(&self, claims: &[u8]) -> Result<String, StartError> {
+        self.sign_with(&json!({"kid": self.kid, "alg": self.algorithm.as_str()}), claims)
+    }
+
+    /// A compact JWS with a header of the caller's choice, which may be wrong
+    /// on purpose.
+    ///
+    /// # Errors
+    /// [`StartError::Key`] if the crypto library makes no signature.
+    pub fn sign_with(&self, header: &Value, claims: &[u8]) -> Result<String, StartError> {
+        let mut token = URL_SAFE_NO_PAD.encode_to_string(header.to_string());
         token.push('.');
         URL_SAFE_NO_PAD.encode_append(claims, &mut token);
         let signature = self.pair.sign(token.as_bytes()).map_err(|_| StartError::Key)?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_append(&signature, &mut token);
         Ok(token)
+    }
+}
+
+/// The public half alone.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 

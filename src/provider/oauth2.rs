@@ -122,8 +122,9 @@ impl OAuth2 {
         checks::header(settings, jwt, credential)?;
         let algorithm = checks::algorithm(settings, jwt, credential)?;
         let key = self.verify_signature(credential, jwt, algorithm)?;
-        let times = checks::claim_types(jwt, credential)?;
-        let principal = checks::principal(settings, jwt.claims().clone(), times.expires_at)?;
+        let stated = checks::claim_types(jwt, credential)?;
+        let principal = checks::principal(settings, Arc::clone(jwt.claims()), stated.expires_at)?;
+        let times = checks::expiry(&stated, credential)?;
         checks::times(settings, &times, credential)?;
         checks::lifetime(settings, &times, credential)?;
         checks::audience(settings, jwt, credential)?;
@@ -191,18 +192,21 @@ impl OAuth2 {
                 return answer;
             }
             match self.keys.refresh() {
-                Refresh::Settled { good } => return self.without_key(good),
+                Refresh::Settled { good } => return self.settled(credential, jwt, good),
                 Refresh::Wait(refresh) => refresh.await,
             }
         }
         self.judge(credential, jwt).or_else(refused).unwrap_or(Answer::Unavailable)
     }
 
-    /// After a good fetch the key does not exist, after a failed one nobody knows.
-    fn without_key(&self, good: bool) -> Answer {
-        match good && self.keys.keys().iter().len() > 0 {
-            true => Answer::Refused(Reason::UnknownKid),
-            false => Answer::Unavailable,
+    /// The answer once a fetch has settled which keys there are: after a good
+    /// one a missing key does not exist, after a failed one nobody knows. The
+    /// fetch may have ended since the keys were looked at, hence the last look.
+    fn settled(&self, credential: &Credential<'_>, jwt: &Unverified, good: bool) -> Answer {
+        match self.judge(credential, jwt).or_else(refused) {
+            Ok(answer) => answer,
+            Err(_) if good && !self.keys.keys().is_empty() => Answer::Refused(Reason::UnknownKid),
+            Err(_) => Answer::Unavailable,
         }
     }
 }
@@ -244,7 +248,7 @@ impl Provider for OAuth2 {
             return Answering::Now(answer);
         }
         match self.keys.refresh() {
-            Refresh::Settled { good } => Answering::Now(self.without_key(good)),
+            Refresh::Settled { good } => Answering::Now(self.settled(credential, jwt, good)),
             Refresh::Wait(refresh) => Answering::later(self.wait_for_key(credential, jwt, refresh)),
         }
     }

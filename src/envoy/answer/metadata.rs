@@ -68,7 +68,7 @@ fn write_caller(w: &mut Writer, caller: &Caller) {
         field(w, "scopes", |w| {
             w.message(value::LIST, |w| {
                 for scope in scopes.iter().rev() {
-                    w.message(list::VALUES, |w| w.string(value::STRING, &[scope]));
+                    w.message(list::VALUES, |w| w.string(value::STRING, scope));
                 }
             });
         });
@@ -79,14 +79,14 @@ fn write_caller(w: &mut Writer, caller: &Caller) {
 }
 
 fn string_field(w: &mut Writer, key: &str, text: &str) {
-    field(w, key, |w| w.string(value::STRING, &[text]));
+    field(w, key, |w| w.string(value::STRING, text));
 }
 
 /// One entry of the `fields` of a `Struct`.
 fn field(w: &mut Writer, key: &str, write_value: impl FnOnce(&mut Writer)) {
     w.message(structure::FIELDS, |w| {
         w.message(map_entry::VALUE, write_value);
-        w.string(map_entry::KEY, &[key]);
+        w.string(map_entry::KEY, key);
     });
 }
 
@@ -105,7 +105,7 @@ fn write_value(w: &mut Writer, json: &Value, depth: usize) {
     match json {
         Value::Bool(bool) => w.varint(value::BOOL, u64::from(*bool)),
         Value::Number(number) => w.double(value::NUMBER, number.as_f64().unwrap_or_default()),
-        Value::String(string) => w.string(value::STRING, &[string]),
+        Value::String(string) => w.string(value::STRING, string),
         Value::Array(elements) if depth > 0 => w.message(value::LIST, |w| {
             for element in elements.iter().rev() {
                 w.message(list::VALUES, |w| write_value(w, element, depth - 1));

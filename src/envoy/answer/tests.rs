@@ -27,7 +27,7 @@ fn read(encoded: &Encoded) -> CheckResponse {
 }
 
 fn overwriting(name: &str, value: &str) -> HeaderValueOption {
-    #[allow(deprecated)]
+    #[expect(deprecated)]
     HeaderValueOption {
         header: Some(HeaderValue { key: name.into(), value: value.into(), ..Default::default() }),
         append: Some(BoolValue { value: false }),
@@ -98,7 +98,6 @@ fn an_allowed_request_gets_its_edits_and_the_caller() {
         caller: Some(&caller),
     };
 
-    #[allow(deprecated)]
     let ok = OkHttpResponse {
         headers: vec![
             overwriting("x-auth-subject", "frontend"),

@@ -1,6 +1,8 @@
 //! What a token must say, once somebody has to believe it: the checks of a
 //! provider in the order in which they are made.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{Algorithm, jwt::Unverified};
@@ -15,6 +17,14 @@ use crate::{
 
 /// From here on a double can't tell one second from the next.
 const END_OF_TIME: f64 = 9_007_199_254_740_992.0;
+
+/// The times that a token states.
+pub(super) struct Stated {
+    /// `exp`.
+    pub(super) expires_at: Option<UnixTime>,
+    not_before: Option<UnixTime>,
+    issued_at: Option<UnixTime>,
+}
 
 /// When a token is good.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +95,7 @@ pub(super) fn algorithm(
 
 /// The types of the registered claims, whether or not anybody needs them
 /// (RFC 7519, section 4.1), and its times.
-pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Result<Times, Reason> {
+pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Result<Stated, Reason> {
     let claims = jwt.claims();
     let wrong = |name: &str| {
         credential.note(|| format!("its claim {name:?} has the wrong type"));
@@ -103,12 +113,16 @@ pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Resu
         return Err(wrong("aud"));
     }
     let time = |name| numeric_date(claims, name).map_err(|_| wrong(name));
-    let (expires_at, not_before, issued_at) = (time("exp")?, time("nbf")?, time("iat")?);
-    let expires_at = expires_at.ok_or_else(|| {
+    Ok(Stated { expires_at: time("exp")?, not_before: time("nbf")?, issued_at: time("iat")? })
+}
+
+/// A token must end.
+pub(super) fn expiry(stated: &Stated, credential: &Credential<'_>) -> Result<Times, Reason> {
+    let Some(expires_at) = stated.expires_at else {
         credential.note(|| "it has no exp".into());
-        Reason::MissingClaim
-    });
-    Ok(Times { expires_at: expires_at?, not_before, issued_at })
+        return Err(Reason::MissingClaim);
+    };
+    Ok(Times { expires_at, not_before: stated.not_before, issued_at: stated.issued_at })
 }
 
 /// Whether the token is good at this moment.
@@ -223,8 +237,8 @@ pub(super) fn required_claims(
 /// Who the token is for.
 pub(super) fn principal(
     settings: &OAuth2Settings,
-    claims: Map<String, Value>,
-    expires_at: UnixTime,
+    claims: Arc<Map<String, Value>>,
+    expires_at: Option<UnixTime>,
 ) -> Result<Principal, Reason> {
     let subject = match settings.subject_claim.find(&claims) {
         None => None,
@@ -236,7 +250,7 @@ pub(super) fn principal(
     Ok(Principal::new(subject)
         .with_scopes(Scopes { names, wildcard: settings.wildcard_scope })
         .with_client_id(client)
-        .with_expires_at(Some(expires_at))
+        .with_expires_at(expires_at)
         .with_claims(claims))
 }
 

@@ -33,7 +33,6 @@ pub(super) trait Fetch: Send + 'static {
 }
 
 /// The answer to a fetch.
-#[derive(Debug)]
 pub(super) enum Fetched {
     /// The document at this URL has not changed since.
     NotModified { url: String },
@@ -42,7 +41,6 @@ pub(super) enum Fetched {
 }
 
 /// A fetched document that nobody has looked into.
-#[derive(Debug)]
 pub(super) struct Document {
     /// Where it came from, fit to be shown.
     pub(super) url: String,
@@ -53,7 +51,6 @@ pub(super) struct Document {
 }
 
 /// A version of the document at a URL (RFC 9110, 8.8.3).
-#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Version {
     url: Url,
     etag: HeaderValue,

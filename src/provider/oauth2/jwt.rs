@@ -1,6 +1,6 @@
 //! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 /// A readable JWT whose signature nobody has looked at.
 pub struct Unverified {
     header: Map<String, Value>,
-    claims: Map<String, Value>,
+    claims: Arc<Map<String, Value>>,
     signed_bytes: usize,
     signature: Vec<u8>,
 }
@@ -22,7 +22,7 @@ impl Unverified {
         let [header, claims, signature] = parts(token)?;
         let jwt = Self {
             header: object(header)?,
-            claims: object(claims)?,
+            claims: Arc::new(object(claims)?),
             signed_bytes: header.len() + 1 + claims.len(),
             signature: decode(signature)?,
         };
@@ -41,13 +41,8 @@ impl Unverified {
     }
 
     /// The claims.
-    pub fn claims(&self) -> &Map<String, Value> {
+    pub fn claims(&self) -> &Arc<Map<String, Value>> {
         &self.claims
-    }
-
-    /// The claims, for keeps.
-    pub fn into_claims(self) -> Map<String, Value> {
-        self.claims
     }
 
     /// The issuer, if the token names one.

@@ -110,7 +110,7 @@ fn read_algorithm(name: &str) -> Result<Algorithm, Unusable> {
 
 fn read_rsa(jwk: &Map<String, Value>, algorithm: Option<Algorithm>) -> Result<PublicKey, Unusable> {
     let (n, e) = (bytes(jwk, "n")?, bytes(jwk, "e")?);
-    Ok(PublicKey::Rsa(RsaKey::new(&n, &e, algorithm)?))
+    Ok(PublicKey::Rsa(Box::new(RsaKey::new(&n, &e, algorithm)?)))
 }
 
 fn read_curve(

@@ -12,7 +12,7 @@ use crate::provider::oauth2::algorithm::Algorithm;
 /// A public key and the algorithms that it may verify.
 pub(super) enum PublicKey {
     /// Any of the six RSA algorithms, or the one that its JWK names.
-    Rsa(RsaKey),
+    Rsa(Box<RsaKey>),
     /// The one algorithm of its curve.
     Curve { curve: Curve, key: ParsedPublicKey },
 }
