@@ -6,8 +6,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod explain;
+pub mod hash_key;
 pub mod issuer;
+pub mod schema;
 pub mod serve;
+pub mod validate;
 
 /// Checks bearer tokens for Envoy's external authorization.
 #[derive(Debug, Parser)]
@@ -20,6 +24,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    Validate(validate::Args),
+    Explain(explain::ExplainArgs),
+    HashKey(hash_key::Args),
+    Schema(schema::Args),
     Issuer(issuer::IssuerArgs),
 }
 
@@ -40,6 +48,10 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(&args),
+            Command::Validate(args) => Ok(validate::run(&args)?),
+            Command::Explain(args) => explain::run(args),
+            Command::HashKey(args) => Ok(hash_key::run(&args)?),
+            Command::Schema(args) => Ok(schema::run(&args)?),
             Command::Issuer(args) => issuer::run(&args),
         }
     }

@@ -1,1 +1,74 @@
 //! The config file: YAML to validated settings.
+//!
+//! A file goes through five steps, each in a module of its own: [`yaml`]
+//! parses it, [`environment`] puts variables into its strings, [`shape`]
+//! gives it the types of [`file`] (from which the JSON Schema is made, too),
+//! [`check`] compares every value with the rules, and what comes out are
+//! [`Settings`]. The steps share one [`report`], so that a file's errors are
+//! told all at once, each with its key path.
+//!
+//! Errors never show a secret: neither an API key nor a value that came from
+//! the environment.
+
+use std::{env, fs, path::Path};
+
+use crate::settings::Settings;
+
+mod check;
+mod environment;
+mod file;
+mod files;
+pub mod key;
+mod report;
+mod schema;
+mod shape;
+mod yaml;
+
+pub use files::{NamedFile, NamedFileKind};
+pub use report::{ConfigError, ConfigErrors};
+pub use schema::schema;
+
+use report::{Place, Report};
+
+/// A good config file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// What its author may not have meant, one sentence each.
+    pub warnings: Vec<String>,
+    /// Every file it names, with the key that names it.
+    pub files: Vec<NamedFile>,
+}
+
+/// Loads a config from its text; `env` looks an environment variable up.
+///
+/// Files that the config names are not touched; see [`Loaded::check_files`].
+pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+    let mut tree = yaml::parse(text)?;
+    let report = Report::default();
+    let root = Place::root(&report);
+
+    yaml::warn_of_other_blocks(&mut tree, &report);
+    environment::substitute(&mut tree, env, &root);
+    let file = shape::read(tree, &report);
+    let settings = check::settings(file, &root);
+    report.finish(settings)
+}
+
+/// Loads the config file at `path` with this process's environment.
+pub fn read(path: &Path) -> Result<Loaded, ConfigErrors> {
+    let bytes = fs::read(path).map_err(|error| {
+        let advice = "name the config file with --config or CLAIMGATE_CONFIG";
+        ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        let message = format_args!("line {line} is not UTF-8; save the file as UTF-8");
+        ConfigErrors::single(path.display(), message)
+    })?;
+    load(&text, &|name| env::var(name).ok())
+}

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -101,6 +101,15 @@ impl<'a> Credential<'a> {
     }
 }
 
+impl Credential<'_> {
+    /// Tells whoever asked why that this provider is asked next, or nobody.
+    pub(crate) fn begin_notes(&self, provider: Option<&str>) {
+        if let Some(notes) = self.notes {
+            notes.begin(provider);
+        }
+    }
+}
+
 impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("token", &"…").field("now", &self.now).finish()
@@ -109,16 +118,42 @@ impl fmt::Debug for Credential<'_> {
 
 /// Collects the sentences of [`Credential::note`] for `claimgate explain`.
 #[derive(Debug, Default)]
-pub struct Notes(Mutex<Vec<String>>);
+pub struct Notes(Mutex<Collected>);
+
+#[derive(Debug, Default)]
+struct Collected {
+    asking: Option<String>,
+    notes: Vec<Note>,
+}
+
+/// One sentence on why a decision came out as it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The provider that was being asked; `None` for the policy.
+    pub provider: Option<String>,
+    /// What it saw and would have needed.
+    pub sentence: String,
+}
 
 impl Notes {
     /// Adds a sentence.
     pub fn push(&self, sentence: String) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(sentence);
+        let mut collected = self.collected();
+        let provider = collected.asking.clone();
+        collected.notes.push(Note { provider, sentence });
+    }
+
+    /// What follows is about this provider, or about the policy.
+    pub(crate) fn begin(&self, provider: Option<&str>) {
+        self.collected().asking = provider.map(Into::into);
     }
 
     /// Takes what was collected so far.
-    pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    pub fn take(&self) -> Vec<Note> {
+        std::mem::take(&mut self.collected().notes)
+    }
+
+    fn collected(&self) -> MutexGuard<'_, Collected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fmt,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -75,15 +75,27 @@ impl Engine {
         }
     }
 
-    /// Decides a request at the moment `now`.
+    /// Decides a request at the moment `now`, however long a provider takes.
     pub async fn check<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Decision<'e> {
-        self.decide(request, now, None).await
+        self.check_until(request, now, std::future::pending()).await
+    }
+
+    /// Decides a request, waiting for providers until `give_up` is ready. Who
+    /// has not answered by then counts as unavailable.
+    pub async fn check_until<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        give_up: impl Future<Output = ()> + Send,
+    ) -> Decision<'e> {
+        self.decide(request, now, None, pin!(give_up)).await
     }
 
     /// Decides a request if that needs no I/O; `None` means that a provider
     /// must wait for something, so [`Engine::check`] has to be awaited.
     pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
-        let decision = pin!(self.decide(request, now, None));
+        let never = pin!(std::future::pending());
+        let decision = pin!(self.decide(request, now, None, never));
         match decision.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(decision) => Some(decision),
             Poll::Pending => None,
@@ -97,7 +109,7 @@ impl Engine {
         now: UnixTime,
         notes: &Notes,
     ) -> Decision<'e> {
-        self.decide(request, now, Some(notes)).await
+        self.decide(request, now, Some(notes), pin!(std::future::pending())).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
@@ -122,6 +134,11 @@ impl Engine {
         &self.realm
     }
 
+    /// Where tokens are looked for.
+    pub fn token_sources(&self) -> &[TokenSourceSettings] {
+        &self.token_sources
+    }
+
     /// The provider at this position.
     pub fn provider(&self, id: ProviderId) -> &dyn Provider {
         self.chain.get(id)
@@ -143,6 +160,7 @@ impl Engine {
         request: &Request<'_>,
         now: UnixTime,
         notes: Option<&Notes>,
+        give_up: Pin<&mut (dyn Future<Output = ()> + Send)>,
     ) -> Decision<'e> {
         if !self.enabled {
             return Decision::new(Verdict::Allow, Reason::Disabled);
@@ -172,8 +190,8 @@ impl Engine {
         let credential = Credential::new(&found.token, request, now)
             .recalled(self.memory.recall(&found.token, now))
             .noted(notes);
-        let outcome =
-            self.chain.ask(&credential, [&rules.providers, &found.providers], &self.identity).await;
+        let filters = [&rules.providers, &*found.providers];
+        let outcome = self.chain.ask(&credential, filters, &self.identity, give_up).await;
         let decided = Decision {
             provider: outcome.provider,
             answers: outcome.answers,

@@ -192,7 +192,7 @@ async fn a_call_never_fails_whatever_happens_in_it() {
         r#"claimgate_checks_total{decision="allow",provider="obedient",reason="ok"} 2"#,
         r#"claimgate_checks_total{decision="deny",provider="",reason="internal"} 2"#,
         r#"claimgate_checks_total{decision="deny",provider="",reason="malformed_request"} 5"#,
-        r#"claimgate_checks_total{decision="deny",provider="",reason="provider_unavailable"} 1"#,
+        r#"claimgate_checks_total{decision="deny",provider="obedient",reason="provider_unavailable"} 1"#,
         r#"claimgate_checks_total{decision="deny",provider="obedient",reason="key_revoked"} 1"#,
         r#"claimgate_provider_answers_total{answer="authenticated",provider="obedient"} 2"#,
         r#"claimgate_check_duration_seconds_count{decision="deny"} 9"#,

@@ -358,3 +358,41 @@ fn a_caller_whose_subject_fits_no_header_is_refused() {
     let decision = decide(&engine, &get("/", &with_token("Bearer t")));
     assert_eq!(decision, (Verdict::Deny(Denial::InvalidToken), Reason::MalformedToken));
 }
+
+/// A provider that never answers.
+struct Silent;
+
+impl Provider for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    fn method(&self) -> &str {
+        "scripted"
+    }
+
+    fn authenticate<'a>(&'a self, _: &'a Credential<'a>) -> Answering<'a> {
+        Answering::later(std::future::pending())
+    }
+}
+
+#[test]
+fn who_does_not_answer_in_time_is_unavailable_and_the_next_is_asked() {
+    let settings = AuthSettings::default();
+    let memory = || Arc::new(TokenMemory::new(10));
+    let silent = || Arc::new(Silent) as Arc<dyn Provider>;
+    let headers = with_token("Bearer t");
+    let request = get("/", &headers);
+
+    let alone = Engine::new(&settings, vec![silent(), silent()], memory());
+    let decision = block_on(alone.check_until(&request, NOW, std::future::ready(())));
+    assert_eq!(decision.verdict, Verdict::Deny(Denial::Unavailable));
+    assert_eq!(decision.reason, Reason::ProviderUnavailable);
+    assert_eq!(decision.provider, Some(ProviderId(0)));
+    assert_eq!(decision.answers.len(), 2);
+
+    let helped = vec![silent(), Arc::new(scripted("second", good())) as Arc<dyn Provider>];
+    let helped = Engine::new(&settings, helped, memory());
+    let decision = block_on(helped.check_until(&request, NOW, std::future::ready(())));
+    assert_eq!((decision.reason, decision.provider), (Reason::Ok, Some(ProviderId(1))));
+}

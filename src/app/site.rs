@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
+    StartError,
     connection::Tls,
     grpc::Current,
     providers::{self, ProviderError, Source},
@@ -133,6 +134,18 @@ impl Plan {
         let meters = CheckMeters::new(metrics, &engine);
         Live { engine, meters, check_timeout: server.check_timeout }
     }
+}
+
+/// The engine of the config file at `path`, its issuers asked for their keys
+/// already, for a program that decides without serving.
+///
+/// # Errors
+/// The configuration can't be used.
+pub async fn engine(path: &Path) -> Result<Engine, StartError> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
+    let plan = Plan::read(path, &mut Watch::new([path.to_owned()]), &[], &metrics)?;
+    plan.settle(&[]).await;
+    Ok(plan.engine)
 }
 
 impl Site {

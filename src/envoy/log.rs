@@ -160,11 +160,15 @@ mod tests {
     }
 
     fn logged(json: bool, level: Level, request: &Request<'_>, decision: &Decision<'_>) -> String {
+        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
+        captured(json, level, log)
+    }
+
+    fn captured(json: bool, level: Level, log: impl FnOnce()) -> String {
         let sink = Sink::default();
         let registry = tracing_subscriber::registry()
             .with(tracing_subscriber::filter::LevelFilter::from_level(level));
         let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone()).with_ansi(false);
-        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
         match json {
             true => tracing::subscriber::with_default(registry.with(layer.json()), log),
             false => tracing::subscriber::with_default(registry.with(layer), log),
@@ -247,6 +251,13 @@ mod tests {
         for field in ["subject", "request_id", "trace_id"] {
             assert!(!text.contains(field), "{text}");
         }
+    }
+
+    #[test]
+    fn headers_left_off_are_named() {
+        let names = ["x-auth-roles".into()];
+        let text = captured(false, Level::INFO, || dropped_headers(&hostile(), &names));
+        assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\ninfo forged""#), "{text}");
     }
 
     #[test]

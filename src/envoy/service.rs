@@ -191,10 +191,8 @@ async fn check_later(live: &Live, message: &[u8], started: Instant) -> Encoded {
     let _in_flight = live.meters.in_flight();
     let names = Names::new();
     let request = check_request(message, &names).unwrap_or_default();
-    let decision = live.engine.check(&request, UnixTime::now());
-    let decision = tokio::time::timeout(live.check_timeout, decision).await;
-    let decision = decision
-        .unwrap_or_else(|_| Decision::deny(Denial::Unavailable, Reason::ProviderUnavailable));
+    let give_up = tokio::time::sleep(live.check_timeout);
+    let decision = live.engine.check_until(&request, UnixTime::now(), give_up).await;
     finish(live, &request, &decision, started)
 }
 

@@ -1,8 +1,9 @@
 //! The ordered chain of providers: who is asked about a token, and what
 //! their answers come to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::Pin, sync::Arc};
 
+use futures_util::future::{Either, select};
 use smallvec::SmallVec;
 
 use super::{Answer, AnswerKind, Answering, Provider, oauth2::jwt};
@@ -67,30 +68,40 @@ impl Chain {
     }
 
     /// Asks the providers that both filters allow, in order, until one
-    /// authenticates.
+    /// authenticates. Once `give_up` is ready nobody is waited for any more.
     pub async fn ask(
         &self,
         credential: &Credential<'_>,
         filters: [&ProviderFilter; 2],
         headers: &IdentityHeaders,
+        mut give_up: Pin<&mut (dyn Future<Output = ()> + Send)>,
     ) -> Outcome {
         let mut answers = SmallVec::new();
         let mut refusal = None;
         let mut unavailable = None;
+        let mut given_up = false;
         for id in self.candidates(credential) {
             if !filters.iter().all(|filter| filter.allows(id)) {
                 continue;
             }
             let provider = self.get(id);
-            credential.note(|| format!("provider {:?}:", provider.name()));
+            credential.begin_notes(Some(provider.name()));
             let answer = match provider.authenticate(credential) {
+                Answering::Later(_) if given_up => Answer::Unavailable,
                 Answering::Now(answer) => answer,
-                Answering::Later(answer) => answer.await,
+                Answering::Later(answer) => match select(answer, give_up.as_mut()).await {
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(_) => {
+                        given_up = true;
+                        Answer::Unavailable
+                    }
+                },
             };
             let answer = identify(answer, provider, headers);
             answers.push((id, answer.kind()));
             match answer {
                 Identified::Yes(caller) => {
+                    credential.begin_notes(None);
                     return Outcome { result: Ok(caller), provider: Some(id), answers };
                 }
                 Identified::No(Answer::Refused(reason)) => {
@@ -100,6 +111,7 @@ impl Chain {
                 Identified::No(_) => {}
             }
         }
+        credential.begin_notes(None);
         let (result, provider) = match (refusal, unavailable) {
             (Some((id, reason)), _) => (NoCaller::Refused(reason), Some(id)),
             (None, Some(id)) => (NoCaller::Unavailable, Some(id)),

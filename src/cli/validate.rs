@@ -1,0 +1,38 @@
+//! `claimgate validate`: loads a config file and says what is wrong with it.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use crate::config;
+
+/// Checks a config file as `serve` would load it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The config file.
+    #[arg(long, value_name = "FILE", env = "CLAIMGATE_CONFIG", default_value = "gateway.yaml")]
+    pub config: PathBuf,
+}
+
+/// Prints one line to stdout and succeeds, or every error to stderr and fails.
+pub fn run(args: &Args) -> io::Result<ExitCode> {
+    let mut stderr = io::stderr().lock();
+    let loaded = match config::read(&args.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            writeln!(stderr, "{errors}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for warning in &loaded.warnings {
+        writeln!(stderr, "warning: {warning}")?;
+    }
+    if let Err(errors) = loaded.check_files() {
+        writeln!(stderr, "{errors}")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    writeln!(io::stdout(), "{} is valid", args.config.display())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,68 @@
+//! Rules for the URLs that keys are fetched from.
+
+use url::{Host, Url};
+
+use crate::config::report::Place;
+
+/// The URL that `text` is, if keys may be fetched from it.
+pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
+    let url = secure(text, allow_http, place)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        place.wrong(text, "can't be fetched from; write an https URL");
+        return None;
+    }
+    Some(url)
+}
+
+/// An issuer: compared byte for byte, so whatever `iss` says may be written
+/// where `allow_http` waives the https rule.
+pub(super) fn issuer(text: &str, allow_http: bool, place: &Place) -> Option<()> {
+    let is_url = text.contains("://");
+    if allow_http && !is_url && !has_odd_characters(text) {
+        return Some(());
+    }
+    secure(text, allow_http, place).map(drop)
+}
+
+/// A URL without user and fragment that is https, unless that is waived.
+fn secure(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
+    let url = match Url::parse(text) {
+        Ok(url) if !has_odd_characters(text) => url,
+        // A malformed URL with an `@` may hold a password.
+        _ if text.contains('@') => {
+            place.error("is no valid URL; write an https URL");
+            return None;
+        }
+        _ => {
+            place.wrong(text, "is no valid URL; write an https URL");
+            return None;
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        place.error("holds a user name or password; write the URL without them");
+        return None;
+    }
+    if url.fragment().is_some() {
+        place.wrong(text, "has a fragment; write the URL without `#`");
+        return None;
+    }
+    if url.scheme() == "https" || allow_http || (url.scheme() == "http" && is_loopback(&url)) {
+        return Some(url);
+    }
+    place.wrong(text, "is not https; write an https URL, or `allow_http: true` beside it");
+    None
+}
+
+/// What the URL parser would silently drop or encode.
+fn has_odd_characters(text: &str) -> bool {
+    !text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

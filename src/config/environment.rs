@@ -1,0 +1,160 @@
+//! `${NAME}`, `${NAME:-default}` and `$$` inside string values.
+//!
+//! Variables are put in after the YAML is parsed, so no character of a
+//! secret can change the structure, and only once: a variable's value is
+//! never looked into. As in a shell, `:-` applies to an empty variable too.
+
+use serde_json::{Map, Value};
+
+use super::report::Place;
+
+/// Puts variables into every string below `tree`; keys stay as they are.
+///
+/// A string with an error becomes null, so that the steps after this one do
+/// not judge it.
+pub(super) fn substitute(
+    tree: &mut Map<String, Value>,
+    env: &dyn Fn(&str) -> Option<String>,
+    place: &Place,
+) {
+    for (key, value) in tree.iter_mut() {
+        substitute_value(value, env, &place.key(key));
+    }
+}
+
+fn substitute_value(value: &mut Value, env: &dyn Fn(&str) -> Option<String>, place: &Place) {
+    match value {
+        Value::Object(map) => substitute(map, env, place),
+        Value::Array(elements) => {
+            for (index, element) in elements.iter_mut().enumerate() {
+                substitute_value(element, env, &place.index(index));
+            }
+        }
+        Value::String(text) if text.contains('$') => match expand(text, env) {
+            Ok(expanded) => {
+                if text.contains("${") {
+                    place.came_from_environment(text);
+                }
+                *value = Value::String(expanded);
+            }
+            Err(problem) => {
+                place.error(problem);
+                *value = Value::Null;
+            }
+        },
+        _ => {}
+    }
+}
+
+/// Messages name variables, never what surrounds them: that may be a secret.
+fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        expanded.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(reference) = after.strip_prefix('{') {
+            let (body, tail) = reference
+                .split_once('}')
+                .ok_or("has `${` without a `}`; write `${NAME}`, or `$${` for a literal `${`")?;
+            expanded.push_str(&look_up(body, env)?);
+            rest = tail;
+        } else {
+            expanded.push('$');
+            rest = after.strip_prefix('$').unwrap_or(after);
+        }
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+fn look_up(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let (name, default) = match body.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (body, None),
+    };
+    if !is_variable_name(name) {
+        return Err(
+            "has a malformed `${…}`; write `${NAME}` or `${NAME:-default}` with a name of \
+                    letters, digits and `_`, or `$${` for a literal `${`"
+                .into(),
+        );
+    }
+    if default.is_some_and(|default| default.contains("${")) {
+        return Err(format!(
+            "has a default for `{name}` that holds `${{`; defaults can't be nested"
+        ));
+    }
+    match (env(name), default) {
+        (Some(value), None) => Ok(value),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => Ok(default.replace("$$", "$")),
+        (None, None) => Err(format!(
+            "needs the environment variable `{name}`, which is not set; set it, or write \
+             `${{{name}:-default}}`"
+        )),
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "A" => Some("alpha".into()),
+            "EMPTY" => Some(String::new()),
+            "REFERENCE" => Some("${A}$$".into()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn references_are_replaced_once() {
+        let cases = [
+            ("${A}", "alpha"),
+            ("x-${A}-${A}", "x-alpha-alpha"),
+            ("${GONE:-d}", "d"),
+            ("${GONE:-}", ""),
+            ("${GONE:-a:-b}", "a:-b"),
+            ("${GONE:-pa$$word}", "pa$word"),
+            ("${EMPTY}", ""),
+            ("${EMPTY:-d}", "d"),
+            ("${A:-d}", "alpha"),
+            ("$$", "$"),
+            ("$${A}", "${A}"),
+            ("$$$$", "$$"),
+            ("$$${A}", "$alpha"),
+            ("pa$word$", "pa$word$"),
+            ("${REFERENCE}", "${A}$$"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(expand(text, &env).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_references_are_errors() {
+        let cases = [
+            ("${GONE}", "`GONE`, which is not set"),
+            ("${A", "without a `}`"),
+            ("${}", "malformed"),
+            ("${A-d}", "malformed"),
+            ("${1A}", "malformed"),
+            ("${A:=d}", "malformed"),
+            ("${ A }", "malformed"),
+            ("${:-d}", "malformed"),
+            ("${GONE:-${A}}", "nested"),
+        ];
+        for (text, fragment) in cases {
+            let problem = expand(text, &env).expect_err(text);
+            assert!(problem.contains(fragment), "{text}: {problem}");
+        }
+    }
+}

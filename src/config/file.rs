@@ -1,0 +1,48 @@
+//! The file's types: what may be written where, before anybody looks at the
+//! values.
+//!
+//! Every key is optional here, and null is the same as leaving it out; what
+//! is required, and the defaults, are the business of [`super::check`]. The
+//! JSON Schema is made from these types and their comments, so a key can't
+//! be in one and not in the other; a test compares the defaults.
+
+use deserr::Deserr;
+use schemars::JsonSchema;
+
+pub(super) mod auth;
+pub(super) mod forms;
+pub(super) mod provider;
+pub(super) mod server;
+
+/// Derives what every mapping of the file needs.
+macro_rules! block {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Default, ::deserr::Deserr, ::schemars::JsonSchema)]
+        #[deserr(error = crate::config::shape::Problems, deny_unknown_fields)]
+        #[schemars(deny_unknown_fields)]
+        pub(in crate::config) struct $name {
+            $($(#[$field_meta])* #[deserr(default)] pub(in crate::config) $field: $type,)*
+        }
+    };
+}
+use block;
+
+use super::shape::Problems;
+
+/// The configuration of Claimgate. Inside a string of `auth` and `server`,
+/// `${NAME}` and `${NAME:-default}` are replaced from the environment, and
+/// `$$` is a literal `$`. Other top-level keys belong to other programs and
+/// are ignored.
+#[derive(Default, Deserr, JsonSchema)]
+#[deserr(error = Problems)]
+#[schemars(title = "Claimgate configuration")]
+pub(super) struct File {
+    /// Who is let through. Authentication is turned off only by saying so.
+    #[schemars(required)]
+    #[deserr(default)]
+    pub(super) auth: Option<auth::Auth>,
+    /// Where and how the service listens.
+    #[deserr(default)]
+    pub(super) server: Option<server::Server>,
+}

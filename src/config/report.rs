@@ -1,0 +1,253 @@
+//! Where errors are collected, and how they name places and values.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    fmt,
+    path::Path,
+};
+
+use super::{Loaded, NamedFile, NamedFileKind};
+use crate::settings::Settings;
+
+/// Everything that is wrong with a config file; displayed one error per line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+/// One thing that is wrong with a config file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key path (`auth.providers[0].issuer`), or the file where no key is to blame.
+    pub place: String,
+    /// What is wrong and what to write instead; never a secret.
+    pub message: String,
+}
+
+impl ConfigErrors {
+    /// A lone error.
+    pub(super) fn single(place: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self(vec![ConfigError { place: place.to_string(), message: message.to_string() }])
+    }
+
+    /// Fails if there is any error.
+    pub(super) fn none_of(errors: impl Iterator<Item = ConfigError>) -> Result<(), Self> {
+        let errors: Vec<_> = errors.collect();
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    /// Each error; there is at least one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let line_break = if index > 0 { "\n" } else { "" };
+            write!(f, "{line_break}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+impl std::error::Error for ConfigError {}
+
+/// What all steps of a load report to.
+#[derive(Default)]
+pub(super) struct Report {
+    errors: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<String>>,
+    files: RefCell<Vec<NamedFile>>,
+    /// Places with an error, which need not be called missing as well.
+    blamed: RefCell<HashSet<KeyPath>>,
+    /// Strings that held `${…}`, as the file has them.
+    substituted: RefCell<HashMap<KeyPath, String>>,
+}
+
+impl Report {
+    /// Adds a warning.
+    pub(super) fn warn(&self, sentence: String) {
+        self.warnings.borrow_mut().push(sentence);
+    }
+
+    /// Whether this place holds a value from the environment.
+    pub(super) fn is_substituted(&self, path: &KeyPath) -> bool {
+        self.substituted.borrow().contains_key(path)
+    }
+
+    /// The settings, if nothing is wrong with them.
+    pub(super) fn finish(self, settings: Settings) -> Result<Loaded, ConfigErrors> {
+        let errors = self.errors.into_inner();
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let (warnings, files) = (self.warnings.into_inner(), self.files.into_inner());
+        Ok(Loaded { settings, warnings, files })
+    }
+}
+
+/// A key path: where in the file something is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct KeyPath(Vec<Step>);
+
+/// One step of a key path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// Into a mapping.
+    Key(String),
+    /// Into a list.
+    Index(usize),
+}
+
+impl KeyPath {
+    /// The steps from the top of the file.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// One key further down.
+    pub(super) fn key(&self, key: &str) -> Self {
+        self.then(Step::Key(key.into()))
+    }
+
+    /// One list element further down.
+    pub(super) fn index(&self, index: usize) -> Self {
+        self.then(Step::Index(index))
+    }
+
+    fn then(&self, step: Step) -> Self {
+        Self(self.0.iter().cloned().chain([step]).collect())
+    }
+
+    /// Whether an API key may stand here, in its place or by mistake.
+    fn may_be_secret(&self) -> bool {
+        let last_key = self.0.iter().rev().find_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        });
+        matches!(last_key, Some("key" | "key_hash" | "keys" | "api_keys"))
+    }
+}
+
+/// `auth.providers[0].required_claims["kubernetes.io"]`.
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        for (at, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::Key(key) if key.is_empty() || !key.bytes().all(plain) => {
+                    write!(f, "[\"{}\"]", key.escape_debug())?;
+                }
+                Step::Key(key) if at == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A place in the file, with the report that its errors go to.
+#[derive(Clone)]
+pub(super) struct Place<'r> {
+    report: &'r Report,
+    path: KeyPath,
+}
+
+impl<'r> Place<'r> {
+    /// The top of the file.
+    pub(super) fn root(report: &'r Report) -> Self {
+        Self { report, path: KeyPath::default() }
+    }
+
+    /// A place found by other means.
+    pub(super) fn at(report: &'r Report, path: KeyPath) -> Self {
+        Self { report, path }
+    }
+
+    /// One key further down.
+    pub(super) fn key(&self, key: &str) -> Self {
+        Self { report: self.report, path: self.path.key(key) }
+    }
+
+    /// One list element further down.
+    pub(super) fn index(&self, index: usize) -> Self {
+        Self { report: self.report, path: self.path.index(index) }
+    }
+
+    /// Reports an error: what is wrong and what to write.
+    pub(super) fn error(&self, message: impl fmt::Display) {
+        let error = ConfigError { place: self.path.to_string(), message: message.to_string() };
+        self.report.blamed.borrow_mut().insert(self.path.clone());
+        self.report.errors.borrow_mut().push(error);
+    }
+
+    /// Reports that the value `found` won't do; `message` goes on from there.
+    pub(super) fn wrong(&self, found: &str, message: impl fmt::Display) {
+        self.error(format_args!("{} {message}", self.quoted(found)));
+    }
+
+    /// Reports that something is not here, unless it is here but wrong.
+    pub(super) fn missing(&self, advice: impl fmt::Display) {
+        if !self.is_blamed() {
+            self.error(format_args!("is missing; {advice}"));
+        }
+    }
+
+    /// Whether what stood here was wrong, so that it was taken out.
+    pub(super) fn is_blamed(&self) -> bool {
+        self.report.blamed.borrow().contains(&self.path)
+    }
+
+    /// Whether something in here was wrong.
+    pub(super) fn is_blamed_below(&self) -> bool {
+        let blamed = self.report.blamed.borrow();
+        blamed
+            .iter()
+            .any(|path| path.0.len() > self.path.0.len() && path.0.starts_with(&self.path.0))
+    }
+
+    /// Reports what the author may not have meant.
+    pub(super) fn warn(&self, sentence: impl fmt::Display) {
+        self.report.warn(format!("{}: {sentence}", self.path));
+    }
+
+    /// Notes that the string here held references, and which.
+    pub(super) fn came_from_environment(&self, text: &str) {
+        self.report.substituted.borrow_mut().insert(self.path.clone(), text.into());
+    }
+
+    /// Notes a file that is named here.
+    pub(super) fn names_file(&self, path: &Path, kind: NamedFileKind) {
+        let file = NamedFile { key: self.path.to_string(), path: path.into(), kind };
+        self.report.files.borrow_mut().push(file);
+    }
+
+    /// A value as an error may show it: as the file has it, a secret not at all.
+    pub(super) fn quoted(&self, found: &str) -> String {
+        const LONGEST: usize = 120;
+        if self.path.may_be_secret() {
+            return "the value (not shown)".into();
+        }
+        if let Some(reference) = self.report.substituted.borrow().get(&self.path) {
+            return format!("the value of `{}` (not shown)", reference.escape_debug());
+        }
+        let shown: String = found.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+        let cut = if found.chars().nth(LONGEST).is_some() { "…" } else { "" };
+        format!("`{shown}{cut}`")
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
+}

@@ -1,0 +1,66 @@
+//! Text to tree: the YAML of a config file as JSON values.
+
+use serde_json::{Map, Value};
+use serde_saphyr::{
+    Options,
+    options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
+};
+
+use super::report::{ConfigErrors, Report};
+
+/// The blocks that are this program's own.
+pub(super) const OWN_BLOCKS: [&str; 2] = ["auth", "server"];
+
+/// Parses a file; whatever is wrong with its YAML is one error with its line.
+pub(super) fn parse(text: &str) -> Result<Map<String, Value>, ConfigErrors> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let tree = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+        let error = error.without_snippet().to_string();
+        ConfigErrors::single("config file", format_args!("is no valid YAML: {}", one_line(&error)))
+    })?;
+    match tree {
+        Value::Object(blocks) => Ok(blocks),
+        Value::Null => Ok(Map::new()),
+        _ => Err(ConfigErrors::single(
+            "config file",
+            "must be a mapping at the top level; write `auth:` and, indented below it, its keys",
+        )),
+    }
+}
+
+/// YAML 1.2 rules. The limits stop alias bombs and leave room for files with
+/// some 100,000 API keys. Snippets are off because they would quote secrets.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 4_000_000,
+            max_nodes: 2_000_000,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        non_finite_float_policy: NonFiniteFloatPolicy::Reject,
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Takes out the blocks of other programs, with one warning that lists them.
+pub(super) fn warn_of_other_blocks(tree: &mut Map<String, Value>, report: &Report) {
+    let mut others = Vec::new();
+    tree.retain(|name, _| {
+        let own = OWN_BLOCKS.contains(&name.as_str());
+        if !own {
+            others.push(format!("`{}`", name.escape_debug()));
+        }
+        own
+    });
+    if !others.is_empty() {
+        report.warn(format!(
+            "other top-level keys than `auth` and `server` are ignored: {}",
+            others.join(", ")
+        ));
+    }
+}
