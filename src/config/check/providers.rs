@@ -160,7 +160,8 @@ struct Blocks {
 
 impl Blocks {
     fn report_missing(&self, mode: Option<Mode>, keys_place: &Place, oauth2_place: &Place) {
-        if self.wants.api_keys && self.api_keys.is_none() {
+        let has_issuer = self.wants.oauth2 && self.oauth2.is_some();
+        if self.wants.api_keys && self.api_keys.is_none() && !has_issuer {
             match (mode, &self.oauth2) {
                 (None, Some(_)) => keys_place.missing(
                     "`mode` is `api_key` unless written; write the list of API keys, or `mode: \
