@@ -22,7 +22,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    config::{self, ConfigErrors},
+    config::{self, ConfigErrors, NamedFileKind},
     engine::Engine,
     envoy::service::Live,
     metrics::{CheckMeters, Metrics},
@@ -104,7 +104,9 @@ impl Plan {
         let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
         let loaded = config::read(path).map_err(wrong)?;
         // Before the files are read: what changes later is noticed then.
-        let files = loaded.files.iter().map(|file| file.path.clone());
+        // Tokens for fetches are read each time, so a new one changes nothing.
+        let files = loaded.files.iter().filter(|file| file.kind != NamedFileKind::Token);
+        let files = files.map(|file| file.path.clone());
         watch.set_files(files.chain([path.to_owned()]));
         loaded.check_files().map_err(wrong)?;
         for warning in &loaded.warnings {
