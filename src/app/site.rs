@@ -89,6 +89,8 @@ pub(crate) struct Site {
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
     pub(crate) sources: Vec<Source>,
+    /// Those of the first configuration, by which everything is bound.
+    bound: ServerSettings,
     metrics: Metrics,
 }
 
@@ -160,6 +162,7 @@ impl Site {
         Self {
             current: Arc::new(ArcSwap::from_pointee(live)),
             tls: Arc::new(tls.into()),
+            bound: server.clone(),
             server,
             sources,
             metrics,
@@ -175,17 +178,18 @@ impl Site {
         self.tls.store(tls);
         export_key_expiries(&self.metrics, &auth);
         self.sources = sources;
-        self.warn_of_restart(&server);
         self.server = server;
+        self.warn_of_restart();
         info!("configuration reloaded");
     }
 
     /// What is bound stays bound.
-    fn warn_of_restart(&self, next: &ServerSettings) {
+    fn warn_of_restart(&self) {
+        let (bound, wanted) = (&self.bound, &self.server);
         let changes = [
-            ("server.grpc.address", self.server.grpc.address != next.grpc.address),
-            ("server.admin.address", self.server.admin_address != next.admin_address),
-            ("server.workers", self.server.workers != next.workers),
+            ("server.grpc.address", bound.grpc.address != wanted.grpc.address),
+            ("server.admin.address", bound.admin_address != wanted.admin_address),
+            ("server.workers", bound.workers != wanted.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {
             warn!(key, "the change takes effect after a restart");
