@@ -87,11 +87,12 @@ def envoy_config(
 def _ext_authz(encode_raw_headers: bool, retry: bool) -> dict:
     grpc_service: dict = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": "0.2s"}
     if retry:
-        # Envoy ignores this policy where it has no back-off of its own.
+        # Envoy ignores this policy without a back-off, and takes the longest
+        # interval for the time limit of each try.
         grpc_service["retry_policy"] = {
             "retry_on": "connect-failure,refused-stream",
             "num_retries": 2,
-            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.02s"},
+            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.2s"},
         }
     return {
         "name": EXT_AUTHZ,
