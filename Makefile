@@ -24,7 +24,7 @@ lint: ## check the format and the lints
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 
 unit: ## unit and integration tests, without Envoy
-	$(CARGO) test --locked --no-fail-fast
+	$(CARGO) test --locked --no-fail-fast $(if $(CLAIMGATE_CORPORA),-- --include-ignored)
 
 e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)

@@ -221,6 +221,8 @@ pub struct GrpcProviderSettings {
 pub struct RouteSettings {
     /// Unique name, used by `context_extensions` and logs.
     pub name: String,
+    /// Matches no request by itself; only [`crate::Request::route`] leads here.
+    pub only_by_name: bool,
     /// Exact path.
     pub path: Option<String>,
     /// Path prefix, matched at segment boundaries; without a trailing slash

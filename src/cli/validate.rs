@@ -2,24 +2,23 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
+use super::ConfigArgs;
 use crate::config;
 
-/// Checks a config file as `serve` would load it.
-#[derive(Debug, clap::Args)]
+/// Check a config file as `serve` would load it, and say what is wrong.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The config file.
-    #[arg(long, value_name = "FILE", env = "CLAIMGATE_CONFIG", default_value = "gateway.yaml")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// Prints one line to stdout and succeeds, or every error to stderr and fails.
 pub fn run(args: &Args) -> io::Result<ExitCode> {
     let mut stderr = io::stderr().lock();
-    let loaded = match config::read(&args.config) {
+    let loaded = match config::read(&args.config.config) {
         Ok(loaded) => loaded,
         Err(errors) => {
             writeln!(stderr, "{errors}")?;
@@ -33,6 +32,6 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
         writeln!(stderr, "{errors}")?;
         return Ok(ExitCode::FAILURE);
     }
-    writeln!(io::stdout(), "{} is valid", args.config.display())?;
+    writeln!(io::stdout(), "{} is valid", args.config.config.display())?;
     Ok(ExitCode::SUCCESS)
 }

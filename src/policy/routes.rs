@@ -70,7 +70,9 @@ impl Routes {
         };
         for (position, route) in settings.routes.iter().enumerate() {
             routes.by_name.insert(route.name.clone(), position);
-            routes.list_for(route).push(position);
+            if !route.only_by_name {
+                routes.list_for(route).push(position);
+            }
             routes.routes.push(Route::new(route, settings));
         }
         routes
@@ -314,8 +316,12 @@ mod tests {
 
     #[test]
     fn a_named_route_needs_no_matching() {
-        let routes = routes(vec![prefix("/admin")]);
+        let hidden =
+            RouteSettings { name: "hidden".into(), only_by_name: true, ..RouteSettings::default() };
+        let routes = routes(vec![hidden, prefix("/admin")]);
         let named = |route, path| Request { method: "GET", path, route, ..Request::default() };
+        assert_eq!(name(&routes, &named(Some("hidden"), "/x")).as_deref(), Ok("hidden"));
+        assert_eq!(name(&routes, &named(None, "/x")).as_deref(), Ok(""));
         assert_eq!(name(&routes, &named(Some("/admin"), "/x%2f..#")).as_deref(), Ok("/admin"));
         assert_eq!(name(&routes, &named(Some("other"), "/admin")), Err(NoRoute::Unknown));
     }

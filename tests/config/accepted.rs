@@ -536,3 +536,39 @@ auth: {{mode: oauth2, oauth2: {{issuer: https://i, audience: a, jwks_file: {jwks
     assert!(errors.to_string().contains("can't be read"), "{errors}");
     assert!(errors.to_string().contains("holds no PEM private key"), "{errors}");
 }
+
+/// Files in use are seldom complete in what they do not use.
+#[test]
+fn what_a_mode_does_not_use_may_be_missing_or_unfinished() {
+    for (text, providers) in [
+        ("auth: {mode: composite, oauth2: {issuer: 'https://i', audience: a}}", vec!["oauth2"]),
+        (
+            "auth: {mode: api_key, api_keys: [{name: a, key: k}], oauth2: {issuer: ''}}",
+            vec!["api_key"],
+        ),
+        (
+            "auth: {mode: oauth2, api_keys: [{name: a}], oauth2: {issuer: 'https://i', audience: a}}",
+            vec!["oauth2"],
+        ),
+    ] {
+        let loaded = claimgate::config::load(text, &|_| None).expect(text);
+        let names: Vec<_> =
+            loaded.settings.auth.providers.iter().map(|provider| &provider.name).collect();
+        assert_eq!(names, providers, "{text}");
+    }
+}
+
+/// While a key is rotated, the old and the new one share a subject.
+#[test]
+fn two_keys_may_have_one_name() {
+    let text = "auth: {api_keys: [{name: a, key: k1}, {name: a, key: k2}]}";
+    assert!(claimgate::config::load(text, &|_| None).is_ok());
+}
+
+#[test]
+fn a_route_without_match_is_reached_by_name_only() {
+    let text =
+        "auth: {api_keys: [{name: a, key: k}], routes: [{name: admin, required_scopes: [a]}]}";
+    let loaded = claimgate::config::load(text, &|_| None).expect("loads");
+    assert!(loaded.settings.auth.routes[0].only_by_name);
+}

@@ -111,8 +111,8 @@ fn provider(file: Provider, keys: &mut Keys, place: &Place) -> ProviderSettings 
     ProviderSettings { name, forward_token, kind }
 }
 
-/// `mode`, `api_keys` and `oauth2`. Every block is checked, so that one that
-/// is switched on later holds no surprise.
+/// `mode`, `api_keys` and `oauth2`. A block that the mode does not use is not
+/// looked into: files in use keep one for another day, half filled in.
 fn short_form(
     auth: &mut Auth,
     enabled: bool,
@@ -120,16 +120,18 @@ fn short_form(
     place: &Place,
 ) -> (Vec<ProviderSettings>, Known) {
     let (keys_place, oauth2_place) = (place.key("api_keys"), place.key("oauth2"));
-    let blocks = Blocks {
-        wants: match auth.mode {
-            _ if place.key("mode").is_blamed() => Wants { api_keys: false, oauth2: false },
-            mode => Wants::of(mode.unwrap_or(Mode::ApiKey)),
+    let is_mode_known = !place.key("mode").is_blamed();
+    let mut blocks = Blocks {
+        wants: match is_mode_known {
+            true => Wants::of(auth.mode.unwrap_or(Mode::ApiKey)),
+            false => Wants { api_keys: false, oauth2: false },
         },
         api_keys: auth.api_keys.take(),
         oauth2: auth.oauth2.take(),
     };
     if enabled {
         blocks.report_missing(auth.mode, &keys_place, &oauth2_place);
+        blocks.drop_unused(is_mode_known, &keys_place, &oauth2_place);
     }
     let Blocks { wants, api_keys, oauth2: issuer } = blocks;
     let api_keys = api_keys.map(|list| ProviderSettings {
@@ -142,23 +144,11 @@ fn short_form(
         forward_token: file.forward_token,
         kind: ProviderKind::OAuth2(Box::new(oauth2(file, true, &oauth2_place))),
     });
-    if enabled && !place.key("mode").is_blamed() {
-        let unused = [
-            (!wants.api_keys && api_keys.is_some(), &keys_place),
-            (!wants.oauth2 && issuer.is_some(), &oauth2_place),
-        ];
-        for (_, place) in unused.into_iter().filter(|(unused, _)| *unused) {
-            place.warn("is not used in this `mode`; write `mode: composite` to use both");
-        }
-    }
-    let used = |wanted: bool| wanted || !enabled;
-    let settings =
-        [api_keys.filter(|_| used(wants.api_keys)), issuer.filter(|_| used(wants.oauth2))];
     let known = match enabled {
         true => Known::of(wants.names(), place),
         false => Known(None),
     };
-    (settings.into_iter().flatten().collect(), known)
+    (api_keys.into_iter().chain(issuer).collect(), known)
 }
 
 /// The short form's blocks as written.
@@ -170,7 +160,8 @@ struct Blocks {
 
 impl Blocks {
     fn report_missing(&self, mode: Option<Mode>, keys_place: &Place, oauth2_place: &Place) {
-        if self.wants.api_keys && self.api_keys.is_none() {
+        let has_issuer = self.wants.oauth2 && self.oauth2.is_some();
+        if self.wants.api_keys && self.api_keys.is_none() && !has_issuer {
             match (mode, &self.oauth2) {
                 (None, Some(_)) => keys_place.missing(
                     "`mode` is `api_key` unless written; write the list of API keys, or `mode: \
@@ -184,6 +175,16 @@ impl Blocks {
         }
         if self.wants.oauth2 && self.oauth2.is_none() {
             oauth2_place.missing("write the issuer that this `mode` needs, or another `mode`");
+        }
+    }
+
+    fn drop_unused(&mut self, tell: bool, keys_place: &Place, oauth2_place: &Place) {
+        let unused = [
+            (self.api_keys.take_if(|_| !self.wants.api_keys).is_some(), keys_place),
+            (self.oauth2.take_if(|_| !self.wants.oauth2).is_some(), oauth2_place),
+        ];
+        for (_, place) in unused.into_iter().filter(|(dropped, _)| *dropped && tell) {
+            place.warn("is not used in this `mode`; write `mode: composite` to use both");
         }
     }
 }

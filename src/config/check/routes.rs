@@ -63,10 +63,7 @@ fn route(file: Route, known: &Known, place: &Place) -> RouteSettings {
     let match_place = place.key("match");
     match file.matching {
         Some(file) => matching(file, route, &match_place),
-        None => {
-            match_place.missing("write `match: {path_prefix: /}` to match every request");
-            route
-        }
+        None => RouteSettings { only_by_name: true, ..route },
     }
 }
 

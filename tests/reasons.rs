@@ -1,0 +1,288 @@
+//! Every reason, provoked on the real program over gRPC: the answer's
+//! metadata, the log line and the metric say the same word.
+//!
+//! `internal` takes a defect of the program, so `check_service.rs` provokes
+//! that one with a provider that panics.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use claimgate::{Reason, issuer::signing::SigningKey, provider::oauth2::Algorithm, time::UnixTime};
+use envoy_types::pb::{
+    envoy::service::auth::v3::{
+        AttributeContext, CheckRequest, CheckResponse,
+        attribute_context::{HttpRequest, Request},
+        authorization_client::AuthorizationClient,
+        check_response::HttpResponse,
+    },
+    google::protobuf::value::Kind,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+const CONFIG: &str = r#"
+server:
+  grpc: {address: "127.0.0.1:0"}
+  admin: {address: "127.0.0.1:0"}
+auth:
+  providers:
+    - name: keys
+      type: api_key
+      keys:
+        - {name: client, key: good-key, scopes: [read]}
+        - {name: old, key: expired-key, expires_at: 2020-01-01T00:00:00Z}
+        - {name: new, key: early-key, not_before: 2100-01-01T00:00:00Z}
+        - {name: stolen, key: revoked-key, revoked: true}
+    - name: issuer
+      type: oauth2
+      issuer: https://issuer.example.com
+      jwks_file: JWKS
+      audience: us
+      client_ids: [c1]
+      required_claims: {use: access}
+      max_token_lifetime_seconds: 7200
+    - name: down
+      type: oauth2
+      issuer: http://127.0.0.1:9
+      audience: us
+  max_token_bytes: 4000
+  public_paths: [/health]
+  routes:
+    - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin]}
+    - {name: team, match: {path_prefix: /team}, required_claims: {team: search}}
+"#;
+
+/// The real program, its log and its ports.
+struct Program {
+    child: Child,
+    log: mpsc::Receiver<Value>,
+    grpc: String,
+    admin: String,
+    _folder: TempDir,
+}
+
+impl Program {
+    fn start(config: &str, key: &SigningKey) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let jwks = folder.path().join("jwks.json");
+        std::fs::write(&jwks, json!({"keys": [key.jwk()]}).to_string()).unwrap();
+        let config = config.replace("JWKS", jwks.to_str().unwrap());
+        std::fs::write(folder.path().join("gateway.yaml"), config).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_claimgate"))
+            .args(["serve", "--config"])
+            .arg(folder.path().join("gateway.yaml"))
+            .env("RUST_LOG", "claimgate=debug")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (tell, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let entry =
+                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+                if tell.send(entry).is_err() {
+                    return;
+                }
+            }
+        });
+        let listening = wait_for(&log, |entry| entry["message"] == "listening");
+        let text = |name: &str| listening[name].as_str().unwrap().to_owned();
+        Self { child, grpc: text("grpc"), admin: text("admin"), log, _folder: folder }
+    }
+
+    async fn client(&self) -> AuthorizationClient<Channel> {
+        let address = format!("http://{}", self.grpc);
+        AuthorizationClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
+    }
+
+    /// The counts of `claimgate_checks_total`, by reason.
+    async fn counts(&self) -> HashMap<String, u64> {
+        let metrics = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let mut counts = HashMap::new();
+        for line in metrics.lines().filter(|line| line.starts_with("claimgate_checks_total{")) {
+            let (_, reason) = line.split_once("reason=\"").unwrap();
+            let (reason, rest) = reason.split_once('"').unwrap();
+            let count: u64 = rest.rsplit_once(' ').unwrap().1.parse().unwrap();
+            *counts.entry(reason.to_owned()).or_default() += count;
+        }
+        counts
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(log: &mpsc::Receiver<Value>, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let entry = log.recv_timeout(LIMIT).expect("a log line");
+        if wanted(&entry) {
+            return entry;
+        }
+    }
+}
+
+fn request(method: &str, path: &str, id: &str, token: &str) -> CheckRequest {
+    let headers = [("authorization", token), ("x-request-id", id)];
+    let headers = headers.into_iter().filter(|(_, value)| !value.is_empty());
+    let http = HttpRequest {
+        method: method.into(),
+        path: path.into(),
+        host: "api.example.com".into(),
+        headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
+        ..HttpRequest::default()
+    };
+    CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Request { http: Some(http), ..Request::default() }),
+            ..AttributeContext::default()
+        }),
+    }
+}
+
+fn with_route(mut request: CheckRequest, route: &str) -> CheckRequest {
+    let attributes = request.attributes.as_mut().unwrap();
+    attributes.context_extensions.insert("claimgate_route".into(), route.into());
+    request
+}
+
+fn metadata_reason(response: &CheckResponse) -> String {
+    let reason = &response.dynamic_metadata.as_ref().expect("metadata").fields["reason"];
+    match &reason.kind {
+        Some(Kind::StringValue(reason)) => reason.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn status(response: &CheckResponse) -> i32 {
+    match response.http_response.as_ref().expect("an answer") {
+        HttpResponse::OkResponse(_) => 200,
+        HttpResponse::DeniedResponse(denied) => denied.status.as_ref().expect("a status").code,
+        HttpResponse::ErrorResponse(_) => panic!("an error"),
+    }
+}
+
+/// Mints tokens that are good but for one thing.
+struct Mint<'k> {
+    key: &'k SigningKey,
+    now: f64,
+}
+
+impl Mint<'_> {
+    fn token(&self, change: Value) -> String {
+        self.with_header(json!({"alg": "ES256", "kid": self.key.kid()}), change)
+    }
+
+    fn with_header(&self, header: Value, change: Value) -> String {
+        let mut claims = json!({
+            "iss": "https://issuer.example.com", "sub": "me", "aud": "us", "client_id": "c1",
+            "use": "access", "iat": self.now, "exp": self.now + 3600.0,
+        });
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let token = self.key.sign_with(&header, claims.to_string().as_bytes()).unwrap();
+        format!("Bearer {token}")
+    }
+}
+
+#[tokio::test]
+async fn every_reason_is_one_word_everywhere() {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    let program = Program::start(CONFIG, &key);
+    let now = UnixTime::now().as_seconds();
+    let mint = Mint { key: &key, now };
+    let forged = Mint { key: &stranger, now }
+        .with_header(json!({"alg": "ES256", "kid": key.kid()}), json!({}));
+    let kid = |kid: &str| json!({"alg": "ES256", "kid": kid});
+    let long = format!("Bearer {}", "x".repeat(4001));
+
+    let get = |path: &str, token: &str| request("GET", path, "", token);
+    let cases: Vec<(Reason, i32, CheckRequest)> = vec![
+        (Reason::Ok, 200, get("/", &mint.token(json!({})))),
+        (Reason::Public, 200, get("/health", "")),
+        (Reason::MissingToken, 401, get("/", "")),
+        (Reason::MalformedRequest, 400, get("/", "Bearer a,b")),
+        (Reason::MalformedToken, 401, get("/", "Bearer a.b.c")),
+        (Reason::TokenTooLarge, 401, get("/", &long)),
+        (Reason::UnknownKey, 401, get("/", "Bearer nobody")),
+        (Reason::UnknownIssuer, 401, get("/", &mint.token(json!({"iss": "https://other"})))),
+        (Reason::UnknownKid, 401, get("/", &mint.with_header(kid("other"), json!({})))),
+        (
+            Reason::WrongTokenType,
+            401,
+            get("/", &mint.with_header(json!({"alg": "ES256", "typ": "dpop+jwt"}), json!({}))),
+        ),
+        (
+            Reason::AlgorithmNotAllowed,
+            401,
+            get("/", &mint.with_header(json!({"alg": "none"}), json!({}))),
+        ),
+        (Reason::BadSignature, 401, get("/", &forged)),
+        (Reason::Expired, 401, get("/", &mint.token(json!({"exp": now - 60.0})))),
+        (Reason::NotYetValid, 401, get("/", &mint.token(json!({"nbf": now + 600.0})))),
+        (Reason::IssuedInFuture, 401, get("/", &mint.token(json!({"iat": now + 600.0})))),
+        (Reason::LifetimeTooLong, 401, get("/", &mint.token(json!({"exp": now + 9000.0})))),
+        (Reason::MissingClaim, 403, get("/team", &mint.token(json!({})))),
+        (Reason::WrongAudience, 401, get("/", &mint.token(json!({"aud": "them"})))),
+        (Reason::WrongClient, 401, get("/", &mint.token(json!({"client_id": "c2"})))),
+        (Reason::WrongClaim, 401, get("/", &mint.token(json!({"use": "id"})))),
+        (Reason::KeyExpired, 401, get("/", "Bearer expired-key")),
+        (Reason::KeyNotYetValid, 401, get("/", "Bearer early-key")),
+        (Reason::KeyRevoked, 401, get("/", "Bearer revoked-key")),
+        (Reason::InsufficientScope, 403, get("/admin", "Bearer good-key")),
+        (Reason::AmbiguousPath, 400, get("/x/..%2fadmin", "Bearer good-key")),
+        (Reason::UnknownRoute, 500, with_route(get("/", "Bearer good-key"), "nowhere")),
+        (
+            Reason::ProviderUnavailable,
+            503,
+            get("/", &mint.token(json!({"iss": "http://127.0.0.1:9"}))),
+        ),
+    ];
+    let mut client = program.client().await;
+    let mut provoked = BTreeSet::new();
+    for (number, (reason, expected, mut request)) in cases.into_iter().enumerate() {
+        let id = format!("request-{number}");
+        let http = request.attributes.as_mut().unwrap().request.as_mut().unwrap().http.as_mut();
+        http.unwrap().headers.insert("x-request-id".into(), id.clone());
+        let before = program.counts().await;
+        let response = client.check(request).await.expect("no RPC error").into_inner();
+        assert_eq!(metadata_reason(&response), reason.as_str());
+        assert_eq!(status(&response), expected, "{reason}");
+        let line = wait_for(&program.log, |entry| entry["request_id"] == id.as_str());
+        assert_eq!(line["reason"], reason.as_str());
+        let after = program.counts().await;
+        let count =
+            |counts: &HashMap<String, u64>| counts.get(reason.as_str()).copied().unwrap_or(0);
+        assert_eq!(count(&after), count(&before) + 1, "{reason}");
+        provoked.insert(reason.as_str());
+    }
+    let elsewhere = BTreeSet::from(["disabled", "internal"]);
+    let all: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(all.difference(&provoked).copied().collect::<BTreeSet<_>>(), elsewhere);
+}
+
+#[tokio::test]
+async fn switched_off_is_a_reason_too() {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let servers = CONFIG.split("auth:").next().unwrap();
+    let program = Program::start(&format!("{servers}auth: {{enabled: false}}"), &key);
+    let mut client = program.client().await;
+    let response = client.check(request("GET", "/", "off", "")).await.unwrap().into_inner();
+    assert_eq!((metadata_reason(&response).as_str(), status(&response)), ("disabled", 200));
+    let line = wait_for(&program.log, |entry| entry["request_id"] == "off");
+    assert_eq!(line["reason"], "disabled");
+    assert_eq!(program.counts().await["disabled"], 1);
+}
