@@ -2,6 +2,8 @@
 //! can be given by hand, as a process of its own where signals and exit codes
 //! matter.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -19,14 +21,17 @@ use envoy_types::pb::envoy::service::auth::v3::{
     attribute_context::{HttpRequest, Request as AttributeRequest},
     authorization_client::AuthorizationClient,
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsConnector;
 use tonic::transport::Channel;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -47,17 +52,23 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 /// A folder with a `gateway.yaml` on free ports.
 struct Config {
     folder: TempDir,
+    /// What else `server.grpc` holds.
+    grpc: String,
 }
 
 impl Config {
     fn new(auth: &str) -> Self {
-        let config = Self { folder: tempfile::tempdir().unwrap() };
+        let config = Self { folder: tempfile::tempdir().unwrap(), grpc: String::new() };
         config.write(auth);
         config
     }
 
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     fn path(&self) -> PathBuf {
-        self.folder.path().join("gateway.yaml")
+        self.at("gateway.yaml")
     }
 
     fn write(&self, auth: &str) {
@@ -66,9 +77,9 @@ impl Config {
 
     /// Replaces the file in one step, so that nobody reads half of it.
     fn write_all(&self, server: &str, auth: &str) {
-        let grpc = "grpc: {address: '127.0.0.1:0'}";
+        let grpc = format!("grpc: {{address: '127.0.0.1:0'{}}}", self.grpc);
         let admin = "admin: {address: '127.0.0.1:0'}";
-        let new = self.folder.path().join(".new");
+        let new = self.at(".new");
         let text = format!("server:\n  {grpc}\n  {admin}\n{server}auth:\n{auth}");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(&new, self.path()).unwrap();
@@ -186,7 +197,7 @@ fn flow(address: &str, token: &'static str) -> (Arc<AtomicUsize>, JoinHandle<()>
         loop {
             let answer = match envoy.ask(token).await {
                 Err(status) if was_never_sent(&status) => continue,
-                answer => answer.expect("an answer"),
+                answer => answer.unwrap(),
             };
             assert_eq!(answer.status.unwrap().code, 0);
             counter.fetch_add(1, Ordering::Relaxed);
@@ -363,7 +374,7 @@ async fn readiness_waits_for_the_keys_and_ends_with_the_drain() {
 #[tokio::test]
 async fn a_file_that_the_configuration_names_is_watched() {
     let config = Config::new("");
-    let keys = config.folder.path().join("keys.json");
+    let keys = config.at("keys.json");
     std::fs::write(&keys, JWKS).unwrap();
     config.write(&format!(
         "  providers:\n    - {{name: local, type: oauth2, issuer: 'https://issuer.example.com', \
@@ -384,6 +395,67 @@ async fn a_file_that_the_configuration_names_is_watched() {
     std::fs::write(&keys, "{}").unwrap();
     eventually("the failure is counted", async || service.reloads("failure").await > 0).await;
     assert_eq!(service.metric(count).await, 2.0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_and_half_a_pair_is_not() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, key).unwrap();
+    let issue = || {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        (params.signed_by(&key, &authority).unwrap(), key)
+    };
+    let mut config = Config::new(&api_keys(&["one"]));
+    let write = |name: &str, text: String| std::fs::write(config.at(name), text).unwrap();
+    let (first, first_key) = issue();
+    write("tls.crt", first.pem());
+    write("tls.key", first_key.serialize_pem());
+    config.grpc = format!(
+        ", tls: {{cert_file: {}, key_file: {}}}",
+        config.at("tls.crt").display(),
+        config.at("tls.key").display()
+    );
+    config.write(&api_keys(&["one"]));
+    let service = Running::start(&config).await;
+
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(client));
+    let presented = async || {
+        let stream = TcpStream::connect(&service.grpc).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    };
+    assert_eq!(presented().await, *first.der());
+
+    let write = |name: &str, text: String| std::fs::write(config.at(name), text).unwrap();
+    let (second, second_key) = issue();
+    write("tls.crt", second.pem());
+    eventually("the mismatch is counted", async || service.reloads("failure").await == 1).await;
+    assert_eq!(presented().await, *first.der());
+    write("tls.key", second_key.serialize_pem());
+    eventually("it is served", async || presented().await == *second.der()).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn authentication_that_is_off_needs_nobodys_keys() {
+    let down = free_port().await.local_addr().unwrap();
+    let config =
+        Config::new(&format!("  enabled: false\n{}", issuer(&format!("http://{down}"), "a")));
+    let service = Running::start(&config).await;
+    eventually("it is ready", async || service.is_ready().await).await;
+    assert!(Envoy::new(&service.grpc).await.allows("anything").await);
     service.stop().await;
 }
 

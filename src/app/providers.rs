@@ -88,6 +88,10 @@ pub(crate) fn build(
     memory: &Arc<TokenMemory>,
 ) -> Result<Providers, ProviderError> {
     let mut providers = Providers { list: Vec::new(), sources: Vec::new() };
+    if !settings.enabled {
+        // Nobody will ask them, so nobody needs to wait for their keys.
+        return Ok(providers);
+    }
     for provider in &settings.providers {
         let name = provider.name.as_str();
         let forward = provider.forward_token;

@@ -1,6 +1,6 @@
 //! Keeps the configuration in force up to date with its files.
 
-use std::path::PathBuf;
+use std::{mem, path::PathBuf};
 
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -40,25 +40,34 @@ enum Cause {
 impl Reloader {
     /// Runs until the order to stop.
     pub(crate) async fn run(&mut self, orders: &mut mpsc::Receiver<Order>) {
+        let mut again = false;
         loop {
-            let cause = tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Reload) => Cause::Order,
-                    Some(Order::Stop) | None => return,
-                },
-                change = self.watch.changed() => match change {
-                    Change::Content => Cause::Change,
-                    Change::Nothing if self.failure.is_some() => Cause::Retry,
-                    Change::Nothing => continue,
-                },
+            let cause = if mem::take(&mut again) {
+                Cause::Order
+            } else {
+                let Some(cause) = self.cause(orders).await else { return };
+                cause
             };
-            let mut again = false;
             tokio::select! {
                 () = self.reload(cause) => {}
                 () = stop(orders, &mut again) => return,
             }
-            if again {
-                self.reload(Cause::Order).await;
+        }
+    }
+
+    /// Waits for a reason to reload; `None` is the order to stop.
+    async fn cause(&mut self, orders: &mut mpsc::Receiver<Order>) -> Option<Cause> {
+        loop {
+            tokio::select! {
+                order = orders.recv() => return match order {
+                    Some(Order::Reload) => Some(Cause::Order),
+                    Some(Order::Stop) | None => None,
+                },
+                change = self.watch.changed() => match change {
+                    Change::Content => return Some(Cause::Change),
+                    Change::Nothing if self.failure.is_some() => return Some(Cause::Retry),
+                    Change::Nothing => {}
+                },
             }
         }
     }

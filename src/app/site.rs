@@ -22,7 +22,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    config::{self, ConfigErrors},
+    config::{self, ConfigErrors, NamedFileKind},
     engine::Engine,
     envoy::service::Live,
     metrics::{CheckMeters, Metrics},
@@ -89,6 +89,8 @@ pub(crate) struct Site {
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
     pub(crate) sources: Vec<Source>,
+    /// Those of the first configuration, by which everything is bound.
+    bound: ServerSettings,
     metrics: Metrics,
 }
 
@@ -104,7 +106,9 @@ impl Plan {
         let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
         let loaded = config::read(path).map_err(wrong)?;
         // Before the files are read: what changes later is noticed then.
-        let files = loaded.files.iter().map(|file| file.path.clone());
+        // Tokens for fetches are read each time, so a new one changes nothing.
+        let files = loaded.files.iter().filter(|file| file.kind != NamedFileKind::Token);
+        let files = files.map(|file| file.path.clone());
         watch.set_files(files.chain([path.to_owned()]));
         loaded.check_files().map_err(wrong)?;
         for warning in &loaded.warnings {
@@ -158,6 +162,7 @@ impl Site {
         Self {
             current: Arc::new(ArcSwap::from_pointee(live)),
             tls: Arc::new(tls.into()),
+            bound: server.clone(),
             server,
             sources,
             metrics,
@@ -173,17 +178,18 @@ impl Site {
         self.tls.store(tls);
         export_key_expiries(&self.metrics, &auth);
         self.sources = sources;
-        self.warn_of_restart(&server);
         self.server = server;
+        self.warn_of_restart();
         info!("configuration reloaded");
     }
 
     /// What is bound stays bound.
-    fn warn_of_restart(&self, next: &ServerSettings) {
+    fn warn_of_restart(&self) {
+        let (bound, wanted) = (&self.bound, &self.server);
         let changes = [
-            ("server.grpc.address", self.server.grpc.address != next.grpc.address),
-            ("server.admin.address", self.server.admin_address != next.admin_address),
-            ("server.workers", self.server.workers != next.workers),
+            ("server.grpc.address", bound.grpc.address != wanted.grpc.address),
+            ("server.admin.address", bound.admin_address != wanted.admin_address),
+            ("server.workers", bound.workers != wanted.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {
             warn!(key, "the change takes effect after a restart");

@@ -161,9 +161,12 @@ async fn settle(stirred: &Notify) {
     }
 }
 
-/// The hash of a file's content.
+/// The hash of a file's content. Pipes and devices have none: reading them
+/// would take what somebody else is about to read.
 pub fn content_of(file: &Path) -> Content {
-    let bytes = std::fs::read(file).ok()?;
+    let bytes = std::fs::metadata(file)
+        .and_then(|found| if found.is_file() { std::fs::read(file) } else { Ok(Vec::new()) })
+        .ok()?;
     digest(&SHA256, &bytes).as_ref().try_into().ok()
 }
 
@@ -209,7 +212,11 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        fs,
+        io::{Read, Write},
+        os::{fd::AsRawFd, unix::fs::symlink},
+    };
 
     use super::*;
 
@@ -301,6 +308,18 @@ mod tests {
         let mut watch = Watch::new([file.clone()]);
         fs::write(&file, "here").unwrap();
         assert!(is_seen(&mut watch).await);
+    }
+
+    #[test]
+    fn a_pipe_is_left_to_its_reader() {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"auth: {}").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", reader.as_raw_fd());
+        assert!(content_of(Path::new(&path)).is_some());
+        let mut content = String::new();
+        reader.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "auth: {}");
     }
 
     #[test]
