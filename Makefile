@@ -6,6 +6,7 @@ CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claimgate
 
+export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
