@@ -1,6 +1,14 @@
 //! Counts the heap allocations of one check, from the bytes of Envoy's message
 //! to the bytes of the answer. Prints JSON.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails as a whole"
+)]
+
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod support {
     pub(crate) mod claims;

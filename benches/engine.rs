@@ -1,6 +1,14 @@
 //! Micro-benchmarks of the engine: what each piece of a decision costs, in
 //! time and in heap allocations.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails as a whole"
+)]
+
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod support {
     pub(crate) mod claims;

@@ -9,6 +9,14 @@
 //! `CheckRequest` that has the first of the TOKENS, a file of tokens of one
 //! length; LIMIT is a time such as `2.5s` or a number of checks.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails as a whole"
+)]
+
 use std::{
     error::Error,
     fs,

@@ -3,6 +3,14 @@
 //!
 //! `mint ALGORITHM ISSUER COUNT FOLDER`
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails as a whole"
+)]
+
 mod support {
     pub(crate) mod claims;
 }

@@ -6,6 +6,14 @@
 //! remember, with aws-lc-rs alone; `pairs threads TURNS` one thread that
 //! decides about known tokens with two.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails as a whole"
+)]
+
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod support {
     pub(crate) mod claims;
