@@ -73,9 +73,12 @@ fn whatever_has_a_name_is_explained() {
     assert!(keys.len() >= 60, "{keys:?}");
     assert!(families.len() >= 20, "{families:?}");
     let configuration = page("docs/configuration.md");
-    for key in keys {
-        let written = [format!("`{key}`"), format!(".{key}`")];
-        assert!(written.iter().any(|key| configuration.contains(key)), "config key {key}");
+    let row_of = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    let rows: Vec<_> = configuration.lines().filter_map(row_of).collect();
+    for key in keys.iter().filter(|key| !["auth", "server", "claim", "is"].contains(&key.as_str()))
+    {
+        let has_row = rows.iter().any(|row| row.rsplit('.').next() == Some(key.as_str()));
+        assert!(has_row, "config key {key}");
     }
     let operations = page("docs/operations.md");
     for family in families {
