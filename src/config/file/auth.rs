@@ -86,8 +86,9 @@ block! {
         /// {claimgate_route: NAME}` of Envoy's own routes.
         #[schemars(required)]
         name: Option<String>,
-        /// Which requests it is for; all that is written must hold.
-        #[schemars(required, rename = "match")]
+        /// Which requests it is for; all that is written must hold. Left out,
+        /// only Envoy's own routes lead here, by name.
+        #[schemars(rename = "match")]
         #[deserr(rename = "match")]
         matching: Option<Match>,
         /// `true` asks nobody for a token.
