@@ -6,10 +6,11 @@ CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claimgate
 
+export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e demo deny schema
+.PHONY: help build test lint unit e2e demo bench deny schema
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +32,9 @@ e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 
 demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep)
+
+bench: ## what a check costs, next to the yardsticks, into docs/benchmarks.md; ARGS='--quick grpc'
+	@$(PYTHON) bench/bench.py $(ARGS)
 
 deny: $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## check licences, bans and sources of dependencies; advisories where their database can be had
 	scripts/deny.sh $<

@@ -22,8 +22,7 @@ def envoy_config(
     Paths are left as the client sent them, so that Claimgate gets to read the
     ambiguous ones. `named_routes` maps a path prefix to the `claimgate_route`
     that Envoy's route for it names. With `health_checks` Envoy stops asking an
-    endpoint that says it is not serving, and asks another one when a
-    connection is refused.
+    endpoint that says it is not serving.
     """
     endpoints = [claimgate] if isinstance(claimgate, str) else claimgate
     routes = [_route(prefix, name) for prefix, name in (named_routes or {}).items()]
@@ -52,7 +51,7 @@ def envoy_config(
                                 ]
                             },
                             "http_filters": [
-                                _ext_authz(encode_raw_headers, retry=health_checks),
+                                _ext_authz(encode_raw_headers),
                                 {
                                     "name": "router",
                                     "typed_config": {
@@ -84,16 +83,8 @@ def envoy_config(
     }
 
 
-def _ext_authz(encode_raw_headers: bool, retry: bool) -> dict:
-    grpc_service: dict = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": "0.2s"}
-    if retry:
-        # Envoy ignores this policy without a back-off, and takes the longest
-        # interval for the time limit of each try.
-        grpc_service["retry_policy"] = {
-            "retry_on": "connect-failure,refused-stream",
-            "num_retries": 2,
-            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.2s"},
-        }
+def _ext_authz(encode_raw_headers: bool) -> dict:
+    grpc_service = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": "0.2s"}
     return {
         "name": EXT_AUTHZ,
         "typed_config": {

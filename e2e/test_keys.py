@@ -67,7 +67,10 @@ def test_random_key_ids_cause_one_fetch_per_cooldown(stack: Stack):
             web.wait_until(lambda: random.total >= 10_000, "10,000 requests", seconds=120)
         valid.pass_by(10)
     fetches, took = gateway.issuer.jwks_fetches() - before, time.monotonic() - started
-    assert set(random.outcomes) == {401}, random.outcomes
+    assert set(random.outcomes) <= {401, 503}, random.outcomes
+    # Those who wait for a fetch when the machine is too busy for it.
+    assert random.outcomes[503] <= random.threads * fetches, random.outcomes
+    assert random.outcomes[503] == gateway.claimgate.checks("provider_unavailable")
     assert set(valid.outcomes) == {200}, valid.outcomes
     assert 1 <= fetches <= took / COOLDOWN + 1
 

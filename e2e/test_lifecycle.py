@@ -55,9 +55,10 @@ def test_a_bad_file_changes_nothing(stack: Stack):
 
 
 def test_sigterm_fails_no_request(stack: Stack):
-    """Envoy has a second endpoint and looks at both one's health, as a mesh does."""
+    """Envoy has a second endpoint and asks both how they are, as a mesh does."""
     issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
-    first, second = (stack.claimgate(standard.CONFIG, ISSUER_URL=issuer.url) for _ in range(2))
+    config = standard.CONFIG.replace("server:", "server:\n  shutdown_grace_seconds: 4")
+    first, second = (stack.claimgate(config, ISSUER_URL=issuer.url) for _ in range(2))
     envoy = stack.envoy(envoy_config([first.grpc, second.grpc], upstream, health_checks=True))
     web.wait_until(
         lambda: envoy.stat("cluster.claimgate.membership_healthy") == 2, "two healthy endpoints"

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,11 +75,12 @@ def claimgate() -> Path:
     named = os.environ.get("CLAIMGATE_BIN")
     if named:
         return Path(named).resolve()
-    if not shutil.which("cargo"):
+    cargo = shlex.split(os.environ.get("CARGO", "cargo"))
+    if not shutil.which(cargo[0]):
         raise ToolMissing("cargo is not installed; see https://rustup.rs")
     profile = os.environ.get("CLAIMGATE_PROFILE", "dev")
     say(f"building claimgate (profile {profile}; the first time takes some minutes)")
-    command = ["cargo", "build", "--locked", "--bin", "claimgate", "--profile", profile]
+    command = [*cargo, "build", "--locked", "--bin", "claimgate", "--profile", profile]
     built = subprocess.run(
         [*command, "--message-format", "json-render-diagnostics"],
         cwd=ROOT,

@@ -13,7 +13,10 @@ use claimgate::{cli::Cli, telemetry};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_run(&error),
+    };
     let _telemetry = telemetry::start("info");
     // Somebody else's provider is as good as ours; there is nobody else here.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -21,4 +24,12 @@ fn main() -> ExitCode {
         tracing::error!("{error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Help and version were asked for; anything else is an error like others,
+/// for 2 and 3 mean something to some commands.
+fn not_run(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell if this can't be printed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

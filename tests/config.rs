@@ -1,6 +1,13 @@
 //! The config file as its authors meet it: what loads, what does not, and
 //! what they are told.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail like tests"
+)]
+
 use std::{fs, path::Path};
 
 use claimgate::{

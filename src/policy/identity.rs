@@ -114,11 +114,11 @@ impl IdentityHeaders {
     }
 
     fn build(&self, principal: &Principal, by: &dyn Provider) -> Result<Identity, TooLarge> {
-        let mut identity = Identity::default();
+        let mut identity =
+            Identity { headers: Vec::with_capacity(self.names.len()), ..Identity::default() };
         let subject = principal.subject.as_deref().map(|subject| text(subject, ""));
-        let scopes: Vec<_> = principal.scopes.names.iter().map(|scope| text(scope, " ")).collect();
         identity.must_set(&self.subject, subject)?;
-        identity.must_set(&self.scopes, Some(scopes.join(" ")))?;
+        identity.must_set(&self.scopes, Some(list(&principal.scopes.names)))?;
         identity.set(&self.method, Some(text(by.method(), "")));
         identity.set(&self.provider, Some(text(by.name(), "")));
         for (path, name) in &self.claims {
@@ -153,6 +153,18 @@ fn fold(name: &str) -> String {
     name.replace('_', "-")
 }
 
+/// Scopes as RFC 6749 writes them.
+fn list(scopes: &[String]) -> String {
+    let mut out = String::with_capacity(scopes.iter().map(|scope| scope.len() + 1).sum());
+    for (at, scope) in scopes.iter().enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        encode(scope, " ", &mut out);
+    }
+    out
+}
+
 /// A claim as a header value; `null` and what is empty have none.
 fn header_value(claim: &Value) -> Option<String> {
     let is_scalar = |element: &Value| !element.is_array() && !element.is_object();
@@ -174,12 +186,21 @@ fn scalar(value: &Value, separators: &str) -> String {
     }
 }
 
+fn text(value: &str, separators: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    encode(value, separators, &mut out);
+    out
+}
+
 /// Percent-encodes what a header can't carry, `%` itself, spaces at either
 /// end, and the characters that separate the elements of a list.
-fn text(value: &str, separators: &str) -> String {
+fn encode(value: &str, separators: &str, out: &mut String) {
+    let is_plain = |byte: u8| matches!(byte, 0x21..=0x7e if byte != b'%' && byte != b',');
+    if value.bytes().all(is_plain) {
+        return out.push_str(value);
+    }
     let inner_start = value.len() - value.trim_start_matches(' ').len();
     let inner_end = value.trim_end_matches(' ').len();
-    let mut out = String::with_capacity(value.len());
     for (at, byte) in value.bytes().enumerate() {
         let plain = match byte {
             b'%' => false,
@@ -193,7 +214,6 @@ fn text(value: &str, separators: &str) -> String {
             false => drop(write!(out, "%{byte:02X}")),
         }
     }
-    out
 }
 
 #[cfg(test)]

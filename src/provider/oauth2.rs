@@ -147,7 +147,7 @@ impl OAuth2 {
         jwt: &Unverified,
         algorithm: Algorithm,
     ) -> Result<Arc<VerifyingKey>, Failure> {
-        let kid = jwt.header().get("kid").and_then(|kid| kid.as_str());
+        let kid = jwt.header().kid.text();
         let keys = self.keys.keys();
         let mut named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid).peekable();
         if named.peek().is_none() {

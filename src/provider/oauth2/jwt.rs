@@ -1,14 +1,15 @@
 //! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use smallvec::SmallVec;
 
 /// A readable JWT whose signature nobody has looked at.
 pub struct Unverified {
-    header: Map<String, Value>,
+    header: Header,
     claims: Arc<Map<String, Value>>,
     signed_bytes: usize,
     signature: Vec<u8>,
@@ -21,22 +22,17 @@ impl Unverified {
     pub fn read(token: &str) -> Option<Self> {
         let [header, claims, signature] = parts(token)?;
         let jwt = Self {
-            header: object(header)?,
+            header: serde_json::from_slice(&decode(header)?).ok()?,
             claims: Arc::new(object(claims)?),
             signed_bytes: header.len() + 1 + claims.len(),
             signature: decode(signature)?,
         };
         let issuer_is_text = jwt.claims.get("iss").is_none_or(Value::is_string);
-        (jwt.alg().is_some() && issuer_is_text).then_some(jwt)
+        issuer_is_text.then_some(jwt)
     }
 
-    /// The algorithm's name; a readable JWT has one.
-    pub fn alg(&self) -> Option<&str> {
-        self.header.get("alg")?.as_str()
-    }
-
-    /// The header's members.
-    pub fn header(&self) -> &Map<String, Value> {
+    /// The header.
+    pub fn header(&self) -> &Header {
         &self.header
     }
 
@@ -61,12 +57,130 @@ impl Unverified {
     }
 }
 
+/// The members of a header that mean something here (RFC 7515, section 4.1).
+#[derive(Debug, Default)]
+pub struct Header {
+    /// `alg`; a readable JWT has one.
+    pub alg: String,
+    /// `kid`.
+    pub kid: Member,
+    /// `typ`.
+    pub typ: Member,
+    /// `cty`.
+    pub cty: Member,
+    /// The first member that asks for more than a signature: `crit` would
+    /// have to be understood, `b64` changes what was signed (RFC 7797), `enc`
+    /// and `zip` belong to encrypted tokens.
+    pub asks_for: Option<&'static str>,
+}
+
+/// A member that should be text.
+#[derive(Debug, Default)]
+pub enum Member {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// It is.
+    Text(String),
+    /// It is something else.
+    Odd,
+}
+
+impl Member {
+    fn of(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text),
+            _ => Self::Odd,
+        }
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::Odd => None,
+        }
+    }
+}
+
+const ASKING: [&str; 4] = ["crit", "b64", "enc", "zip"];
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JOSE header")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Header, A::Error> {
+        let (mut header, mut alg) = (Header::default(), None);
+        let mut seen: SmallVec<[Cow<'de, str>; 8]> = SmallVec::new();
+        while let Some(Name(name)) = access.next_key()? {
+            if seen.len() == MAX_MEMBERS || seen.contains(&name) {
+                return Err(serde::de::Error::custom("a name occurs twice, or too many"));
+            }
+            let value = access.next_value_seed(StrictSeed)?;
+            match &*name {
+                "alg" => alg = Some(Member::of(value)),
+                "kid" => header.kid = Member::of(value),
+                "typ" => header.typ = Member::of(value),
+                "cty" => header.cty = Member::of(value),
+                other => {
+                    let asking = ASKING.into_iter().find(|asking| *asking == other);
+                    header.asks_for = header.asks_for.or(asking);
+                }
+            }
+            seen.push(name);
+        }
+        match alg {
+            Some(Member::Text(alg)) => Ok(Header { alg, ..header }),
+            _ => Err(serde::de::Error::missing_field("alg")),
+        }
+    }
+}
+
+/// More than any issuer uses, and few enough to compare each with each.
+const MAX_MEMBERS: usize = 64;
+
+/// A member's name, borrowed where it holds no escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.into())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
 /// Names only: claims may be personal data, and with the signature they are
 /// the token.
 impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unverified")
-            .field("header", &self.header.keys().collect::<Vec<_>>())
+            .field("alg", &self.header.alg)
             .field("claims", &self.claims.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
@@ -167,7 +281,8 @@ impl<'de> Visitor<'de> for StrictSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
+        // Most claims sets fit without growing.
+        let mut members = Map::with_capacity(12);
         while let Some(name) = access.next_key::<String>()? {
             if members.insert(name, access.next_value_seed(Self)?).is_some() {
                 return Err(serde::de::Error::custom("a name occurs twice"));
@@ -224,8 +339,8 @@ mod tests {
         let jwt = Unverified::read(&token).unwrap();
         assert_eq!(jwt.signed_part(&token), token.rsplit_once('.').unwrap().0.as_bytes());
         assert_eq!(
-            (jwt.alg(), jwt.issuer(), jwt.signature()),
-            (Some("ES256"), Some("me"), &b"sig"[..])
+            (jwt.header().alg.as_str(), jwt.issuer(), jwt.signature()),
+            ("ES256", Some("me"), &b"sig"[..])
         );
     }
 

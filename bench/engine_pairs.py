@@ -1,0 +1,42 @@
+"""The engine within one process: verifications, threads, allocations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import programs
+import rig
+from rig import Ratio
+from settings import Effort
+
+
+@dataclass(frozen=True)
+class Results:
+    engine: list[float]
+    """Ever-new RS256 tokens decided per second, turn by turn."""
+    aws_lc_rs: list[float]
+    """The same tokens' signatures verified by aws-lc-rs alone."""
+    threads: dict[str, dict[str, list[float]]]
+    allocations: dict[str, dict[str, int]]
+
+    @property
+    def verify_ratio(self) -> Ratio:
+        return Ratio.of(self.engine, self.aws_lc_rs, float)
+
+    def threads_ratio(self, tokens: str) -> Ratio:
+        rates = self.threads[tokens]
+        return Ratio.of(rates["two threads"], rates["one thread"], float)
+
+
+def measure(effort: Effort) -> Results:
+    turns = 3 * effort.repetitions
+    verify = json.loads(programs.run("pairs", "verify", turns, core=rig.SERVER_CORE))
+    threads = json.loads(programs.run("pairs", "threads", turns))
+    allocations = json.loads(programs.run("allocations"))
+    results = Results(verify["engine"], verify["aws-lc-rs"], threads, allocations)
+    effort.say(f"verifications/s against aws-lc-rs alone: {results.verify_ratio}")
+    for tokens in threads:
+        effort.say(f"two threads against one, {tokens}: {results.threads_ratio(tokens)}")
+    effort.say(f"allocations: {allocations}")
+    return results

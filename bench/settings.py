@@ -1,0 +1,26 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tools
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a run takes its time for."""
+
+    repetitions: int
+    seconds: float
+    """How long the load lasts each time."""
+    tokens: int
+    """How many known tokens are many."""
+
+    @staticmethod
+    def say(text: str) -> None:
+        tools.say(text)
+
+
+FULL = Effort(repetitions=7, seconds=2, tokens=100_000)
+QUICK = Effort(repetitions=2, seconds=0.5, tokens=5_000)

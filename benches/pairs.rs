@@ -1,0 +1,163 @@
+//! Pairs of measurements whose ratio counts. The two of a pair take turns
+//! within one process, so that whatever slows the machine down meets both.
+//! Prints JSON: how often per second each side did its work, turn by turn.
+//!
+//! `pairs verify TURNS` compares the engine, given tokens that it does not
+//! remember, with aws-lc-rs alone; `pairs threads TURNS` one thread that
+//! decides about known tokens with two.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails as a whole"
+)]
+
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod support {
+    pub(crate) mod claims;
+    pub(crate) mod fixture;
+}
+
+use std::{
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    signature::{self, ParsedPublicKey, RsaPublicKeyComponents},
+};
+use base64_simd::URL_SAFE_NO_PAD;
+use claimgate::Engine;
+use mimalloc::MiMalloc;
+use serde_json::json;
+
+use support::fixture::{Bench, Issuer, allow, bearer};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    // `cargo bench` runs every target, with an option of its own.
+    let Some(which) = arguments.next().filter(|argument| !argument.starts_with('-')) else {
+        return;
+    };
+    let turns = arguments.next().map_or(7, |turns| turns.parse().expect("a number"));
+    match which.as_str() {
+        "verify" => verify(turns),
+        "threads" => threads(turns),
+        other => panic!("no pair is called {other}"),
+    }
+}
+
+/// Both sides of every turn, the order changing from turn to turn.
+fn take_turns(
+    turns: usize,
+    mut a: impl FnMut() -> f64,
+    mut b: impl FnMut() -> f64,
+) -> [Vec<f64>; 2] {
+    let mut rates = [Vec::new(), Vec::new()];
+    for turn in 0..turns {
+        let (first, second);
+        if turn % 2 == 0 {
+            (first, second) = (a(), b());
+        } else {
+            second = b();
+            first = a();
+        }
+        rates[0].push(first);
+        rates[1].push(second);
+    }
+    rates
+}
+
+/// Tokens come round again only after so many others that none of them is
+/// remembered.
+const TOKENS: usize = 4000;
+const REMEMBERED: usize = 16;
+
+fn verify(turns: usize) {
+    let issuer = Issuer::new();
+    let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
+    let engine = Bench { issuers: 1, remembered: REMEMBERED, ..Bench::default() }.engine(&issuer);
+    let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
+    let decide = || per_second(TOKENS, || headers.iter().for_each(|header| allow(&engine, header)));
+    let key = parsed_key(&issuer);
+    let signed: Vec<_> = tokens.iter().map(|token| split(token)).collect();
+    let verify = || {
+        per_second(TOKENS, || {
+            for (message, signature) in &signed {
+                key.verify_sig(message, signature).expect("a good signature");
+            }
+        })
+    };
+    decide();
+    verify();
+    let [engine, aws_lc_rs] = take_turns(turns, decide, verify);
+    println!("{}", json!({"engine": engine, "aws-lc-rs": aws_lc_rs}));
+}
+
+fn parsed_key(issuer: &Issuer) -> ParsedPublicKey {
+    let member = |name: &str| {
+        let text = issuer.jwk()[name].as_str().expect("a member");
+        URL_SAFE_NO_PAD.decode_to_vec(text).expect("base64url")
+    };
+    let key = RsaPublicKeyComponents { n: member("n"), e: member("e") };
+    let der: PublicKeyX509Der<'_> = key.as_der().expect("a key");
+    ParsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, der.as_ref()).expect("a key")
+}
+
+/// What is signed, and the signature.
+fn split(token: &str) -> (&[u8], Vec<u8>) {
+    let (message, signature) = token.rsplit_once('.').expect("a token");
+    (message.as_bytes(), URL_SAFE_NO_PAD.decode_to_vec(signature).expect("base64url"))
+}
+
+fn per_second(count: usize, work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+fn threads(turns: usize) {
+    let issuer = Issuer::new();
+    let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let [one, other] = [0, 1].map(|number| bearer(&issuer.token(number)));
+    let run = |headers: &[&str]| hits_per_second(&engine, headers);
+    run(&[&one, &other]);
+    let [alone, apart] = take_turns(turns, || run(&[&one]), || run(&[&one, &other]));
+    let [alone_again, together] = take_turns(turns, || run(&[&one]), || run(&[&one, &one]));
+    println!(
+        "{}",
+        json!({
+            "different tokens": {"one thread": alone, "two threads": apart},
+            "the same token": {"one thread": alone_again, "two threads": together},
+        })
+    );
+}
+
+/// How long one side of a turn lasts.
+const TURN: Duration = Duration::from_millis(300);
+
+/// Decides about each header on a thread of its own, all at the same time.
+fn hits_per_second(engine: &Engine, headers: &[&str]) -> f64 {
+    let start = Barrier::new(headers.len());
+    let run = |header: &str| {
+        start.wait();
+        let start = Instant::now();
+        let mut count = 0;
+        while start.elapsed() < TURN {
+            (0..100).for_each(|_| allow(engine, header));
+            count += 100;
+        }
+        f64::from(count) / start.elapsed().as_secs_f64()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = headers.iter().map(|header| scope.spawn(|| run(header))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    })
+}

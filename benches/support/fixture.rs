@@ -1,0 +1,181 @@
+//! What the benchmarks of the engine decide by, and about what.
+
+use std::sync::Arc;
+
+use claimgate::{
+    Decision, Engine, Provider, Request,
+    decision::Verdict,
+    issuer::signing::SigningKey,
+    provider::{
+        api_key::ApiKeys,
+        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory},
+    },
+    settings::{
+        ApiKeySettings, AuthSettings, IdentityHeaderSettings, KeyLocation, KeySourceSettings,
+        OAuth2Settings, ProviderKind, ProviderSettings, RouteSettings,
+    },
+    time::UnixTime,
+};
+use serde_json::{Map, json};
+
+use super::claims::claims;
+
+/// When every benchmark takes place.
+pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
+
+/// An issuer with one RSA key.
+pub(crate) struct Issuer {
+    url: String,
+    key: SigningKey,
+}
+
+impl Issuer {
+    pub(crate) fn new() -> Self {
+        let key = SigningKey::generate(Algorithm::Rs256).expect("a key");
+        Self { url: "https://issuer-0000.example.com".into(), key }
+    }
+
+    /// The `number`th of many different tokens.
+    pub(crate) fn token(&self, number: usize) -> String {
+        let claims = claims(Algorithm::Rs256, &self.url, 1_799_999_000, number);
+        self.key.sign(&claims).expect("a signature")
+    }
+
+    /// Its public key as a JWK.
+    pub(crate) fn jwk(&self) -> &serde_json::Value {
+        self.key.jwk()
+    }
+}
+
+/// A configuration under test.
+#[derive(Default)]
+pub(crate) struct Bench {
+    pub(crate) issuers: usize,
+    pub(crate) api_keys: usize,
+    pub(crate) routes: usize,
+    pub(crate) remembered: usize,
+}
+
+impl Bench {
+    pub(crate) fn engine(&self, issuer: &Issuer) -> Engine {
+        let memory = Arc::new(TokenMemory::new(self.remembered));
+        let mut providers: Vec<(ProviderSettings, Arc<dyn Provider>)> = Vec::new();
+        if self.api_keys > 0 {
+            let keys: Vec<_> = (0..self.api_keys).map(api_key).collect();
+            let provider = ApiKeys::new("keys", None, &keys);
+            providers.push((named("keys", ProviderKind::ApiKey(keys)), Arc::new(provider)));
+        }
+        for number in 0..self.issuers {
+            let url = if number == 0 {
+                issuer.url.clone()
+            } else {
+                format!("https://other-{number}.example.com")
+            };
+            let jwks = json!({"keys": [issuer.jwk()]}).to_string();
+            let keys = KeySet::parse(jwks.as_bytes()).expect("keys").set;
+            let source = KeySourceSettings::new(KeyLocation::Url(format!("{url}/jwks.json")));
+            let settings = OAuth2Settings::new(url, source);
+            let name = format!("issuer-{number}");
+            let provider = OAuth2::new(
+                &name,
+                None,
+                settings.clone(),
+                KeySource::fixed(keys),
+                Arc::clone(&memory),
+            );
+            providers
+                .push((named(&name, ProviderKind::OAuth2(Box::new(settings))), Arc::new(provider)));
+        }
+        let (settings, providers): (Vec<_>, Vec<_>) = providers.into_iter().unzip();
+        let settings = AuthSettings {
+            providers: settings,
+            routes: (0..self.routes).map(route).collect(),
+            required_scopes: vec!["https://gateway.internal/invoke".into()],
+            headers: IdentityHeaderSettings {
+                claims: vec![(
+                    claimgate::claims::ClaimPath::named("client_id"),
+                    "x-auth-client-id".into(),
+                )],
+                ..IdentityHeaderSettings::default()
+            },
+            ..AuthSettings::default()
+        };
+        Engine::new(&settings, providers, memory)
+    }
+}
+
+fn named(name: &str, kind: ProviderKind) -> ProviderSettings {
+    ProviderSettings { name: name.into(), forward_token: None, kind }
+}
+
+fn api_key(number: usize) -> ApiKeySettings {
+    let hash = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        format!("api-key-{number}").as_bytes(),
+    );
+    ApiKeySettings {
+        name: format!("client-{number}"),
+        hash: hash.as_ref().try_into().expect("32 bytes"),
+        scopes: vec!["*".into()],
+        expires_at: None,
+        not_before: None,
+        revoked: false,
+        claims: Map::from_iter([("client_id".into(), json!("reporting"))]),
+    }
+}
+
+fn route(number: usize) -> RouteSettings {
+    RouteSettings {
+        name: format!("route-{number}"),
+        path_prefix: Some(format!("/service-{number}/v1")),
+        ..RouteSettings::default()
+    }
+}
+
+/// The headers of a chat client and those that Envoy adds; the seventeenth is
+/// `authorization`.
+pub(crate) const HEADERS: [(&str, &str); 16] = [
+    (":authority", "gateway.internal"),
+    (":method", "POST"),
+    (":path", "/v1/chat/completions"),
+    (":scheme", "https"),
+    ("accept", "application/json"),
+    ("accept-encoding", "gzip, deflate, br"),
+    ("content-length", "1534"),
+    ("content-type", "application/json"),
+    ("user-agent", "OpenAI/Python 2.8.1"),
+    ("x-envoy-internal", "true"),
+    ("x-forwarded-for", "10.1.2.3"),
+    ("x-forwarded-proto", "https"),
+    ("x-request-id", "5f0f8d3c-6a36-4c1e-8f52-0f3c9f7c9a11"),
+    ("x-stainless-arch", "x64"),
+    ("x-stainless-lang", "python"),
+    ("x-stainless-retry-count", "0"),
+];
+
+pub(crate) fn request(authorization: &str) -> Request<'_> {
+    let fields = HEADERS.into_iter().chain([("authorization", authorization)]);
+    Request {
+        method: "POST",
+        host: "gateway.internal",
+        path: "/v1/chat/completions",
+        route: None,
+        headers: fields.map(|(name, value)| (name, value.as_bytes())).collect(),
+    }
+}
+
+/// The decision, and everything that the upstream is told with it.
+pub(crate) fn allow(engine: &Engine, authorization: &str) {
+    let request = request(authorization);
+    let decision = decide(engine, &request);
+    assert_eq!(decision.verdict, Verdict::Allow);
+    std::hint::black_box(engine.edits(&request, &decision));
+}
+
+pub(crate) fn decide<'e>(engine: &'e Engine, request: &Request<'_>) -> Decision<'e> {
+    engine.check_now(request, NOW).expect("no I/O")
+}
+
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}

@@ -1,0 +1,108 @@
+//! An authorization service for Envoy with a provider of its own.
+
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use claimgate::{
+    Answer, Answering, Credential, Engine, Principal, Provider, Reason,
+    envoy::service::{AuthorizationServer, Live},
+    metrics::{CheckMeters, Metrics},
+    provider::oauth2::memory::TokenMemory,
+    settings::{AuthSettings, ProviderKind, ProviderSettings},
+    time::UnixTime,
+};
+use tokio::{net::TcpListener, sync::RwLock};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+/// Knows the sessions of a web site; their tokens are `sess_` and an id.
+pub struct Sessions {
+    by_id: RwLock<HashMap<String, Session>>,
+}
+
+/// Somebody who has signed in.
+pub struct Session {
+    pub user: String,
+    pub until: UnixTime,
+}
+
+impl Sessions {
+    pub fn new(by_id: HashMap<String, Session>) -> Self {
+        Self { by_id: RwLock::new(by_id) }
+    }
+}
+
+impl Provider for Sessions {
+    fn name(&self) -> &str {
+        "sessions"
+    }
+
+    fn method(&self) -> &str {
+        "session"
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
+        let Some(id) = credential.token().strip_prefix("sess_") else {
+            credential.note(|| "it does not start with sess_".into());
+            return Answering::Now(Answer::NotMine);
+        };
+        match self.by_id.try_read() {
+            Ok(sessions) => Answering::Now(judge(sessions.get(id), credential.now())),
+            Err(_) => {
+                Answering::later(
+                    async move { judge(self.by_id.read().await.get(id), credential.now()) },
+                )
+            }
+        }
+    }
+
+    // The upstream has no business with sessions.
+    fn forward_token(&self) -> Option<bool> {
+        Some(false)
+    }
+}
+
+fn judge(session: Option<&Session>, now: UnixTime) -> Answer {
+    match session {
+        None => Answer::Refused(Reason::UnknownKey),
+        Some(session) if session.until <= now => Answer::Refused(Reason::Expired),
+        Some(session) => Answer::Authenticated(Arc::new(
+            Principal::new(Some(session.user.clone()))
+                .with_scopes(vec!["web".to_owned()])
+                .with_expires_at(Some(session.until)),
+        )),
+    }
+}
+
+/// Answers Envoy's checks on `listener`.
+pub async fn serve(
+    listener: TcpListener,
+    sessions: Sessions,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    // An entry per provider, in order, lets routes and token sources name it.
+    // What kind it says does not matter: the engine asks the providers below.
+    let entry = ProviderSettings {
+        name: sessions.name().to_owned(),
+        forward_token: None,
+        kind: ProviderKind::ApiKey(Vec::new()),
+    };
+    let settings = AuthSettings {
+        providers: vec![entry],
+        required_scopes: vec!["web".to_owned()],
+        public_paths: vec!["/v1/health".to_owned()],
+        ..AuthSettings::default()
+    };
+    let memory = Arc::new(TokenMemory::new(settings.token_cache_entries));
+    let engine = Engine::new(&settings, vec![Arc::new(sessions)], memory);
+
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
+    let meters = CheckMeters::new(&metrics, &engine);
+    let live = Live { engine, meters, check_timeout: Duration::from_millis(150) };
+    // Storing another `Live` replaces the configuration.
+    let checks = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
+    Server::builder()
+        .add_service(checks)
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await?;
+    Ok(())
+}

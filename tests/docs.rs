@@ -1,0 +1,155 @@
+//! The pages under `docs/` keep up with the program: whatever has a name that
+//! users meet is explained there, and what is shown there works.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+
+use claimgate::{
+    Decision, Reason,
+    cli::Cli,
+    config,
+    decision::{Caller, Verdict},
+    metrics::{CheckMeters, Metrics},
+    policy::identity::Identity,
+    time::UnixTime,
+};
+use clap::CommandFactory;
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest,
+    attribute_context::{HttpRequest, Request},
+    authorization_client::AuthorizationClient,
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+#[expect(unreachable_pub, reason = "written as the reader's own program would be")]
+#[path = "../docs/custom_provider.rs"]
+mod custom_provider;
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every key that the schema knows, without the way to it.
+fn config_keys() -> BTreeSet<String> {
+    fn visit(value: &Value, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::Object(properties)) = members.get("properties") {
+                    keys.extend(properties.keys().cloned());
+                }
+                members.values().for_each(|member| visit(member, keys));
+            }
+            Value::Array(elements) => elements.iter().for_each(|element| visit(element, keys)),
+            _ => {}
+        }
+    }
+    let schema = serde_json::from_str(&page("schema/claimgate.schema.json")).unwrap();
+    let mut keys = BTreeSet::new();
+    visit(&schema, &mut keys);
+    keys
+}
+
+/// Every metric family, each with something to show.
+fn metric_families() -> BTreeSet<String> {
+    let metrics = Metrics::new("0", "0").unwrap();
+    metrics.set_key_expiries([("provider", "key", UnixTime::from_seconds(1.0))]);
+    metrics.fetch_meter("provider").set_keys(1);
+    let meters = CheckMeters::of_providers(&metrics, ["provider"]);
+    let identity = Identity { dropped: vec!["x-auth-roles".into()], ..Identity::default() };
+    let caller = Caller { principal: Arc::default(), identity: Arc::new(identity) };
+    let decision = Decision { caller: Some(caller), ..Decision::new(Verdict::Allow, Reason::Ok) };
+    meters.record(&decision, Duration::ZERO);
+    let text = metrics.encode().unwrap();
+    let family = |line: &str| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned());
+    text.lines().filter_map(family).collect()
+}
+
+#[test]
+fn whatever_has_a_name_is_explained() {
+    let (keys, families) = (config_keys(), metric_families());
+    assert!(keys.len() >= 60, "{keys:?}");
+    assert!(families.len() >= 20, "{families:?}");
+    let configuration = page("docs/configuration.md");
+    let row_of = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    let rows: Vec<_> = configuration.lines().filter_map(row_of).collect();
+    for key in keys.iter().filter(|key| !["auth", "server", "claim", "is"].contains(&key.as_str()))
+    {
+        let has_row = rows.iter().any(|row| row.rsplit('.').next() == Some(key.as_str()));
+        assert!(has_row, "config key {key}");
+    }
+    let operations = page("docs/operations.md");
+    for family in families {
+        assert!(operations.contains(&format!("`{family}`")), "metric {family}");
+    }
+    for command in Cli::command().get_subcommands() {
+        let written = format!("`claimgate {}`", command.get_name());
+        assert!(operations.contains(&written), "command {}", command.get_name());
+    }
+    let reasons = page("docs/reasons.md");
+    for reason in Reason::ALL {
+        let section = format!("### {reason}\n\n*{}*", reason.description());
+        assert!(reasons.contains(&section), "reason {reason}");
+    }
+}
+
+/// The text of every fenced block of this language.
+fn snippets<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let fence = format!("\n```{language}\n");
+    page.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn every_config_that_is_shown_loads() {
+    let pages = ["configuration", "operations", "providers", "reasons"];
+    let pages = pages.map(|name| page(&format!("docs/{name}.md")));
+    let readme = page("README.md");
+    let all = pages.iter().chain([&readme]).flat_map(|page| snippets(page, "yaml"));
+    let configs: Vec<_> =
+        all.filter(|text| text.starts_with("auth:") || text.starts_with("server:")).collect();
+    assert!(configs.len() >= 6, "{}", configs.len());
+    for text in configs {
+        match config::load(text, &|name| Some(format!("value-of-{name}"))) {
+            Ok(loaded) => assert!(loaded.warnings.is_empty(), "{:?}\nin\n{text}", loaded.warnings),
+            Err(errors) => panic!("{errors}\nin\n{text}"),
+        }
+    }
+}
+
+#[test]
+fn the_custom_providers_that_are_shown_are_the_ones_beside_the_page() {
+    let text = page("docs/providers.md");
+    for (language, file) in
+        [("rust", "docs/custom_provider.rs"), ("python", "docs/custom_provider.py")]
+    {
+        assert_eq!(snippets(&text, language), [page(file)], "copy {file} into the page");
+    }
+}
+
+#[tokio::test]
+async fn the_custom_provider_in_rust_serves_envoy() {
+    use custom_provider::{Session, Sessions, serve};
+
+    let session = |until| Session { user: "alice".into(), until: UnixTime::from_seconds(until) };
+    let sessions = [("here".into(), session(4e9)), ("gone".into(), session(1.0))];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(serve(listener, Sessions::new(sessions.into())));
+    let mut envoy = AuthorizationClient::connect(address).await.unwrap();
+
+    for (token, code) in [("sess_here", 0), ("sess_gone", 16), ("sess_none", 16), ("other", 16)] {
+        let http = HttpRequest {
+            method: "GET".into(),
+            path: "/".into(),
+            headers: [("authorization".into(), format!("Bearer {token}"))].into(),
+            ..HttpRequest::default()
+        };
+        let request = Request { http: Some(http), ..Request::default() };
+        let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
+        let request = CheckRequest { attributes: Some(attributes) };
+        let response = envoy.check(request).await.unwrap().into_inner();
+        assert_eq!(response.status.unwrap().code, code, "{token}");
+    }
+}
