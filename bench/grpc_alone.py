@@ -17,8 +17,8 @@ RS256, ES256 = "https://rs256.example.com", "https://es256.example.com"
 API_KEY = "cgk_5vLw2m8Rz1Xq7Tn4Jb9Yd3Ks6Hf0Pa"
 
 # Few are remembered, so that none of the many is when it comes again.
-EVER_NEW = 20_000
-REMEMBERED = 100
+EVER_NEW = 5_000
+REMEMBERED = 10
 
 
 @dataclass(frozen=True)

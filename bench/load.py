@@ -22,7 +22,7 @@ class WrongAnswers(Exception):
     """The server did not do what it was to be measured at."""
 
 
-def h2load(server: Program, address: str, body: Path, seconds: float) -> Sample:
+def h2load(server: Program, address: str, body: Path, seconds: int) -> Sample:
     """The same check, over and over."""
     command = rig.pinned(
         rig.LOAD_CORE,

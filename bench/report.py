@@ -53,7 +53,7 @@ def _introduction(measured: Measured) -> str:
 
 **Machine.** {_processor()}, {os.cpu_count()} cores, {_memory()} of memory, Linux {platform.release()}. {_rustc()}. Commit {_commit()}.
 
-**Method.** Two programs that are compared take turns: each runs once per repetition, in an order that is reversed from one repetition to the next, after one run of each that does not count. There are {effort.repetitions} repetitions of {effort.seconds:g} s. A ratio is the median of the ratios of the repetitions, with the least and the greatest in brackets; other numbers are medians.
+**Method.** Two programs that are compared take turns: each runs once per repetition, in an order that is reversed from one repetition to the next, after one run of each that does not count. There are {effort.repetitions} repetitions of {effort.seconds} s. A ratio is the median of the ratios of the repetitions, with the least and the greatest in brackets; other numbers are medians.
 
 The server has core {rig.SERVER_CORE} to itself and the load comes from core {rig.LOAD_CORE}. CPU time is what the scheduler counts for all threads of the server (`/proc/PID/task/*/schedstat`), user and system, so it includes the server's share of the kernel's network stack. Load is {load.CONNECTIONS} HTTP/2 connections with {load.STREAMS} streams each, all of them always busy.
 
@@ -189,10 +189,12 @@ def _envoy(results: through_envoy.Results) -> str:
     )
     return _section(
         "Through Envoy",
-        f"Envoy {results.envoy_version} with one worker thread has core {rig.SERVER_CORE} to "
-        f"itself; wrk ({through_envoy.CONNECTIONS} connections) and the service share core "
-        f"{rig.LOAD_CORE}, and Envoy is what limits the rate. Every request has the same known "
-        "token; Envoy answers it itself with an empty 200, so nothing but authorization differs. "
+        f"Envoy {results.envoy_version}, with one worker thread, and the service share core "
+        f"{rig.SERVER_CORE}, as a proxy and its sidecar do; wrk, with {through_envoy.CONNECTIONS} "
+        f"connections, has core {rig.LOAD_CORE} and does not fill it. So requests/s tell what a "
+        "request costs in all. Every request has the same known token; Envoy answers it itself "
+        "with an empty 200, so nothing but authorization differs. The empty server sets no "
+        "header and no metadata, so Envoy has less to do with its answers than with Claimgate's. "
         "CPU is in seconds per 100,000 requests. “Added” p99 is what the p99 exceeds that "
         "without authorization by, in the same repetition.\n\n"
         f"{table}\n"

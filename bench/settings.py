@@ -12,7 +12,7 @@ class Effort:
     """What a run takes its time for."""
 
     repetitions: int
-    seconds: float
+    seconds: int
     """How long the load lasts each time."""
     tokens: int
     """How many known tokens are many."""
@@ -23,4 +23,4 @@ class Effort:
 
 
 FULL = Effort(repetitions=7, seconds=2, tokens=100_000)
-QUICK = Effort(repetitions=2, seconds=0.5, tokens=5_000)
+QUICK = Effort(repetitions=2, seconds=1, tokens=5_000)

@@ -1,8 +1,8 @@
 """Requests through Envoy: what authorization adds to it.
 
-Envoy has one worker thread and a core to itself. wrk and the service share
-the other, which stays partly idle: Envoy is what limits the rate, so the rate
-tells what a request costs Envoy, the wait for the service included.
+Envoy, with one worker thread, and the service share a core as a proxy and its
+sidecar do, and wrk has the other, which it never fills. So the rate tells what
+a request costs in all, in Envoy and in the service.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stack import Envoy, Program, Stack
 
 ISSUER = "https://rs256.example.com"
 CONNECTIONS = 32
+SERVICE_CORE = rig.SERVER_CORE
 
 NONE = "no authorization"
 JWT_AUTHN, JWT_AUTHN_CACHED = "`jwt_authn`", "`jwt_authn`, its token cache on"
@@ -82,9 +83,9 @@ def measure(effort: Effort) -> Results:
 
 def _measure(stack: Stack, effort: Effort) -> Results:
     minted = programs.mint(stack.folder / "rs256", "RS256", ISSUER, 1)
-    empty, empty_address = programs.empty_server(stack, rig.LOAD_CORE)
+    empty, empty_address = programs.empty_server(stack, SERVICE_CORE)
     auth = programs.auth([programs.provider(ISSUER, minted.jwks)])
-    claimgate = programs.claimgate(stack, "claimgate", auth, rig.LOAD_CORE)
+    claimgate = programs.claimgate(stack, "claimgate", auth, SERVICE_CORE)
 
     def envoy(name: str, filters: list[dict], authz: str | None = None) -> Envoy:
         return envoys.start(stack, name, filters, authz, rig.SERVER_CORE)
@@ -126,13 +127,13 @@ def _measure(stack: Stack, effort: Effort) -> Results:
     return results
 
 
-def _wrk(script: Path, envoy: Envoy, service: Program | None, seconds: float) -> Sample:
+def _wrk(script: Path, envoy: Envoy, service: Program | None, seconds: int) -> Sample:
     def cpu() -> tuple[float, float]:
         return rig.cpu_seconds(envoy), rig.cpu_seconds(service) if service else 0
 
     command = rig.pinned(
         rig.LOAD_CORE,
-        *("wrk", "--threads", 1, "--connections", CONNECTIONS, "--duration", f"{max(1, round(seconds))}s"),
+        *("wrk", "--threads", 1, "--connections", CONNECTIONS, "--duration", f"{seconds}s"),
         *("--script", script, f"http://{envoy.address}{_path()}"),
     )
     before = cpu()
