@@ -46,10 +46,7 @@ fn options() -> Options {
 /// The parser's words on one line, without its advice to programmers.
 fn one_line(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    match message.find(", set DuplicateKeyPolicy") {
-        Some(advice) => message[..advice].into(),
-        None => message,
-    }
+    message.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }
 
 /// Takes out the blocks of other programs, with one warning that lists them.
