@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-use claimgate::{cli::Cli, telemetry};
+use claimgate::{
+    cli::{Cli, one_line},
+    telemetry,
+};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -16,7 +19,7 @@ fn main() -> ExitCode {
     // Somebody else's provider is as good as ours; there is nobody else here.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli.run().unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", one_line(&error));
         ExitCode::FAILURE
     })
 }
