@@ -34,7 +34,7 @@ pub mod watch;
 pub mod workers;
 
 pub use providers::ProviderError;
-pub use site::{LoadError, engine};
+pub use site::{LoadError, engine, try_out};
 
 use grpc::{Current, Services};
 use listen::{BindError, BoundAddress, Listener};

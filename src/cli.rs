@@ -48,7 +48,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(&args),
-            Command::Validate(args) => Ok(validate::run(&args)?),
+            Command::Validate(args) => validate::run(&args),
             Command::Explain(args) => explain::run(args),
             Command::HashKey(args) => Ok(hash_key::run(&args)?),
             Command::Schema(args) => Ok(schema::run(&args)?),
@@ -57,11 +57,38 @@ impl Cli {
     }
 }
 
+/// An error and its causes on one line. Many an error quotes its cause
+/// already; nothing is said twice.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
     use clap::CommandFactory;
 
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer: {0}")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let error = anyhow::Error::from(Outer(std::io::Error::other("inner")));
+        assert_eq!(one_line(&error), "outer: inner");
+        let error = anyhow::Error::from(std::io::Error::other("inner")).context("outer");
+        assert_eq!(one_line(&error), "outer: inner");
+        let error = Err::<(), _>(Outer(std::io::Error::other("inner"))).context("start");
+        assert_eq!(one_line(&error.unwrap_err()), "start: outer: inner");
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -102,6 +102,11 @@ impl<'a> Credential<'a> {
 }
 
 impl Credential<'_> {
+    /// Whether somebody wants to know why.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.notes.is_some()
+    }
+
     /// Tells whoever asked why that this provider is asked next, or nobody.
     pub(crate) fn begin_notes(&self, provider: Option<&str>) {
         if let Some(notes) = self.notes {

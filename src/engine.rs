@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fmt,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -21,7 +21,7 @@ use crate::{
     },
     provider::{
         Provider,
-        chain::{Chain, NoCaller},
+        chain::{Chain, NoCaller, Patience},
         oauth2::memory::TokenMemory,
     },
     reason::Reason,
@@ -88,14 +88,13 @@ impl Engine {
         now: UnixTime,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, None, pin!(give_up)).await
+        self.decide(request, now, None, Patience::Until(pin!(give_up))).await
     }
 
     /// Decides a request if that needs no I/O; `None` means that a provider
     /// must wait for something, so [`Engine::check`] has to be awaited.
     pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
-        let never = pin!(std::future::pending());
-        let decision = pin!(self.decide(request, now, None, never));
+        let decision = pin!(self.decide(request, now, None, Patience::None));
         match decision.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(decision) => Some(decision),
             Poll::Pending => None,
@@ -109,7 +108,8 @@ impl Engine {
         now: UnixTime,
         notes: &Notes,
     ) -> Decision<'e> {
-        self.decide(request, now, Some(notes), pin!(std::future::pending())).await
+        let never = pin!(std::future::pending());
+        self.decide(request, now, Some(notes), Patience::Until(never)).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
@@ -160,7 +160,7 @@ impl Engine {
         request: &Request<'_>,
         now: UnixTime,
         notes: Option<&Notes>,
-        give_up: Pin<&mut (dyn Future<Output = ()> + Send)>,
+        patience: Patience<'_>,
     ) -> Decision<'e> {
         if !self.enabled {
             return Decision::new(Verdict::Allow, Reason::Disabled);
@@ -191,7 +191,7 @@ impl Engine {
             .recalled(self.memory.recall(&found.token, now))
             .noted(notes);
         let filters = [&rules.providers, &*found.providers];
-        let outcome = self.chain.ask(&credential, filters, &self.identity, give_up).await;
+        let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
         let decided = Decision {
             provider: outcome.provider,
             answers: outcome.answers,

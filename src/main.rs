@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-use claimgate::{cli::Cli, telemetry};
+use claimgate::{
+    cli::{Cli, one_line},
+    telemetry,
+};
 
 /// Without huge pages, which would round every corner of an idle heap up to
 /// 2 MB and double the memory that it takes.
@@ -21,7 +24,7 @@ fn main() -> ExitCode {
     // Somebody else's provider is as good as ours; there is nobody else here.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli.run().unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", one_line(&error));
         ExitCode::FAILURE
     })
 }

@@ -57,7 +57,8 @@ pub trait Provider: Send + Sync {
     /// Runs on the decision path: it must not block. Where the answer is
     /// known it is returned as [`Answering::Now`]; the engine waits for
     /// [`Answering::Later`] within the caller's time limit, after which the
-    /// future is dropped.
+    /// future is dropped. Work belongs into that future, not before it: a
+    /// caller that can't wait drops it unpolled and asks again.
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a>;
 
     /// The `iss` of the only tokens it recognises. The chain then asks it

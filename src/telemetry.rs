@@ -26,9 +26,10 @@ pub fn start(default: &str) -> Telemetry {
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(io::stderr());
-    let filter = EnvFilter::try_from_default_env();
-    let unreadable = filter.as_ref().err().filter(|_| std::env::var_os("RUST_LOG").is_some());
-    let unreadable = unreadable.map(ToString::to_string);
+    // An empty variable is one that nobody filled in, not an order to be silent.
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default));
+    let unreadable = filter.as_ref().err().map(ToString::to_string);
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(default));
 
     let lines = tracing_subscriber::fmt::layer().with_timer(SystemTime).with_writer(writer);

@@ -16,16 +16,19 @@ use std::{
 };
 
 use claimgate::{
-    Answer, Answering, Credential, Provider, Reason, Request,
-    provider::grpc::{
-        GrpcProvider,
-        proto::{
-            AuthenticateRequest, AuthenticateResponse, Authenticated, NotMine, Refused,
-            authenticate_response::Result as Said,
-            provider_server::{self, ProviderServer},
+    Answer, Answering, Credential, Engine, Provider, Reason, Request,
+    provider::{
+        grpc::{
+            GrpcProvider,
+            proto::{
+                AuthenticateRequest, AuthenticateResponse, Authenticated, NotMine, Refused,
+                authenticate_response::Result as Said,
+                provider_server::{self, ProviderServer},
+            },
         },
+        oauth2::memory::TokenMemory,
     },
-    settings::GrpcProviderSettings,
+    settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
     time::UnixTime,
 };
 use tokio::{net::TcpListener, runtime::Handle};
@@ -129,6 +132,30 @@ async fn answers_are_read_and_remembered_only_as_long_as_they_hold() {
         assert_eq!(turnstile.0.load(Ordering::SeqCst), calls, "{token}");
     }
     assert!(matches!(ask(&provider, "other").await, Answer::NotMine));
+}
+
+/// Looking whether a request can be decided at once must not cost a call: a
+/// token may be good for one alone.
+#[tokio::test]
+async fn a_request_is_one_call() {
+    let turnstile = Turnstile::default();
+    let provider = start(turnstile.clone()).await;
+    let settings = AuthSettings {
+        providers: vec![ProviderSettings {
+            name: "turnstile".into(),
+            forward_token: None,
+            kind: ProviderKind::Grpc(GrpcProviderSettings::default()),
+        }],
+        ..AuthSettings::default()
+    };
+    let memory = Arc::new(TokenMemory::new(1));
+    let engine = Engine::new(&settings, vec![Arc::new(provider)], memory);
+    let headers = [("authorization", b"Bearer good".as_slice())].into_iter().collect();
+    let request = Request { method: "GET", path: "/x", headers, ..Request::default() };
+    assert!(engine.check_now(&request, UnixTime::now()).is_none());
+    let decision = engine.check(&request, UnixTime::now()).await;
+    assert_eq!(decision.reason, Reason::Ok);
+    assert_eq!(turnstile.0.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -245,6 +245,7 @@ fn scopes_and_subjects_of_real_issuers() {
         (names(&["https://gateway.internal/invoke", "b"]), false)
     );
     assert_eq!(scopes(json!(["a b", "c"]), |_| {}), (names(&["a b", "c"]), false));
+    assert_eq!(scopes(json!(["", "a", ""]), |_| {}), (names(&["a"]), false));
     assert_eq!(scopes(json!(""), |_| {}), (names(&[]), false));
     assert_eq!(scopes(json!("*"), |_| {}), (names(&["*"]), false));
     assert_eq!(

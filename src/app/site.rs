@@ -19,7 +19,7 @@ use super::{
     grpc::Current,
     providers::{self, ProviderError, Source},
     tls::{self, TlsError},
-    watch::Watch,
+    watch::{Contents, Watch},
 };
 use crate::{
     config::{self, ConfigErrors, NamedFileKind},
@@ -27,7 +27,7 @@ use crate::{
     envoy::service::Live,
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
-    settings::{AuthSettings, ProviderKind, ServerSettings},
+    settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     time::UnixTime,
 };
 
@@ -114,10 +114,17 @@ impl Plan {
         for warning in &loaded.warnings {
             warn!(config = %path.display(), "{warning}");
         }
+        Self::make(loaded.settings, watch.contents(), kept, metrics)
+    }
 
-        let config::Loaded { settings, .. } = loaded;
+    fn make(
+        settings: Settings,
+        contents: &Contents,
+        kept: &[Source],
+        metrics: &Metrics,
+    ) -> Result<Self, LoadError> {
         let memory = Arc::new(TokenMemory::new(settings.auth.token_cache_entries));
-        let providers = providers::build(&settings.auth, watch.contents(), kept, metrics, &memory)?;
+        let providers = providers::build(&settings.auth, contents, kept, metrics, &memory)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let engine = Engine::new(&settings.auth, providers.list, memory);
         let (server, auth) = (settings.server, settings.auth);
@@ -150,6 +157,18 @@ pub async fn engine(path: &Path) -> Result<Engine, StartError> {
     let plan = Plan::read(path, &mut Watch::new([path.to_owned()]), &[], &metrics)?;
     plan.settle(&[]).await;
     Ok(plan.engine)
+}
+
+/// Sets up everything that `settings` name, as the service would, and drops it
+/// again; no address is bound and nothing fetched.
+///
+/// # Errors
+/// The service could not start with them.
+pub async fn try_out(settings: Settings) -> Result<(), StartError> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
+    // Without an await before the drop, no task that fetches keys gets to run.
+    drop(Plan::make(settings, &Contents::new(), &[], &metrics)?);
+    Ok(())
 }
 
 impl Site {

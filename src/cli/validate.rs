@@ -5,8 +5,11 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
+use tokio::runtime::Builder;
+
 use super::ConfigArgs;
-use crate::config;
+use crate::{app, config};
 
 /// Check a config file as `serve` would load it, and say what is wrong.
 #[derive(Clone, Debug, clap::Args)]
@@ -16,7 +19,10 @@ pub struct Args {
 }
 
 /// Prints one line to stdout and succeeds, or every error to stderr and fails.
-pub fn run(args: &Args) -> io::Result<ExitCode> {
+///
+/// # Errors
+/// Nothing can be written, or the operating system gives no runtime.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stderr = io::stderr().lock();
     let loaded = match config::read(&args.config.config) {
         Ok(loaded) => loaded,
@@ -30,6 +36,15 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
     }
     if let Err(errors) = loaded.check_files() {
         writeln!(stderr, "{errors}")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    // What only shows when everything is put together: a private key of
+    // another certificate, for one. Logging needs stderr meanwhile.
+    drop(stderr);
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    if let Err(error) = runtime.block_on(app::try_out(loaded.settings)) {
+        writeln!(io::stderr(), "{error}")?;
         return Ok(ExitCode::FAILURE);
     }
     writeln!(io::stdout(), "{} is valid", args.config.config.display())?;

@@ -7,10 +7,12 @@ use std::{
 };
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use serde_json::Value;
 
 use super::{ConfigErrors, Loaded};
-use crate::settings::{KeyLocation, ProviderKind, Settings};
+use crate::{
+    provider::oauth2::keys::{KeySet, KeySetError},
+    settings::{KeyLocation, ProviderKind, Settings},
+};
 
 /// A file that a config names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +75,7 @@ impl NamedFile {
             NamedFileKind::PrivateKey => PrivateKeyDer::from_pem_slice(&content)
                 .map(drop)
                 .map_err(|_| "holds no PEM private key"),
-            NamedFileKind::Jwks => serde_json::from_slice::<Value>(&content)
-                .ok()
-                .filter(|document| document.get("keys").is_some_and(Value::is_array))
-                .map(drop)
-                .ok_or("holds no JWK Set; it must be a JSON object with a list `keys`"),
+            NamedFileKind::Jwks => return KeySet::parse(&content).err().map(unusable_keys),
             NamedFileKind::Token => str::from_utf8(&content)
                 .ok()
                 .filter(|token| token.trim().bytes().all(|byte| byte.is_ascii_graphic()))
@@ -86,6 +84,14 @@ impl NamedFile {
                 .ok_or("holds no bearer token; it must be one line of visible ASCII"),
         };
         wanted.err().map(String::from)
+    }
+}
+
+/// What is wrong with a file of keys; a JWKS is public, its keys may be named.
+fn unusable_keys(error: KeySetError) -> String {
+    match error {
+        KeySetError::NoUsableKey(_) => format!("can't be used: {error}"),
+        _ => format!("holds no JWK Set; it must be a JSON object with a list `keys` ({error})"),
     }
 }
 

@@ -23,6 +23,15 @@ pub struct Chain {
     by_issuer: HashMap<String, Vec<ProviderId>>,
 }
 
+/// How long providers may take.
+pub enum Patience<'a> {
+    /// No time at all. The chain stops for ever at the first that would, and
+    /// whoever asked it asks again with more patience.
+    None,
+    /// Until this is ready; then nobody is waited for any more.
+    Until(Pin<&'a mut (dyn Future<Output = ()> + Send)>),
+}
+
 /// What the chain came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -68,13 +77,13 @@ impl Chain {
     }
 
     /// Asks the providers that both filters allow, in order, until one
-    /// authenticates. Once `give_up` is ready nobody is waited for any more.
+    /// authenticates.
     pub async fn ask(
         &self,
         credential: &Credential<'_>,
         filters: [&ProviderFilter; 2],
         headers: &IdentityHeaders,
-        mut give_up: Pin<&mut (dyn Future<Output = ()> + Send)>,
+        mut patience: Patience<'_>,
     ) -> Outcome {
         let mut answers = SmallVec::new();
         let mut refusal = None;
@@ -89,12 +98,16 @@ impl Chain {
             let answer = match provider.authenticate(credential) {
                 Answering::Later(_) if given_up => Answer::Unavailable,
                 Answering::Now(answer) => answer,
-                Answering::Later(answer) => match select(answer, give_up.as_mut()).await {
-                    Either::Left((answer, _)) => answer,
-                    Either::Right(_) => {
-                        given_up = true;
-                        Answer::Unavailable
-                    }
+                Answering::Later(answer) => match &mut patience {
+                    // Not polled: that would begin what nobody waits for.
+                    Patience::None => std::future::pending().await,
+                    Patience::Until(give_up) => match select(answer, give_up.as_mut()).await {
+                        Either::Left((answer, _)) => answer,
+                        Either::Right(_) => {
+                            given_up = true;
+                            Answer::Unavailable
+                        }
+                    },
                 },
             };
             let answer = identify(answer, provider, headers);
@@ -121,20 +134,26 @@ impl Chain {
     }
 
     /// The providers that may recognise the token, in order: those of any
-    /// token and those of its issuer.
+    /// token and those of its issuer. Whoever wants to know why hears from
+    /// all of them.
     fn candidates(&self, credential: &Credential<'_>) -> impl Iterator<Item = ProviderId> {
-        let of_issuer = match (self.by_issuer.is_empty(), credential.known()) {
-            (true, _) => None,
-            (false, Some(known)) => self.by_issuer.get(&*known.issuer),
-            (false, None) => credential.jwt().and_then(|jwt| self.by_issuer.get(jwt.issuer()?)),
+        let (everybody, any_token, by_issuer) = match credential.is_noted() {
+            true => (self.providers.len(), &[][..], false),
+            false => (0, &self.of_any_token[..], !self.by_issuer.is_empty()),
+        };
+        let of_issuer = match (by_issuer, credential.known()) {
+            (false, _) => None,
+            (true, Some(known)) => self.by_issuer.get(&*known.issuer),
+            (true, None) => credential.jwt().and_then(|jwt| self.by_issuer.get(jwt.issuer()?)),
         };
         let mut of_issuer = of_issuer.into_iter().flatten().copied().peekable();
-        let mut of_any_token = self.of_any_token.iter().copied().peekable();
-        std::iter::from_fn(move || match (of_issuer.peek(), of_any_token.peek()) {
+        let mut of_any_token = any_token.iter().copied().peekable();
+        let in_order = std::iter::from_fn(move || match (of_issuer.peek(), of_any_token.peek()) {
             (Some(issuers), Some(any)) if issuers > any => of_any_token.next(),
             (Some(_), _) => of_issuer.next(),
             (None, _) => of_any_token.next(),
-        })
+        });
+        (0..).map(ProviderId).take(everybody).chain(in_order)
     }
 
     /// Why a token that nobody recognises is no good.

@@ -252,7 +252,8 @@ impl Provider for GrpcProvider {
             credential.note(|| format!("its answer is remembered until {}", known.until));
             return Answering::Now(Answer::Authenticated(known.principal));
         }
-        Answering::later(wait(self.call(credential)))
+        // Nothing is sent before somebody waits.
+        Answering::later(async move { wait(self.call(credential)).await })
     }
 }
 

@@ -15,6 +15,10 @@ use serde_json::json;
 
 use super::{debug, good};
 
+/// The public key of RFC 8037, appendix A.2.
+const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
 /// The settings of one oauth2 provider with these keys.
 fn oauth2(fields: &str) -> OAuth2Settings {
     let text = format!("auth: {{providers: [{{name: p, type: oauth2, {fields}}}]}}");
@@ -511,7 +515,7 @@ auth: {{mode: oauth2, oauth2: {{issuer: https://i, audience: a, jwks_file: {jwks
     };
     let cert = write("cert.pem", &cert);
     let key = write("key.pem", &key);
-    let jwks = write("jwks.json", "{\"keys\": []}");
+    let jwks = write("jwks.json", &format!("{{\"keys\": [{ED25519_JWK}]}}"));
     let token = write("token", "abc.def.ghi\n");
 
     let loaded = load(&cert, &key, &jwks, &cert, &token);
@@ -520,6 +524,10 @@ auth: {{mode: oauth2, oauth2: {{issuer: https://i, audience: a, jwks_file: {jwks
     assert_eq!(named.len(), 6);
     let watched = loaded.settings.files();
     assert!(named.iter().all(|path| watched.contains(path)) && watched.len() == 6);
+
+    let unusable = write("enc.json", r#"{"keys": [{"kty": "oct", "k": "AAAA", "kid": "s"}]}"#);
+    let errors = load(&cert, &key, &unusable, &cert, &token).check_files().unwrap_err();
+    assert!(errors.to_string().contains("no usable key in it: keys[0] (kid \"s\")"), "{errors}");
 
     let gone = folder.path().join("gone").display().to_string();
     let errors = load(&gone, &cert, &cert, &key, &gone).check_files().unwrap_err();

@@ -257,6 +257,9 @@ fn issuers_and_their_keys() {
         (u("file:///jwks.json"), &uri, "is not https"),
         (u(""), &uri, "must not be empty"),
         (issuer("allow_http: true, jwks_uri: 'file:///jwks.json'"), &uri, "can't be fetched"),
+        (u("https://i/a/../k"), &uri, "its path would be sent as \"/k\""),
+        (u("https://i/a\\b"), &uri, "its path would be sent as \"/a/b\""),
+        (i("https://i.example/./tenant"), &iss, "can't be fetched exactly as written"),
         (oauth2("issuer: i.example, audience: a, allow_http: true"), &iss, "no valid URL"),
         (issuer("jwks_uri: 'https://i/k', jwks_file: k"), all, "both `jwks_uri` and `jwks_file`"),
         (

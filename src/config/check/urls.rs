@@ -2,13 +2,17 @@
 
 use url::{Host, Url};
 
-use crate::config::report::Place;
+use crate::{config::report::Place, provider::oauth2::fetch};
 
 /// The URL that `text` is, if keys may be fetched from it.
 pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
     let url = secure(text, allow_http, place)?;
     if !matches!(url.scheme(), "http" | "https") {
         place.wrong(text, "can't be fetched from; write an https URL");
+        return None;
+    }
+    if let Err(error) = fetch::check_url(text) {
+        place.wrong(text, format_args!("can't be used: {error}; write the path as it is sent"));
         return None;
     }
     Some(url)

@@ -259,6 +259,7 @@ pub(super) fn principal(
 }
 
 /// One string of scopes (RFC 8693, section 4.2) or an array of them (Okta).
+/// An empty scope is none: it would only be a space too many in a header.
 fn scopes(claim: &Value) -> Result<Vec<String>, Reason> {
     match claim {
         Value::String(list) => {
@@ -266,7 +267,8 @@ fn scopes(claim: &Value) -> Result<Vec<String>, Reason> {
         }
         Value::Array(scopes) => {
             let name = |scope: &Value| scope.as_str().map(Into::into).ok_or(Reason::MalformedToken);
-            scopes.iter().map(name).collect()
+            let names: Result<Vec<String>, _> = scopes.iter().map(name).collect();
+            names.map(|names| names.into_iter().filter(|name| !name.is_empty()).collect())
         }
         _ => Err(Reason::MalformedToken),
     }

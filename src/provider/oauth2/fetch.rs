@@ -64,6 +64,14 @@ pub(super) struct HttpFetch {
     timeout: Duration,
 }
 
+/// Whether a URL can be fetched exactly as written.
+///
+/// # Errors
+/// If it can't be; nothing is ever fetched in its stead.
+pub fn check_url(text: &str) -> Result<(), SetupError> {
+    url::exact(text).map(drop)
+}
+
 /// Where the JWKS is, or where to learn that.
 enum Place {
     Jwks(Url),
