@@ -1,5 +1,7 @@
 //! Commands that run once and end, as processes of their own.
 
+#![allow(clippy::expect_used, reason = "the helpers of tests fail like tests")]
+
 use std::{
     net::TcpListener,
     path::Path,

@@ -78,17 +78,22 @@ impl provider_server::Provider for Turnstile {
 }
 
 async fn start(turnstile: Turnstile) -> GrpcProvider {
+    start_remembering(turnstile, 100).await
+}
+
+async fn start_remembering(turnstile: Turnstile, cache_entries: usize) -> GrpcProvider {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let server = tonic::transport::Server::builder().add_service(ProviderServer::new(turnstile));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    provider(&address)
+    provider(&address, cache_entries)
 }
 
-fn provider(address: &str) -> GrpcProvider {
+fn provider(address: &str, cache_entries: usize) -> GrpcProvider {
     let settings = GrpcProviderSettings {
         address: address.into(),
         timeout: Duration::from_millis(500),
+        cache_entries,
         ..GrpcProviderSettings::default()
     };
     GrpcProvider::new("turnstile", None, &settings, Handle::current()).unwrap()
@@ -164,7 +169,7 @@ async fn whatever_goes_wrong_is_unavailable() {
     for token in ["empty", "slow", "broken"] {
         assert!(matches!(ask(&here, token).await, Answer::Unavailable), "{token}");
     }
-    let nobody = provider("http://127.0.0.1:9");
+    let nobody = provider("http://127.0.0.1:9", 100);
     assert!(matches!(ask(&nobody, "good").await, Answer::Unavailable));
     let settings = GrpcProviderSettings {
         address: "not an address".into(),
@@ -172,4 +177,14 @@ async fn whatever_goes_wrong_is_unavailable() {
     };
     let error = GrpcProvider::new("x", None, &settings, Handle::current()).unwrap_err();
     assert!(error.to_string().contains("write http://host:port"), "{error}");
+}
+
+#[tokio::test]
+async fn a_memory_without_entries_remembers_nothing() {
+    let turnstile = Turnstile::default();
+    let provider = start_remembering(turnstile.clone(), 0).await;
+    for calls in 1..4 {
+        assert!(matches!(ask(&provider, "lasting").await, Answer::Authenticated(_)));
+        assert_eq!(turnstile.0.load(Ordering::SeqCst), calls);
+    }
 }

@@ -28,6 +28,8 @@ pub struct GrpcProvider {
     forward_token: Option<bool>,
     timeout: Duration,
     remember: Duration,
+    /// False for a memory without a single entry.
+    remembers: bool,
     client: proto::provider_client::ProviderClient<Channel>,
     answers: Arc<Cache<String, Remembered, UnitWeighter, ahash::RandomState>>,
     /// Calls run here, so that a request that stops waiting does not end the
@@ -97,6 +99,7 @@ impl GrpcProvider {
             forward_token,
             timeout: settings.timeout,
             remember: settings.cache,
+            remembers: settings.cache_entries > 0,
             client: proto::provider_client::ProviderClient::new(channel),
             answers: Arc::new(Cache::with(
                 entries,
@@ -123,6 +126,7 @@ impl GrpcProvider {
         let (tell, told) = watch::channel(None);
         let (mut client, timeout, name) = (self.client.clone(), self.timeout, self.name.clone());
         let (answers, remember) = (Arc::clone(&self.answers), self.remember);
+        let remembers = self.remembers;
         let token = message.token.clone();
         self.runtime.spawn(async move {
             let said = tokio::time::timeout(timeout, client.authenticate(message)).await;
@@ -137,7 +141,9 @@ impl GrpcProvider {
                     (Answer::Unavailable, None)
                 }
             };
-            if let (Answer::Authenticated(principal), Some(until)) = (&answer, until) {
+            if let (Answer::Authenticated(principal), Some(until)) = (&answer, until)
+                && remembers
+            {
                 answers.insert(token, Remembered { principal: Arc::clone(principal), until });
             }
             // Whoever asked may have stopped waiting.
