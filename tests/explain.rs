@@ -63,6 +63,9 @@ fn explain(folder: &Path, arguments: &[&str], token: Option<&str>) -> (i32, Stri
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
+/// Arguments, token, exit code and what stdout must hold.
+type Case<'a> = (&'a [&'a str], Option<&'a str>, i32, &'a [&'a str]);
+
 #[test]
 fn the_verdict_comes_first_and_the_cause_follows() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -71,7 +74,7 @@ fn the_verdict_comes_first_and_the_cause_follows() {
     let claims = |exp: f64| json!({"iss": "https://issuer.example.com", "aud": "us", "sub": "me", "exp": exp});
     let good = key.sign(claims(now + 60.0).to_string().as_bytes()).unwrap();
     let expired = key.sign(claims(now - 60.0).to_string().as_bytes()).unwrap();
-    let cases: [(&[&str], Option<&str>, i32, &[&str]); 8] = [
+    let cases: [Case<'_>; 8] = [
         (
             &["--path", "/"],
             Some(&good),
