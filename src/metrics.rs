@@ -20,14 +20,19 @@ use prometheus::{
     Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
-use crate::{decision::Recall, provider::AnswerKind, reason::Reason, time::UnixTime};
+use crate::{
+    decision::Recall,
+    provider::{AnswerKind, oauth2::key_source::FetchResult},
+    reason::Reason,
+    time::UnixTime,
+};
 
 mod checks;
 mod durations;
 mod fetches;
 
 pub use checks::{CheckMeters, InFlight};
-pub use fetches::{FetchMeter, FetchResult};
+pub use fetches::FetchMeter;
 
 use checks::Shards;
 use durations::Durations;

@@ -6,14 +6,14 @@ use tokio::runtime::Handle;
 
 use super::watch::{Content, Contents};
 use crate::{
-    metrics::{FetchResult as Counted, Metrics},
+    metrics::Metrics,
     provider::{
         Provider,
         api_key::ApiKeys,
         grpc::{self, GrpcProvider},
         oauth2::{
             OAuth2,
-            key_source::{FetchObserver, FetchReport, FetchResult, KeySource, OpenError},
+            key_source::{FetchObserver, FetchReport, KeySource, OpenError},
             memory::TokenMemory,
         },
     },
@@ -152,13 +152,8 @@ struct Meter(Metrics);
 
 impl FetchObserver for Meter {
     fn fetched(&self, report: &FetchReport<'_>) {
-        let result = match report.result {
-            FetchResult::Success => Counted::Success,
-            FetchResult::NotModified => Counted::NotModified,
-            FetchResult::Failure => Counted::Failure,
-        };
         let meter = self.0.fetch_meter(report.provider);
-        meter.fetched(result, report.duration, report.keys, UnixTime::now());
+        meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
     }
 
     fn loaded(&self, provider: &str, keys: usize) {

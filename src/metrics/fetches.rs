@@ -5,33 +5,7 @@ use std::time::Duration;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use super::{Families, saturated};
-use crate::time::UnixTime;
-
-/// How a fetch of signing keys came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum FetchResult {
-    /// There are new keys.
-    Success,
-    /// The keys at hand are still the right ones.
-    NotModified,
-    /// No usable keys came back.
-    Failure,
-}
-
-impl FetchResult {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Success, Self::NotModified, Self::Failure];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::NotModified => "not_modified",
-            Self::Failure => "failure",
-        }
-    }
-}
+use crate::{provider::oauth2::key_source::FetchResult, time::UnixTime};
 
 /// Counts the key fetches of one provider.
 #[derive(Clone, Debug)]
