@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -66,5 +67,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (ToolMissing, DidNotStart, load.WrongAnswers) as problem:
+    except (ToolMissing, DidNotStart, load.WrongAnswers, subprocess.CalledProcessError) as problem:
         sys.exit(f"{problem}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import load
 import programs
@@ -55,8 +56,8 @@ class Case:
 
     size: int
     service: Claimgate
-    run: object
-    """Called with a limit."""
+    run: Callable[[str], Sample]
+    """Puts it under load up to a limit, as load.varying takes it."""
 
 
 def measure(effort: Effort) -> Results:
@@ -89,12 +90,20 @@ def _family(what: str, cases: Iterable[Case], effort: Effort) -> Family:
     return family
 
 
-def _case(stack: Stack, size: int, auth: dict, minted, tokens=None, path=None) -> Case:
-    """The service, and a load that sends `tokens` in turn."""
+def _case(
+    stack: Stack, size: int, auth: dict, token: str, tokens: Path | None = None, path: str = ""
+) -> Case:
+    """The service, and a load that sends `tokens` in turn; `token` is the
+    first of them and by default the only one."""
     service = programs.claimgate(stack, f"size-{size}", auth, rig.SERVER_CORE)
-    message = load.message(stack.folder / f"message-{size}", minted.first, path)
-    tokens = tokens or minted.only(1)
-    run = lambda limit: load.varying(service, service.grpc, message, tokens, limit)
+    message = load.message(stack.folder / f"message-{size}", token, path or None)
+    if tokens is None:
+        tokens = stack.folder / f"token-{size}"
+        tokens.write_text(token)
+
+    def run(limit: str) -> Sample:
+        return load.varying(service, service.grpc, message, tokens, limit)
+
     return Case(size, service, run)
 
 
@@ -104,7 +113,7 @@ def _tokens(stack: Stack, effort: Effort) -> Iterable[Case]:
     # A cache of this kind starts to let go of some a little before it is full.
     auth = programs.auth([provider], token_cache_entries=2 * effort.tokens)
     for size in (1, 1_000, effort.tokens):
-        case = _case(stack, size, auth, minted, minted.only(size))
+        case = _case(stack, size, auth, minted.first, minted.only(size))
         case.run(str(size))
         known = case.service.metrics()["claimgate_token_cache_entries"]
         if known != size:
@@ -116,15 +125,7 @@ def _keys(stack: Stack, effort: Effort) -> Iterable[Case]:
     for size in (10, 10_000):
         keys = [_key(number) for number in range(size)]
         auth = programs.auth([{"name": "keys", "type": "api_key", "keys": keys}])
-        chosen = keys[size // 2]["key"]
-        service = programs.claimgate(stack, f"size-{size}", auth, rig.SERVER_CORE)
-        message = load.message(stack.folder / f"message-{size}", chosen)
-        tokens = stack.folder / f"keys-{size}"
-        tokens.write_text(chosen)
-        run = lambda limit, service=service, message=message, tokens=tokens: load.varying(
-            service, service.grpc, message, tokens, limit
-        )
-        yield Case(size, service, run)
+        yield _case(stack, size, auth, keys[size // 2]["key"])
 
 
 def _key(number: int) -> dict:
@@ -144,7 +145,7 @@ def _issuers(stack: Stack, effort: Effort) -> Iterable[Case]:
             programs.provider(url, minted.jwks, name=f"issuer-{number}")
             for number, url in enumerate(urls)
         ]
-        yield _case(stack, size, programs.auth(providers), minted)
+        yield _case(stack, size, programs.auth(providers), minted.first)
 
 
 def _routes(stack: Stack, effort: Effort) -> Iterable[Case]:
@@ -158,7 +159,7 @@ def _routes(stack: Stack, effort: Effort) -> Iterable[Case]:
         ]
         auth = programs.auth([provider], routes=routes)
         path = f"/service-{size - 1:04}/v1/chat/completions"
-        yield _case(stack, size, auth, minted, path=path)
+        yield _case(stack, size, auth, minted.first, path=path)
 
 
 def _idle() -> float:

@@ -77,12 +77,12 @@ class Bar:
 
     def row(self) -> list[str]:
         sign = "≥" if self.at_least else "≤"
-        number = (lambda value: f"{value:.0f}") if self.unit else (lambda value: f"{value:.3f}")
         unit = f" {self.unit}" if self.unit else ""
+        # Enough digits to see on which side of the bar it lies.
         return [
             self.what,
             f"{sign} {self.limit:g}{unit}",
-            f"{number(self.value)}{unit}",
+            f"{self.value:.4g}{unit}",
             "met" if self.is_met else "**not met**",
         ]
 
