@@ -50,6 +50,14 @@ BUILT = {
 """Programs that have no main package which `go install` would accept, each
 with the module under `go/` that has one for it."""
 
+CHART_TOOLS = {
+    "helm-docs": "github.com/norwoodj/helm-docs/cmd/helm-docs",
+    "helm-schema": "github.com/losisin/helm-values-schema-json/v2",
+    "helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
+}
+"""What checks the chart: programs of other modules, and their packages. The
+versions are those of `go/chart`, so that they share what they are built of."""
+
 MODULES = {
     "cert-manager": ("github.com/cert-manager/cert-manager", "v1.21.2"),
     "envoy-gateway": ("github.com/envoyproxy/gateway", "v1.9.1"),
@@ -67,8 +75,9 @@ def program(name: str) -> Path:
     if name in INSTALLED:
         package, version = INSTALLED[name]
         return go_tool(name, package, version)
-    module = BUILT[name]
-    return _built_in(HERE / "go" / module, name)
+    if name in CHART_TOOLS:
+        return _built_in(HERE / "go" / "chart", name, CHART_TOOLS[name])
+    return _built_in(HERE / "go" / BUILT[name], name, f"./{name}")
 
 
 def go_tool(name: str, package: str, version: str) -> Path:
@@ -89,16 +98,16 @@ def module(name: str) -> Path:
     return Path(json.loads(answer)["Dir"])
 
 
-def _built_in(source: Path, name: str) -> Path:
-    pinned = b"".join(
-        (source / file).read_bytes() for file in ("go.mod", "go.sum", f"{name}/main.go")
-    )
+def _built_in(source: Path, name: str, package: str) -> Path:
+    files = ["go.mod", "go.sum", *([f"{name}/main.go"] if package.startswith("./") else [])]
+    pinned = b"".join((source / file).read_bytes() for file in files)
     folder = cache_dir() / "go" / f"{name}-{hashlib.sha256(pinned).hexdigest()[:12]}"
     with _once(folder) as missing:
         if missing:
             say(f"building {name} (once, takes some minutes)")
-            options = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"]
-            _go(["build", *options, "-o", folder / name, f"./{name}"], folder=source)
+            # Those that change what is compiled would keep it from being shared.
+            options = ["-mod=readonly", "-ldflags=-s -w"]
+            _go(["build", *options, "-o", folder / name, package], folder=source)
     return folder / name
 
 
@@ -168,6 +177,6 @@ if __name__ == "__main__":
         for wanted in sys.argv[1:]:
             print(program(wanted))
     except KeyError as unknown:
-        sys.exit(f"no such program: {unknown}; there are {', '.join(sorted({*INSTALLED, *BUILT}))}")
+        sys.exit(f"no such program: {unknown}; there are {', '.join(sorted({*INSTALLED, *BUILT, *CHART_TOOLS}))}")
     except ToolMissing as missing:
         sys.exit(f"{missing}")

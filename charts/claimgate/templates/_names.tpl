@@ -1,0 +1,89 @@
+{{/* The chart's name, or what stands for it. */}}
+{{- define "claimgate.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The name of all objects. Cut so that suffixes such as -admin still fit. */}}
+{{- define "claimgate.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride }}
+{{- else }}
+{{- $name := include "claimgate.name" . }}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* What finds the pods; must never change. */}}
+{{- define "claimgate.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "claimgate.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end }}
+
+{{/*
+Labels of the pods. Without the chart's version: a new chart that changes
+nothing about the pods must not replace them.
+*/}}
+{{- define "claimgate.podLabels" -}}
+{{- $labels := include "claimgate.selectorLabels" . | fromYaml }}
+{{- $_ := set $labels "app.kubernetes.io/version" (.Chart.AppVersion | toString) }}
+{{- $_ := set $labels "app.kubernetes.io/part-of" "claimgate" }}
+{{- toYaml (merge $labels .Values.podLabels .Values.commonLabels) }}
+{{- end }}
+
+{{/* Labels of all objects; `component` and `extra` are optional. */}}
+{{- define "claimgate.labels" -}}
+{{- $root := .root | default . }}
+{{- $labels := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/name" (include "claimgate.name" $root)
+  "app.kubernetes.io/instance" $root.Release.Name
+  "app.kubernetes.io/version" ($root.Chart.AppVersion | toString)
+  "app.kubernetes.io/component" (.component | default "server")
+  "app.kubernetes.io/part-of" "claimgate"
+  "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- toYaml (merge $labels (deepCopy (.extra | default dict)) $root.Values.commonLabels) }}
+{{- end }}
+
+{{/*
+The metadata of an object: a dict of `root` and, where it applies, `name`,
+`namespace`, `component`, `labels` and `annotations`.
+*/}}
+{{- define "claimgate.metadata" -}}
+name: {{ .name | default (include "claimgate.fullname" .root) }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
+labels:
+  {{- include "claimgate.labels" (dict "root" .root "component" .component "extra" .labels) | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "claimgate.serviceAccountName" -}}
+{{- if .Values.serviceAccount.name }}
+{{- .Values.serviceAccount.name }}
+{{- else }}
+{{- ternary (include "claimgate.fullname" .) "default" .Values.serviceAccount.create }}
+{{- end }}
+{{- end }}
+
+{{- define "claimgate.configMapName" -}}
+{{- .Values.existingConfigMap.name | default (include "claimgate.fullname" .) }}
+{{- end }}
+
+{{/* Where the certificate is, whoever made it. */}}
+{{- define "claimgate.tlsSecretName" -}}
+{{- .Values.tls.existingSecret | default (printf "%s-tls" (include "claimgate.fullname" .)) }}
+{{- end }}
+
+{{- define "claimgate.image" -}}
+{{- $image := .Values.image }}
+{{- $name := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") }}
+{{- if $image.digest }}
+{{- $name = printf "%s%s@%s" $name (ternary (printf ":%s" $image.tag) "" (ne $image.tag "")) $image.digest }}
+{{- else }}
+{{- $name = printf "%s:%s" $name ($image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- $name }}
+{{- end }}

@@ -1,0 +1,61 @@
+"""Makes the chart's generated files: values.schema.json and README.md.
+
+    python3 charts/schema/generate.py [FOLDER]
+
+FOLDER is the chart's own by default; a test gives another and compares.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import kubernetes_types
+
+HERE = Path(__file__).resolve().parent
+CHART = HERE.parent / "claimgate"
+sys.path.append(str(HERE.parents[1] / "kube"))
+
+import go_tools  # noqa: E402
+
+GENERATED = ("values.schema.json", "README.md")
+
+
+def generate(into: Path) -> None:
+    """Writes the generated files into a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "claimgate"
+        shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns(*GENERATED))
+        _schema(copy)
+        _readme(copy)
+        for name in GENERATED:
+            shutil.copy(copy / name, into / name)
+
+
+def _schema(chart: Path) -> None:
+    refers_to = chart / "schema"
+    refers_to.mkdir()
+    shutil.copy(HERE / "own.json", refers_to)
+    values = (chart / "values.yaml").read_text()
+    (refers_to / "kubernetes.json").write_text(kubernetes_types.referred_to(values))
+    _run("helm-schema", "--config", HERE / "helm-schema.yaml", chart=chart)
+    file = chart / "values.schema.json"
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=1) + "\n")
+
+
+def _readme(chart: Path) -> None:
+    _run("helm-docs", "--chart-search-root", chart, "--sort-values-order", "file", chart=chart)
+
+
+def _run(program: str, *arguments: str | Path, chart: Path) -> None:
+    subprocess.run(
+        [go_tools.program(program), *arguments], cwd=chart, check=True, stdout=sys.stderr
+    )
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else CHART)
