@@ -97,7 +97,8 @@ pub async fn serve(
 
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
     let meters = CheckMeters::new(&metrics, &engine);
-    let live = Live { engine, meters, check_timeout: Duration::from_millis(150) };
+    let check_timeout = Duration::from_millis(150);
+    let live = Live { engine, meters, check_timeout, denials: None };
     // Storing another `Live` replaces the configuration.
     let checks = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
     Server::builder()

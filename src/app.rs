@@ -7,9 +7,14 @@
 //! fetches keys, watches files and takes signals. It may stall without a
 //! check noticing.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, thread, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, thread, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::interval};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
 use tonic::service::Routes;
 use tracing::{error, info, warn};
 
@@ -17,6 +22,7 @@ use crate::{
     admin,
     envoy::{health, reflection},
     metrics::{self, Metrics},
+    status::{self, Board},
     time::UnixTime,
 };
 
@@ -47,6 +53,9 @@ use watch::Watch;
 
 /// How often tokens that can't be used any more are dropped from memory.
 const TIDY: Duration = Duration::from_secs(60);
+
+/// How often checks are counted for the status page.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// Why the service can't start; one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -97,18 +106,23 @@ impl App {
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let mut watch = Watch::new([path.to_owned()]);
         let plan = Plan::read(path, &mut watch, &[], &metrics)?;
-        let site = Site::open(plan, metrics.clone());
 
-        let settings = &site.server;
+        let settings = &plan.server;
         let listener = Listener::bind("server.grpc.address", &settings.grpc.address).await?;
         let (admin, admin_address) =
             listen::bind_tcp("server.admin.address", &settings.admin_address).await?;
-        let (health, routes) = others().await?;
         let workers = settings.workers.unwrap_or_else(cores);
+
+        let readiness = Readiness::default();
+        let address = admin_address.ip();
+        let board =
+            Board::new(revision, path, address, workers, readiness.clone(), metrics.clone());
+        let board = Arc::new(board);
+        let site = Site::open(plan, metrics.clone(), Arc::clone(&board));
+        let (health, routes) = others().await?;
         let services = || Services::new(&site.current, routes());
         let server = Server::start(listener, workers, &site.tls, services)?;
 
-        let readiness = Readiness::default();
         let follower = readiness.follow(&site.sources);
         info!(
             grpc = %server.address(),
@@ -124,6 +138,7 @@ impl App {
             readiness,
             follower,
             failure: None,
+            board,
         };
         Ok(Self { server, admin, admin_address, health, reloader })
     }
@@ -147,6 +162,7 @@ impl App {
             Task::spawn(serve_admin(admin, &reloader)),
             Task::spawn(follow_readiness(readiness.clone(), health.clone())),
             Task::spawn(tidy(Current::clone(&reloader.site.current))),
+            Task::spawn(count(Arc::clone(&reloader.board))),
         ];
         tokio::select! {
             never = server.accept() => match never {},
@@ -196,7 +212,8 @@ fn serve_admin(
             String::new()
         })
     };
-    let router = admin::router(reloader.readiness.clone(), render);
+    let router = admin::router(reloader.readiness.clone(), render)
+        .merge(status::http::router(Arc::clone(&reloader.board)));
     async move {
         if let Err(error) = axum::serve(listener, router).await {
             error!(%error, "admin port failed");
@@ -224,6 +241,16 @@ async fn tidy(current: Current) {
     loop {
         ticks.tick().await;
         current.load().engine.memory().tidy(UnixTime::now());
+    }
+}
+
+/// Keeps the status page's history.
+async fn count(board: Arc<Board>) {
+    let mut ticks = interval(COUNTING);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        board.count();
     }
 }
 

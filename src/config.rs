@@ -39,6 +39,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every file it names, with the key that names it.
     pub files: Vec<NamedFile>,
+    /// `sha256:` and the hash of its text, before variables are put in.
+    pub digest: String,
 }
 
 /// Loads a config from its text; `env` looks an environment variable up.
@@ -53,7 +55,7 @@ pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, 
     environment::substitute(&mut tree, env, &root);
     let file = shape::read(tree, &report);
     let settings = check::settings(file, &root);
-    report.finish(settings)
+    report.finish(settings, key::format_hash(&key::hash(text)))
 }
 
 /// Loads the config file at `path` with this process's environment.

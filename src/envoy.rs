@@ -4,7 +4,7 @@
 //! A `CheckRequest` arrives as bytes and is read where it lies ([`decode`]);
 //! the engine decides; the `CheckResponse` is written straight into its final
 //! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
-//! metrics and the log line ([`log`]) of each check.
+//! metrics, the log line ([`log`]) and the status page's memory of each check.
 //!
 //! The generated message types of `envoy-types` are not used here: filling and
 //! dropping their maps costs several times what a decision does. They remain
@@ -16,6 +16,7 @@ pub mod decode;
 pub mod health;
 pub mod log;
 pub mod reflection;
+mod remember;
 pub mod service;
 mod traceparent;
 pub mod wire;

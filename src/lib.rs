@@ -35,6 +35,8 @@ pub mod envoy;
 
 pub mod metrics;
 
+pub mod status;
+
 pub mod admin;
 
 pub mod telemetry;

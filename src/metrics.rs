@@ -12,7 +12,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use prometheus::{
@@ -27,7 +30,7 @@ use crate::{
     time::UnixTime,
 };
 
-mod checks;
+pub(crate) mod checks;
 mod durations;
 mod fetches;
 
@@ -57,8 +60,13 @@ struct Families {
     key_expiry: GaugeVec,
     dropped_headers: IntCounterVec,
     in_flight: IntGauge,
+    /// All checks so far, whatever becomes of their series.
+    totals: ByReason<AtomicU64>,
     census: Mutex<Census>,
 }
+
+/// A number for each reason, in the order of [`Reason::ALL`].
+pub type ByReason<N = u64> = [N; Reason::ALL.len()];
 
 /// What the configuration in force has, and who still counts.
 #[derive(Default)]
@@ -152,6 +160,7 @@ impl Metrics {
                 "claimgate_in_flight_checks",
                 "Checks being decided right now.",
             )?)?,
+            totals: [const { AtomicU64::new(0) }; _],
             census: Mutex::default(),
             registry,
         };
@@ -205,6 +214,12 @@ impl Metrics {
             let _ = self.0.key_expiry.remove_label_values(&[provider, key]);
         }
         census.expiring_keys = expiring;
+    }
+
+    /// How many checks have ended so, since the start of the process.
+    pub fn checks_by_reason(&self) -> ByReason {
+        self.0.collect_counts();
+        self.0.totals.each_ref().map(|total| total.load(Relaxed))
     }
 
     /// The meter of a provider that fetches keys.

@@ -27,6 +27,9 @@ pub struct ServerSettings {
     pub grpc: GrpcSettings,
     /// `host:port` of the admin listener.
     pub admin_address: String,
+    /// Whether the admin listener has the status page; `None` is yes where it
+    /// is bound to a loopback address.
+    pub status_page: Option<bool>,
     /// gRPC worker threads; `None` takes the cores available.
     pub workers: Option<NonZeroUsize>,
     /// How long a decision may wait for I/O.
@@ -297,6 +300,7 @@ impl Default for ServerSettings {
         Self {
             grpc: GrpcSettings { address: ListenAddress::Tcp("0.0.0.0:9001".into()), tls: None },
             admin_address: "0.0.0.0:9003".into(),
+            status_page: None,
             workers: None,
             check_timeout: Duration::from_millis(150),
             shutdown_grace: Duration::from_secs(20),

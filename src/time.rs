@@ -10,8 +10,7 @@ pub struct UnixTime(f64);
 impl UnixTime {
     /// The operating system's clock.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(since.as_secs_f64())
+        SystemTime::now().into()
     }
 
     /// From seconds since the epoch.
@@ -22,6 +21,13 @@ impl UnixTime {
     /// Seconds since the epoch.
     pub const fn as_seconds(self) -> f64 {
         self.0
+    }
+}
+
+/// Anything before 1970 is 1970.
+impl From<SystemTime> for UnixTime {
+    fn from(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
     }
 }
 

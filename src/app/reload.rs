@@ -1,6 +1,6 @@
 //! Keeps the configuration in force up to date with its files.
 
-use std::{mem, path::PathBuf};
+use std::{mem, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -11,7 +11,7 @@ use super::{
     site::{LoadError, Plan, Site},
     watch::{Change, Watch},
 };
-use crate::{metrics::Metrics, time::UnixTime};
+use crate::{metrics::Metrics, status::Board, time::UnixTime};
 
 /// Puts every good change of the configuration in force.
 pub(crate) struct Reloader {
@@ -23,6 +23,7 @@ pub(crate) struct Reloader {
     pub(crate) follower: Follower,
     /// What is wrong with the files, if something is.
     pub(crate) failure: Option<String>,
+    pub(crate) board: Arc<Board>,
 }
 
 /// Why a reload is tried.
@@ -93,6 +94,7 @@ impl Reloader {
             return;
         }
         error!(error = failure, "configuration not reloaded, the old one stays in force");
+        self.board.reload_failed(&failure);
         self.failure = Some(failure);
         self.metrics.config_reloaded(false, UnixTime::now());
     }

@@ -28,6 +28,7 @@ use crate::{
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
+    status::{Board, InForce},
     time::UnixTime,
 };
 
@@ -81,6 +82,8 @@ pub(crate) struct Plan {
     engine: Engine,
     sources: Vec<Source>,
     tls: Option<Arc<ServerConfig>>,
+    /// Of the config file; empty if there is none.
+    digest: String,
 }
 
 /// Everything made of the configuration in force.
@@ -92,6 +95,7 @@ pub(crate) struct Site {
     /// Those of the first configuration, by which everything is bound.
     bound: ServerSettings,
     metrics: Metrics,
+    board: Arc<Board>,
 }
 
 impl Plan {
@@ -114,7 +118,8 @@ impl Plan {
         for warning in &loaded.warnings {
             warn!(config = %path.display(), "{warning}");
         }
-        Self::make(loaded.settings, watch.contents(), kept, metrics)
+        let plan = Self::make(loaded.settings, watch.contents(), kept, metrics)?;
+        Ok(Self { digest: loaded.digest, ..plan })
     }
 
     fn make(
@@ -128,7 +133,8 @@ impl Plan {
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let engine = Engine::new(&settings.auth, providers.list, memory);
         let (server, auth) = (settings.server, settings.auth);
-        Ok(Self { server, auth, engine, sources: providers.sources, tls })
+        let sources = providers.sources;
+        Ok(Self { server, auth, engine, sources, tls, digest: String::new() })
     }
 
     /// Waits until every issuer that is not in `kept` was asked for its keys,
@@ -141,9 +147,10 @@ impl Plan {
         }
     }
 
-    fn live(engine: Engine, server: &ServerSettings, metrics: &Metrics) -> Live {
+    fn live(engine: Engine, server: &ServerSettings, metrics: &Metrics, board: &Board) -> Live {
         let meters = CheckMeters::new(metrics, &engine);
-        Live { engine, meters, check_timeout: server.check_timeout }
+        let denials = board.denials(server);
+        Live { engine, meters, check_timeout: server.check_timeout, denials }
     }
 }
 
@@ -173,11 +180,12 @@ pub async fn try_out(settings: Settings) -> Result<(), StartError> {
 
 impl Site {
     /// Puts the first configuration in force.
-    pub(crate) fn open(plan: Plan, metrics: Metrics) -> Self {
-        let Plan { server, auth, engine, sources, tls } = plan;
-        let live = Plan::live(engine, &server, &metrics);
+    pub(crate) fn open(plan: Plan, metrics: Metrics, board: Arc<Board>) -> Self {
+        let Plan { server, auth, engine, sources, tls, digest } = plan;
+        let live = Plan::live(engine, &server, &metrics, &board);
         export_key_expiries(&metrics, &auth);
         metrics.config_loaded(UnixTime::now());
+        board.take_up(in_force(&server, auth, &sources, digest));
         Self {
             current: Arc::new(ArcSwap::from_pointee(live)),
             tls: Arc::new(tls.into()),
@@ -185,17 +193,19 @@ impl Site {
             server,
             sources,
             metrics,
+            board,
         }
     }
 
     /// Puts another configuration in force. Checks that have begun end by the
     /// one that they began with.
     pub(crate) fn install(&mut self, plan: Plan) {
-        let Plan { server, auth, engine, sources, tls } = plan;
-        let live = Plan::live(engine, &server, &self.metrics);
+        let Plan { server, auth, engine, sources, tls, digest } = plan;
+        let live = Plan::live(engine, &server, &self.metrics, &self.board);
         self.current.store(Arc::new(live));
         self.tls.store(tls);
         export_key_expiries(&self.metrics, &auth);
+        self.board.take_up(in_force(&server, auth, &sources, digest));
         self.sources = sources;
         self.server = server;
         self.warn_of_restart();
@@ -214,6 +224,18 @@ impl Site {
             warn!(key, "the change takes effect after a restart");
         }
     }
+}
+
+/// What the status page tells of a configuration.
+fn in_force(
+    server: &ServerSettings,
+    auth: AuthSettings,
+    sources: &[Source],
+    digest: String,
+) -> InForce {
+    let keys = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
+    let sources = sources.iter().map(keys).collect();
+    InForce { digest, since: UnixTime::now(), server: server.clone(), auth, sources }
 }
 
 fn export_key_expiries(metrics: &Metrics, auth: &AuthSettings) {

@@ -25,7 +25,7 @@ pub fn defect(key: &str) -> Option<&'static str> {
     })
 }
 
-/// SHA-256 of a key.
+/// SHA-256 of a key, or of another text.
 pub fn hash(key: &str) -> KeyHash {
     let mut hash = KeyHash::default();
     hash.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());

@@ -83,14 +83,14 @@ impl Report {
         self.substituted.borrow().contains_key(path)
     }
 
-    /// The settings, if nothing is wrong with them.
-    pub(super) fn finish(self, settings: Settings) -> Result<Loaded, ConfigErrors> {
+    /// The settings, if nothing is wrong with them; `digest` is the file's.
+    pub(super) fn finish(self, settings: Settings, digest: String) -> Result<Loaded, ConfigErrors> {
         let errors = self.errors.into_inner();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
         let (warnings, files) = (self.warnings.into_inner(), self.files.into_inner());
-        Ok(Loaded { settings, warnings, files })
+        Ok(Loaded { settings, warnings, files, digest })
     }
 }
 

@@ -46,20 +46,21 @@ pub fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
 }
 
 /// What a line tells.
-struct Facts<'a> {
-    reason: &'static str,
-    provider: Option<&'a str>,
-    subject: Option<&'a str>,
-    method: &'a str,
-    path: &'a str,
-    host: &'a str,
-    request_id: Option<&'a str>,
-    trace_id: Option<&'a str>,
-    latency_us: u64,
+pub(super) struct Facts<'a> {
+    pub(super) reason: &'static str,
+    pub(super) provider: Option<&'a str>,
+    pub(super) subject: Option<&'a str>,
+    pub(super) method: &'a str,
+    /// Without its query.
+    pub(super) path: &'a str,
+    pub(super) host: &'a str,
+    pub(super) request_id: Option<&'a str>,
+    pub(super) trace_id: Option<&'a str>,
+    pub(super) latency_us: u64,
 }
 
 impl<'a> Facts<'a> {
-    fn of(
+    pub(super) fn of(
         request: &Request<'a>,
         decision: &'a Decision<'_>,
         provider: Option<&'a str>,

@@ -32,7 +32,7 @@ use super::{
     answer::{self, Encoded},
     codec::CheckCodec,
     decode::{Names, check_request},
-    log,
+    log, remember,
 };
 use crate::{
     decision::{Decision, Denial},
@@ -40,6 +40,7 @@ use crate::{
     metrics::CheckMeters,
     reason::Reason,
     request::Request,
+    status::denials::Denials,
     time::UnixTime,
 };
 
@@ -51,6 +52,8 @@ pub struct Live {
     pub meters: CheckMeters,
     /// How long a decision may wait for somebody.
     pub check_timeout: Duration,
+    /// Remembers denials, if anybody may look at them.
+    pub denials: Option<Arc<Denials>>,
 }
 
 /// Somebody who knows the configuration in force.
@@ -208,6 +211,7 @@ fn finish(
     live.meters.record(decision, elapsed);
     let provider = decision.provider.map(|id| live.engine.provider(id).name());
     log::check(request, decision, provider, elapsed);
+    remember::denial(live, request, decision, provider);
     if let Some(caller) = &decision.caller
         && !caller.identity.dropped.is_empty()
     {
@@ -225,5 +229,6 @@ fn panicked(live: &Live, started: Instant) -> Encoded {
     let elapsed = started.elapsed();
     live.meters.record(&decision, elapsed);
     log::check(&Request::default(), &decision, None, elapsed);
+    remember::denial(live, &Request::default(), &decision, None);
     answer::internal_error()
 }

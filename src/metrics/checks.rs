@@ -124,10 +124,15 @@ impl Shards {
     /// The shard of this thread. Two threads may share one, which is slower
     /// and no less right.
     fn own(&self) -> &Shard {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local!(static THREAD: usize = THREADS.fetch_add(1, Relaxed));
-        &self.shards[THREAD.with(|thread| thread % self.shards.len())]
+        &self.shards[thread_number() % self.shards.len()]
     }
+}
+
+/// A number for this thread: 0 for the first that asks, and so on.
+pub(crate) fn thread_number() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static THREAD: usize = THREADS.fetch_add(1, Relaxed));
+    THREAD.with(|thread| *thread)
 }
 
 const MAX_SHARDS: usize = 64;
@@ -140,6 +145,7 @@ impl Families {
         for shard in &generation.shards {
             for (cell, count) in shard.checks.take() {
                 let reason = Reason::ALL[cell % Reason::ALL.len()];
+                self.totals[reason as usize].fetch_add(count, Relaxed);
                 let provider = match cell / Reason::ALL.len() {
                     0 => "",
                     slot => generation.providers[slot - 1].as_str(),
@@ -166,7 +172,7 @@ impl Families {
 }
 
 /// Whether a reason lets a request through or turns it away; none does both.
-pub(super) fn decision_of(reason: Reason) -> &'static str {
+pub(crate) fn decision_of(reason: Reason) -> &'static str {
     match reason {
         Reason::Ok | Reason::Public | Reason::Disabled => "allow",
         _ => "deny",

@@ -89,15 +89,7 @@ impl ApiKey {
     }
 
     fn refusal(&self, now: UnixTime) -> Option<Reason> {
-        if self.revoked {
-            Some(Reason::KeyRevoked)
-        } else if self.expires_at.is_some_and(|end| now >= end) {
-            Some(Reason::KeyExpired)
-        } else if self.not_before.is_some_and(|start| now < start) {
-            Some(Reason::KeyNotYetValid)
-        } else {
-            None
-        }
+        refusal(self.revoked, self.not_before, self.expires_at, now)
     }
 
     fn describe(&self) -> String {
@@ -106,6 +98,24 @@ impl ApiKey {
         let from = self.not_before.map(|at| format!(", valid from {at}")).unwrap_or_default();
         let until = self.expires_at.map(|at| format!(", valid until {at}")).unwrap_or_default();
         format!("it is the API key {name:?}{revoked}{from}{until}")
+    }
+}
+
+/// Why a key that is known is refused at the moment `now`, if it is.
+pub(crate) fn refusal(
+    revoked: bool,
+    not_before: Option<UnixTime>,
+    expires_at: Option<UnixTime>,
+    now: UnixTime,
+) -> Option<Reason> {
+    if revoked {
+        Some(Reason::KeyRevoked)
+    } else if expires_at.is_some_and(|end| now >= end) {
+        Some(Reason::KeyExpired)
+    } else if not_before.is_some_and(|start| now < start) {
+        Some(Reason::KeyNotYetValid)
+    } else {
+        None
     }
 }
 

@@ -150,12 +150,20 @@ fn public_paths_differ_by_form() {
 }
 
 #[test]
+fn the_digest_is_that_of_the_file() {
+    // printf 'auth: {enabled: false}' | sha256sum
+    let digest = "sha256:36e5c01a6876be7cab3a3cdc529e108ab4808c290582b1298129ba82586ae3f9";
+    assert_eq!(good("auth: {enabled: false}").digest, digest);
+}
+
+#[test]
 fn the_defaults() {
     let settings = auth("");
     let server = &settings.server;
     assert_eq!(server.grpc.address, ListenAddress::Tcp("0.0.0.0:9001".into()));
     assert_eq!(server.grpc.tls, None);
     assert_eq!(server.admin_address, "0.0.0.0:9003");
+    assert_eq!(server.status_page, None);
     assert_eq!(server.workers, None);
     assert_eq!(server.check_timeout, Duration::from_millis(150));
     assert_eq!(server.shutdown_grace, Duration::from_secs(20));
@@ -368,6 +376,8 @@ fn listeners() {
     assert_eq!(server("{shutdown_grace_seconds: 0}").shutdown_grace, Duration::ZERO);
     let both = server("{grpc: {address: '127.0.0.1:0'}, admin: {address: '127.0.0.1:0'}}");
     assert_eq!(both.admin_address, "127.0.0.1:0");
+    let page = |value| server(&format!("{{admin: {{status_page: {value}}}}}")).status_page;
+    assert_eq!(["true", "false", "null"].map(page), [Some(true), Some(false), None]);
     let tls = "{cert_file: c, key_file: k, client_ca_file: a, allowed_client_sans: [spiffe://x]}";
     let tls = server(&format!("{{grpc: {{tls: {tls}}}}}")).grpc.tls.unwrap();
     assert_eq!(tls.client_ca_file, Some(PathBuf::from("a")));

@@ -24,6 +24,7 @@ pub(super) fn server(file: server::Server, place: &Place) -> ServerSettings {
     let grace = place.key("shutdown_grace_seconds");
     let settings = ServerSettings {
         grpc: grpc(file.grpc.unwrap_or_default(), &place.key("grpc")),
+        status_page: file.admin.as_ref().and_then(|admin| admin.status_page),
         admin_address: admin(file.admin.unwrap_or_default(), &place.key("admin")),
         workers: file.workers.and_then(|workers| threads(workers, &place.key("workers"))),
         check_timeout: millis(

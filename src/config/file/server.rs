@@ -60,5 +60,9 @@ block! {
         /// `host:port` or `[::]:port`.
         #[schemars(extend("default" = "0.0.0.0:9003"))]
         address: Option<String>,
+        /// Whether `/` is the status page, which shows names of the
+        /// configuration and who was denied what, to everybody who can reach
+        /// the port. Left out, it is there if the address is a loopback one.
+        status_page: Option<bool>,
     }
 }

@@ -1,0 +1,170 @@
+//! How many checks ended how over the last minutes.
+
+use std::collections::VecDeque;
+
+use crate::{
+    metrics::{ByReason, checks::decision_of},
+    reason::Reason,
+    time::UnixTime,
+};
+
+/// How much time one bucket covers, in seconds.
+pub const BUCKET_SECONDS: u64 = 10;
+
+/// How many buckets are kept, the current one included: ten minutes.
+pub const BUCKETS: usize = 60;
+
+/// Counts over the last minutes, from totals that are looked at now and then.
+#[derive(Debug)]
+pub struct History {
+    /// When counting began, in seconds since 1970.
+    began: f64,
+    /// The totals when they were last looked at.
+    totals: ByReason,
+    /// The latest last; one for every stretch of time since the first.
+    buckets: VecDeque<Bucket>,
+}
+
+/// What was counted in one stretch of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    /// When it begins, in seconds since 1970; a multiple of [`BUCKET_SECONDS`].
+    pub start: u64,
+    /// The checks, by reason.
+    pub counts: ByReason,
+}
+
+/// Checks per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Allowed.
+    pub allowed: f64,
+    /// Denied.
+    pub denied: f64,
+}
+
+impl History {
+    /// Begins to count at this moment, from these totals.
+    pub fn new(now: UnixTime, totals: ByReason) -> Self {
+        Self { began: now.as_seconds(), totals, buckets: VecDeque::with_capacity(BUCKETS) }
+    }
+
+    /// Looks at the totals: what was added since the last look belongs to
+    /// this moment.
+    pub fn look(&mut self, now: UnixTime, totals: ByReason) {
+        let start = now.as_seconds() as u64 / BUCKET_SECONDS * BUCKET_SECONDS;
+        self.reach(start);
+        let Some(bucket) = self.buckets.back_mut() else { return };
+        for ((count, total), before) in bucket.counts.iter_mut().zip(totals).zip(self.totals) {
+            *count += total.saturating_sub(before);
+        }
+        self.totals = totals;
+    }
+
+    /// Makes the last bucket the one that starts then. A clock that was set
+    /// back leaves the last one in use, one that jumped begins anew.
+    fn reach(&mut self, start: u64) {
+        let empty = |start| Bucket { start, counts: [0; _] };
+        let span = BUCKET_SECONDS * BUCKETS as u64;
+        match self.buckets.back().map(|last| last.start) {
+            Some(last) if start <= last && last - start <= span => {}
+            Some(last) if start > last && start - last <= span => {
+                for start in (last + BUCKET_SECONDS..=start).step_by(BUCKET_SECONDS as usize) {
+                    self.buckets.push_back(empty(start));
+                }
+            }
+            _ => {
+                self.buckets.clear();
+                self.buckets.push_back(empty(start));
+            }
+        }
+        let surplus = self.buckets.len().saturating_sub(BUCKETS);
+        self.buckets.drain(..surplus);
+    }
+
+    /// What is remembered, the latest last.
+    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = &Bucket> {
+        self.buckets.iter()
+    }
+
+    /// Checks per second in the current bucket and the one before it.
+    pub fn rates(&self, now: UnixTime) -> Rates {
+        let recent = || self.buckets.iter().rev().take(2);
+        let start = recent().map(|bucket| bucket.start as f64).fold(f64::INFINITY, f64::min);
+        let seconds = (now.as_seconds() - start.max(self.began)).max(1.0);
+        let sum = |count: fn(&Bucket) -> u64| recent().map(count).sum::<u64>() as f64 / seconds;
+        Rates { allowed: sum(Bucket::allowed), denied: sum(Bucket::denied) }
+    }
+}
+
+impl Bucket {
+    /// Allowed checks.
+    pub fn allowed(&self) -> u64 {
+        self.sum("allow")
+    }
+
+    /// Denied checks.
+    pub fn denied(&self) -> u64 {
+        self.sum("deny")
+    }
+
+    fn sum(&self, decision: &str) -> u64 {
+        let counted = Reason::ALL.iter().zip(self.counts);
+        counted.filter(|(reason, _)| decision_of(**reason) == decision).map(|(_, n)| n).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(ok: u64, expired: u64) -> ByReason {
+        let mut totals = [0; _];
+        totals[Reason::Ok as usize] = ok;
+        totals[Reason::Expired as usize] = expired;
+        totals
+    }
+
+    fn at(seconds: f64) -> UnixTime {
+        UnixTime::from_seconds(seconds)
+    }
+
+    fn shown(history: &History) -> Vec<(u64, u64, u64)> {
+        history.buckets().map(|b| (b.start, b.allowed(), b.denied())).collect()
+    }
+
+    #[test]
+    fn counts_land_in_the_bucket_of_their_time() {
+        let mut history = History::new(at(1000.0), totals(5, 0));
+        history.look(at(1001.0), totals(7, 1));
+        history.look(at(1009.9), totals(8, 1));
+        history.look(at(1031.0), totals(20, 4));
+        assert_eq!(shown(&history), [(1000, 3, 1), (1010, 0, 0), (1020, 0, 0), (1030, 12, 3)]);
+    }
+
+    #[test]
+    fn rates_are_of_the_last_seconds() {
+        let mut history = History::new(at(1005.0), totals(0, 0));
+        assert_eq!(history.rates(at(1005.0)), Rates::default());
+        history.look(at(1007.0), totals(8, 2));
+        assert_eq!(history.rates(at(1007.0)), Rates { allowed: 4.0, denied: 1.0 });
+        history.look(at(1035.0), totals(38, 2));
+        assert_eq!(history.rates(at(1035.0)), Rates { allowed: 2.0, denied: 0.0 });
+    }
+
+    #[test]
+    fn old_buckets_go_and_clocks_may_jump() {
+        let mut history = History::new(at(0.0), totals(0, 0));
+        for second in 0..2000_u64 {
+            history.look(at(second as f64), totals(second, 0));
+        }
+        assert_eq!(history.buckets().count(), BUCKETS);
+        assert_eq!(history.buckets().next().map(|bucket| bucket.start), Some(1400));
+        history.look(at(1980.0), totals(2005, 0));
+        assert_eq!(history.buckets().last().map(|b| (b.start, b.allowed())), Some((1990, 16)));
+        history.look(at(1e9), totals(2006, 0));
+        assert_eq!(shown(&history), [(1_000_000_000, 1, 0)]);
+        history.look(at(10.0), totals(2007, 0));
+        assert_eq!(shown(&history), [(10, 1, 0)]);
+    }
+}

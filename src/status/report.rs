@@ -1,0 +1,420 @@
+//! Everything that the status page tells, as of one moment.
+
+use serde::Serialize;
+
+use super::{
+    Board, InForce,
+    denials::{self, KEPT},
+    history::{BUCKET_SECONDS, BUCKETS, Bucket, History},
+    text::Moment,
+    wanted::{self, wanted},
+};
+use crate::{
+    app::readiness::State,
+    metrics::checks::decision_of,
+    provider::{
+        api_key,
+        oauth2::key_source::{KeyStatus, Status},
+    },
+    reason::Reason,
+    settings::{ApiKeySettings, KeyLocation, OAuth2Settings, ProviderKind, ProviderSettings},
+    time::UnixTime,
+};
+
+mod problems;
+
+pub use problems::Problem;
+
+/// The whole of it; `/status.json` is this.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// When it was made.
+    pub now: Moment,
+    /// The program's version.
+    pub version: &'static str,
+    /// The source revision it was built from.
+    pub revision: &'static str,
+    /// When the process started.
+    pub started: Moment,
+    /// `ready`, `starting` or `draining`.
+    pub state: &'static str,
+    /// What is wrong right now, the worst first.
+    pub problems: Vec<Problem>,
+    /// The configuration.
+    pub config: ConfigReport,
+    /// What was decided over the last minutes.
+    pub checks: ChecksReport,
+    /// The last denials, the latest first.
+    pub denials: Vec<DenialReport>,
+    /// All providers, in the order in which they are asked.
+    pub providers: Vec<ProviderReport>,
+    /// All API keys: those that expire first, then the rest by name.
+    pub api_keys: Vec<ApiKeyReport>,
+}
+
+/// The configuration in force, and one that could not be.
+#[derive(Debug, Serialize)]
+pub struct ConfigReport {
+    /// Its file.
+    pub path: String,
+    /// `sha256:` and the hash of the file.
+    pub digest: String,
+    /// When it was loaded.
+    pub loaded: Moment,
+    /// Whether anybody is asked for a token.
+    pub enabled: bool,
+    /// The last reload, if it failed.
+    pub failed_reload: Option<FailedReload>,
+}
+
+/// A reload that failed.
+#[derive(Debug, Serialize)]
+pub struct FailedReload {
+    /// When.
+    pub at: Moment,
+    /// Why.
+    pub error: String,
+}
+
+/// What was decided over the last minutes.
+#[derive(Debug, Serialize)]
+pub struct ChecksReport {
+    /// Allowed checks per second, over the last 10 to 20 seconds.
+    pub allowed_per_second: f64,
+    /// Denied ones.
+    pub denied_per_second: f64,
+    /// How much time a bucket covers, in seconds.
+    pub bucket_seconds: u64,
+    /// At most how many buckets there are.
+    pub max_buckets: usize,
+    /// Counts over time, the current stretch last.
+    pub buckets: Vec<BucketReport>,
+    /// The reasons of all checks in these buckets, the most frequent first.
+    pub reasons: Vec<ReasonReport>,
+}
+
+/// One stretch of time.
+#[derive(Debug, Serialize)]
+pub struct BucketReport {
+    /// When it begins.
+    pub start: Moment,
+    /// Allowed checks.
+    pub allowed: u64,
+    /// Denied ones.
+    pub denied: u64,
+}
+
+/// One reason.
+#[derive(Debug, Serialize)]
+pub struct ReasonReport {
+    /// Its word.
+    #[serde(serialize_with = "word")]
+    pub reason: Reason,
+    /// `allow` or `deny`.
+    pub decision: &'static str,
+    /// How many checks in all buckets.
+    pub count: u64,
+    /// How many in each.
+    pub counts: Vec<u64>,
+}
+
+/// A denied request. Absent values are null; none is longer than 256 bytes.
+#[derive(Debug, Serialize)]
+pub struct DenialReport {
+    /// When.
+    pub time: Moment,
+    /// The reason's word.
+    #[serde(serialize_with = "word")]
+    pub reason: Reason,
+    /// What the configuration in force asks for in this place.
+    pub wanted: Option<String>,
+    /// The provider that decided.
+    pub provider: Option<String>,
+    /// The route that it matched.
+    pub route: Option<String>,
+    /// Who asked, once authenticated.
+    pub subject: Option<String>,
+    /// The method.
+    pub method: Option<String>,
+    /// The path without its query.
+    pub path: Option<String>,
+    /// The host.
+    pub host: Option<String>,
+    /// `x-request-id`.
+    pub request_id: Option<String>,
+    /// From `traceparent`.
+    pub trace_id: Option<String>,
+}
+
+/// A provider.
+#[derive(Debug, Serialize)]
+pub struct ProviderReport {
+    /// Its name.
+    pub name: String,
+    /// `api_key`, `oauth2` or `grpc`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The issuer of its tokens.
+    pub issuer: Option<String>,
+    /// What it asks of a token, as `key: value` of the configuration.
+    pub rules: Vec<String>,
+    /// How many API keys it has.
+    pub api_keys: Option<usize>,
+    /// Its signing keys.
+    pub keys: Option<KeysReport>,
+}
+
+/// The signing keys of a provider.
+#[derive(Debug, Serialize)]
+pub struct KeysReport {
+    /// `jwks_uri`, `discovery` or `jwks_file`.
+    pub source: &'static str,
+    /// Those that can be used.
+    pub usable: Vec<KeyReport>,
+    /// When the last fetch began; null for a file.
+    pub last_fetch: Option<Moment>,
+    /// When one last succeeded.
+    pub last_success: Option<Moment>,
+    /// When the next one is due.
+    pub next_fetch: Option<Moment>,
+    /// Why the last one failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// A signing key.
+#[derive(Debug, Serialize)]
+pub struct KeyReport {
+    /// Its id, if it has one.
+    pub kid: Option<String>,
+    /// What it may verify.
+    pub algorithms: Vec<&'static str>,
+    /// When it was first seen.
+    pub since: Moment,
+}
+
+/// An API key.
+#[derive(Debug, Serialize)]
+pub struct ApiKeyReport {
+    /// The provider that knows it.
+    pub provider: String,
+    /// Its name.
+    pub name: String,
+    /// `valid`, `expired`, `not_yet_valid` or `revoked`.
+    pub state: &'static str,
+    /// Until then it is refused.
+    pub not_before: Option<Moment>,
+    /// From then on it is refused.
+    pub expires_at: Option<Moment>,
+}
+
+fn word<S: serde::Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.as_str())
+}
+
+impl Board {
+    /// What there is to tell right now; `None` if the page is off.
+    pub fn report(&self) -> Option<Report> {
+        let config = self.in_force().filter(|in_force| self.is_on(&in_force.server))?;
+        self.count();
+        let now = UnixTime::now();
+        let checks = ChecksReport::of(&self.state().history, now);
+        let failure = self.state().failure.clone();
+        let api_keys = api_keys(&config, now);
+        let providers: Vec<_> =
+            config.auth.providers.iter().map(|known| provider(known, &config)).collect();
+        let readiness = self.readiness.state();
+        let mut report = Report {
+            now: Moment(now),
+            version: env!("CARGO_PKG_VERSION"),
+            revision: self.revision,
+            started: Moment(self.started),
+            state: match readiness {
+                State::Ready => "ready",
+                State::Waiting(_) => "starting",
+                State::Draining => "draining",
+            },
+            problems: Vec::new(),
+            config: ConfigReport {
+                path: self.config_path.display().to_string(),
+                digest: config.digest.clone(),
+                loaded: Moment(config.since),
+                enabled: config.auth.enabled,
+                failed_reload: failure
+                    .map(|failure| FailedReload { at: Moment(failure.at), error: failure.error }),
+            },
+            checks,
+            denials: self.denials.latest().iter().map(|one| denial(one, &config)).collect(),
+            providers,
+            api_keys,
+        };
+        report.problems = problems::of(&report, &readiness);
+        debug_assert!(report.denials.len() <= KEPT);
+        Some(report)
+    }
+}
+
+impl Report {
+    /// Keeps the denials of one request: its `x-request-id` or its trace id.
+    pub fn narrow_to(&mut self, request_id: &str) {
+        self.denials.retain(|denial| denial.is_request(request_id));
+    }
+}
+
+impl DenialReport {
+    /// Whether this is the request that somebody looks for.
+    pub fn is_request(&self, id: &str) -> bool {
+        let id = denials::cut(id.trim());
+        let is = |value: &Option<String>| value.as_deref() == Some(id);
+        is(&self.request_id) || is(&self.trace_id)
+    }
+}
+
+impl ChecksReport {
+    fn of(history: &History, now: UnixTime) -> Self {
+        let rates = history.rates(now);
+        let bucket = |bucket: &Bucket| BucketReport {
+            start: Moment(UnixTime::from_seconds(bucket.start as f64)),
+            allowed: bucket.allowed(),
+            denied: bucket.denied(),
+        };
+        let mut reasons: Vec<_> = Reason::ALL
+            .iter()
+            .map(|reason| {
+                let counts = history.buckets().map(|bucket| bucket.counts[*reason as usize]);
+                let counts: Vec<_> = counts.collect();
+                let (count, decision) = (counts.iter().sum(), decision_of(*reason));
+                ReasonReport { reason: *reason, decision, count, counts }
+            })
+            .filter(|report| report.count > 0)
+            .collect();
+        reasons.sort_by_key(|report| std::cmp::Reverse(report.count));
+        Self {
+            allowed_per_second: rates.allowed,
+            denied_per_second: rates.denied,
+            bucket_seconds: BUCKET_SECONDS,
+            max_buckets: BUCKETS,
+            buckets: history.buckets().map(bucket).collect(),
+            reasons,
+        }
+    }
+}
+
+fn denial(denial: &denials::Denial, config: &InForce) -> DenialReport {
+    let value = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+    DenialReport {
+        time: Moment(denial.at),
+        reason: denial.reason,
+        wanted: wanted(config, denial),
+        provider: value(denial.provider()),
+        route: value(denial.route()),
+        subject: value(denial.subject()),
+        method: value(denial.method()),
+        path: value(denial.path()),
+        host: value(denial.host()),
+        request_id: value(denial.request_id()),
+        trace_id: value(denial.trace_id()),
+    }
+}
+
+fn provider(settings: &ProviderSettings, config: &InForce) -> ProviderReport {
+    let report = |kind| ProviderReport {
+        name: settings.name.clone(),
+        kind,
+        issuer: None,
+        rules: Vec::new(),
+        api_keys: None,
+        keys: None,
+    };
+    match &settings.kind {
+        ProviderKind::ApiKey(keys) => {
+            ProviderReport { api_keys: Some(keys.len()), ..report("api_key") }
+        }
+        ProviderKind::Grpc(grpc) => ProviderReport {
+            rules: vec![
+                format!("address: {}", grpc.address),
+                format!("timeout_ms: {}", grpc.timeout.as_millis()),
+            ],
+            ..report("grpc")
+        },
+        ProviderKind::OAuth2(oauth2) => {
+            let source = config.sources.iter().find(|(name, _)| *name == settings.name);
+            ProviderReport {
+                issuer: Some(oauth2.issuer.clone()),
+                rules: rules(oauth2),
+                keys: source.map(|(_, keys)| KeysReport::of(oauth2, keys.status())),
+                ..report("oauth2")
+            }
+        }
+    }
+}
+
+/// What a provider asks of its tokens.
+fn rules(oauth2: &OAuth2Settings) -> Vec<String> {
+    let mut rules = vec![format!("algorithms: {}", wanted::list(&oauth2.algorithms))];
+    if !oauth2.audience.is_empty() {
+        rules.push(format!("audience: {}", wanted::list(&oauth2.audience)));
+    }
+    if !oauth2.client_ids.is_empty() {
+        rules.push(format!("client_ids: {}", wanted::list(&oauth2.client_ids)));
+    }
+    if !oauth2.required_claims.is_empty() {
+        let claims = oauth2.required_claims.iter().map(wanted::rule);
+        rules.push(format!("required_claims: {}", wanted::list(claims)));
+    }
+    rules
+}
+
+impl KeysReport {
+    fn of(settings: &OAuth2Settings, status: Status) -> Self {
+        let moment = |time: std::time::SystemTime| Moment(time.into());
+        let key = |KeyStatus { kid, algorithms, since }: KeyStatus| KeyReport {
+            kid,
+            algorithms: algorithms.into_iter().map(|algorithm| algorithm.as_str()).collect(),
+            since: moment(since),
+        };
+        Self {
+            source: match settings.keys.location {
+                KeyLocation::File(_) => "jwks_file",
+                KeyLocation::Url(_) => "jwks_uri",
+                KeyLocation::Discovery(_) => "discovery",
+            },
+            usable: status.keys.into_iter().map(key).collect(),
+            last_fetch: status.last_attempt.map(moment),
+            last_success: status.last_success.map(moment),
+            next_fetch: status.next_refresh.map(moment),
+            last_error: status.last_error,
+        }
+    }
+}
+
+fn api_keys(config: &InForce, now: UnixTime) -> Vec<ApiKeyReport> {
+    let mut reports = Vec::new();
+    for provider in &config.auth.providers {
+        if let ProviderKind::ApiKey(keys) = &provider.kind {
+            reports.extend(keys.iter().map(|key| api_key(&provider.name, key, now)));
+        }
+    }
+    let first_to_expire =
+        |report: &ApiKeyReport| report.expires_at.map_or(f64::INFINITY, |at| at.0.as_seconds());
+    reports.sort_by(|a, b| {
+        let by_time = first_to_expire(a).total_cmp(&first_to_expire(b));
+        by_time.then_with(|| (&a.provider, &a.name).cmp(&(&b.provider, &b.name)))
+    });
+    reports
+}
+
+fn api_key(provider: &str, key: &ApiKeySettings, now: UnixTime) -> ApiKeyReport {
+    let state = match api_key::refusal(key.revoked, key.not_before, key.expires_at, now) {
+        None => "valid",
+        Some(Reason::KeyRevoked) => "revoked",
+        Some(Reason::KeyNotYetValid) => "not_yet_valid",
+        Some(_) => "expired",
+    };
+    ApiKeyReport {
+        provider: provider.to_owned(),
+        name: key.name.clone(),
+        state,
+        not_before: key.not_before.map(Moment),
+        expires_at: key.expires_at.map(Moment),
+    }
+}

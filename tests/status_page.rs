@@ -1,0 +1,350 @@
+//! The status page over HTTP, on the real service: what was provoked is on
+//! it, in the page and in the JSON alike, and nothing that must not be.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail like tests"
+)]
+
+use std::{path::PathBuf, time::Duration};
+
+use claimgate::{
+    Reason,
+    app::{App, Ended, listen::BoundAddress, signals::Order},
+    issuer::signing::SigningKey,
+    provider::oauth2::Algorithm,
+    time::UnixTime,
+};
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest,
+    attribute_context::{HttpRequest, Request},
+    authorization_client::AuthorizationClient,
+};
+use reqwest::Response;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tonic::transport::Channel;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const AUTH: &str = r#"
+  providers:
+    - name: keys
+      type: api_key
+      keys:
+        - {name: client, key: good-key-abcdef, scopes: [read]}
+        - {name: old, key: expired-key-abcdef, expires_at: 2020-01-01T00:00:00Z}
+        - {name: stolen, key: revoked-key-abcdef, revoked: true}
+    - name: issuer
+      type: oauth2
+      issuer: https://issuer.example.com
+      jwks_file: JWKS
+      audience: us
+      algorithms: [ES256]
+      required_claims: {use: access}
+    - name: down
+      type: oauth2
+      issuer: http://127.0.0.1:9
+      audience: us
+  max_token_bytes: 4000
+  routes:
+    - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin-scope]}
+"#;
+
+/// The service inside this process, with its config file.
+struct Service {
+    folder: TempDir,
+    key: SigningKey,
+    address: String,
+    checks: AuthorizationClient<Channel>,
+    orders: mpsc::Sender<Order>,
+    app: JoinHandle<Ended>,
+}
+
+impl Service {
+    async fn start() -> Self {
+        Self::with("address: '127.0.0.1:0'").await
+    }
+
+    /// With these keys under `server.admin`.
+    async fn with(admin: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate(Algorithm::Es256).unwrap();
+        let jwks = json!({"keys": [key.jwk()]}).to_string();
+        std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
+        write(&folder, admin, AUTH);
+        let app = App::build(&config(&folder)).await.unwrap();
+        let BoundAddress::Tcp(grpc) = app.grpc_address() else { panic!("not TCP") };
+        let channel = Channel::from_shared(format!("http://{grpc}")).unwrap();
+        let address = format!("127.0.0.1:{}", app.admin_address().port());
+        let (orders, taken) = mpsc::channel(4);
+        let app = tokio::spawn(app.run(taken));
+        let checks = AuthorizationClient::new(channel.connect().await.unwrap());
+        Self { folder, key, address, checks, orders, app }
+    }
+
+    async fn reload(&self, admin: &str, auth: &str) {
+        write(&self.folder, admin, auth);
+        self.orders.send(Order::Reload).await.unwrap();
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        reqwest::get(format!("http://{}{path}", self.address)).await.unwrap()
+    }
+
+    async fn status(&self, path: &str) -> u16 {
+        self.get(path).await.status().as_u16()
+    }
+
+    async fn json(&self) -> Value {
+        self.get("/status.json").await.json().await.unwrap()
+    }
+
+    /// Sends a check with this token, and more about the request.
+    async fn check(&mut self, request: HttpRequest, token: &str) {
+        let mut request = HttpRequest { method: "GET".into(), ..request };
+        if !token.is_empty() {
+            request.headers.insert("authorization".into(), format!("Bearer {token}"));
+        }
+        let request = Request { http: Some(request), ..Request::default() };
+        let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
+        self.checks.check(CheckRequest { attributes: Some(attributes) }).await.unwrap();
+    }
+
+    fn token(&self, header: Value, claims: Value) -> String {
+        let now = UnixTime::now().as_seconds();
+        let mut all = json!({
+            "iss": "https://issuer.example.com", "sub": "me", "aud": "us", "use": "access",
+            "iat": now, "exp": now + 3600.0,
+        });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        let mut head = json!({"alg": "ES256", "kid": self.key.kid()});
+        head.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
+        self.key.sign_with(&head, all.to_string().as_bytes()).unwrap()
+    }
+
+    async fn stop(self) {
+        self.orders.send(Order::Stop).await.unwrap();
+        timeout(LIMIT, self.app).await.unwrap().unwrap();
+    }
+}
+
+fn config(folder: &TempDir) -> PathBuf {
+    folder.path().join("gateway.yaml")
+}
+
+fn write(folder: &TempDir, admin: &str, auth: &str) {
+    let auth = auth.replace("JWKS", folder.path().join("jwks.json").to_str().unwrap());
+    let grpc = "grpc: {address: '127.0.0.1:0'}";
+    let new = folder.path().join(".new");
+    let text = format!("server:\n  {grpc}\n  admin: {{{admin}}}\nauth:\n{auth}");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, config(folder)).unwrap();
+}
+
+fn to(path: &str, id: &str) -> HttpRequest {
+    let headers = [("x-request-id".to_owned(), id.to_owned())].into();
+    HttpRequest { path: path.into(), host: "api.example.com".into(), headers, ..<_>::default() }
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{what} did not come true"));
+}
+
+fn array<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().unwrap_or_else(|| panic!("no {key} in {value}"))
+}
+
+#[tokio::test]
+async fn it_is_there_on_loopback_or_if_asked_for() {
+    for (admin, expected) in [
+        ("address: '127.0.0.1:0'", 200),
+        ("address: '127.0.0.1:0', status_page: false", 404),
+        ("address: '0.0.0.0:0'", 404),
+        ("address: '0.0.0.0:0', status_page: true", 200),
+    ] {
+        let service = Service::with(admin).await;
+        assert_eq!(service.status("/status.json").await, expected, "{admin}");
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_turns_it_on_and_off() {
+    let mut service = Service::with("address: '127.0.0.1:0', status_page: false").await;
+    service.check(to("/before", ""), "").await;
+    service.reload("address: '127.0.0.1:0', status_page: true", AUTH).await;
+    eventually("it is on", async || service.status("/status.json").await == 200).await;
+    assert_eq!(service.json().await["denials"], json!([]));
+    assert_eq!(service.json().await["checks"]["reasons"], json!([]));
+    service.check(to("/on", ""), "").await;
+    assert_eq!(service.json().await["denials"][0]["path"], "/on");
+    service.reload("address: '127.0.0.1:0', status_page: false", AUTH).await;
+    eventually("it is off", async || service.status("/status.json").await == 404).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_must_be_allowed() {
+    let ask = async |service: &Service, host: &str| {
+        let client = reqwest::Client::new();
+        let url = format!("http://{}/status.json", service.address);
+        client.get(url).header("host", host).send().await.unwrap().status().as_u16()
+    };
+    let service = Service::start().await;
+    for host in ["localhost:9003", "LOCALHOST", "127.0.0.1", "[::1]:9003", "10.1.2.3:80"] {
+        assert_eq!(ask(&service, host).await, 200, "{host}");
+    }
+    for host in ["rebound.example.com", "rebound.example.com:9003", "localhost.example.com"] {
+        assert_eq!(ask(&service, host).await, 421, "{host}");
+    }
+    service.stop().await;
+    let service = Service::with("address: '127.0.0.1:0', status_page: true").await;
+    assert_eq!(ask(&service, "status.example.com").await, 200);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn denials_are_told_with_what_would_have_been_needed() {
+    let mut service = Service::start().await;
+    let kid = service.key.kid().to_owned();
+    let token = |change| service.token(json!({}), change);
+    let long = "x".repeat(4001);
+    let cases = [
+        (Reason::MissingToken, "/", String::new(), "authorization: Bearer …"),
+        (Reason::MalformedRequest, "/", "a,b".into(), "authorization: Bearer …"),
+        (Reason::TokenTooLarge, "/", long, "max_token_bytes is 4000"),
+        (Reason::UnknownKey, "/", "nobody".into(), "keys"),
+        (Reason::UnknownIssuer, "/", token(json!({"iss": "x"})), "https://issuer.example.com"),
+        (Reason::UnknownKid, "/", service.token(json!({"kid": "k"}), json!({})), &kid),
+        (
+            Reason::AlgorithmNotAllowed,
+            "/",
+            service.token(json!({"alg": "RS256"}), json!({})),
+            "ES256",
+        ),
+        (Reason::WrongTokenType, "/", service.token(json!({"typ": "no"}), json!({})), "at+jwt"),
+        (Reason::Expired, "/", token(json!({"exp": 1})), "30 s"),
+        (Reason::WrongAudience, "/", token(json!({"aud": "them"})), "aud must hold us"),
+        (Reason::WrongClaim, "/", token(json!({"use": "id"})), "use is \"access\""),
+        (Reason::KeyExpired, "/", "expired-key-abcdef".into(), "old"),
+        (Reason::KeyRevoked, "/", "revoked-key-abcdef".into(), "stolen"),
+        (Reason::InsufficientScope, "/admin", "good-key-abcdef".into(), "admin-scope"),
+        (
+            Reason::ProviderUnavailable,
+            "/",
+            token(json!({"iss": "http://127.0.0.1:9"})),
+            "127.0.0.1:9",
+        ),
+    ];
+    for (number, (reason, path, token, _)) in cases.iter().enumerate() {
+        let path = format!("{path}?access_token=query-secret");
+        service.check(to(&path, &format!("id-{number}")), token).await;
+        let json = service.json().await;
+        assert_eq!(json["denials"][0]["reason"], reason.as_str());
+    }
+    let json = service.json().await;
+    assert_eq!(array(&json, "denials").len(), cases.len());
+    for (number, (reason, path, _, wanted)) in cases.iter().enumerate() {
+        let denial = &json["denials"][cases.len() - 1 - number];
+        let told = denial["wanted"].as_str().unwrap_or_default();
+        assert!(told.contains(wanted), "{reason}: {told}");
+        assert_eq!(denial["request_id"], format!("id-{number}"));
+        assert_eq!((&denial["path"], &denial["host"]), (&json!(path), &json!("api.example.com")));
+    }
+    let reasons = array(&json["checks"], "reasons");
+    for (reason, ..) in &cases {
+        let counted = reasons.iter().find(|counted| counted["reason"] == reason.as_str());
+        assert_eq!(counted.unwrap_or_else(|| panic!("{reason}"))["count"], 1, "{reason}");
+    }
+    let text = json.to_string();
+    let secrets = cases.iter().map(|(.., token, _)| token.as_str()).filter(|token| token.len() > 3);
+    for secret in secrets.chain(["query-secret", "good-key"]) {
+        assert!(!text.contains(secret) || secret == "nobody", "{secret} is told");
+    }
+    let found: Value = service.get("/status.json?request_id=id-3").await.json().await.unwrap();
+    assert_eq!(array(&found, "denials").len(), 1);
+    assert_eq!(found["denials"][0]["reason"], "unknown_key");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_and_its_failures_are_told() {
+    let service = Service::start().await;
+    let json = service.json().await;
+    assert_eq!((&json["state"], &json["version"]), (&json!("starting"), &json!("0.1.0")));
+    assert_eq!(json["config"]["enabled"], true);
+    let digest = |json: &Value| json["config"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(digest(&json).len(), "sha256:".len() + 64);
+    let keys = &json["providers"][1]["keys"];
+    assert_eq!(keys["usable"][0]["kid"], service.key.kid());
+    assert_eq!(keys["usable"][0]["algorithms"], json!(["ES256"]));
+    assert_eq!((&keys["source"], &keys["last_fetch"]), (&json!("jwks_file"), &Value::Null));
+    let names = |json: &Value| -> Vec<(String, String)> {
+        let text = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
+        array(json, "api_keys").iter().map(|key| (text(key, "name"), text(key, "state"))).collect()
+    };
+    let pair = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    let expected = [pair("old", "expired"), pair("client", "valid"), pair("stolen", "revoked")];
+    assert_eq!(names(&json), expected);
+    eventually("the failed fetch is told", async || {
+        let json = service.json().await;
+        let keys = &json["providers"][2]["keys"];
+        keys["last_error"].is_string()
+            && keys["last_fetch"].is_string()
+            && keys["next_fetch"].is_string()
+    })
+    .await;
+
+    let admin = "address: '127.0.0.1:0'";
+    service.reload(admin, "  no_such_key: 1\n").await;
+    eventually("the failure is told", async || {
+        service.json().await["config"]["failed_reload"].is_object()
+    })
+    .await;
+    let failed = service.json().await;
+    assert_eq!(digest(&failed), digest(&json), "the old one is in force");
+    let error = failed["config"]["failed_reload"]["error"].as_str().unwrap();
+    assert!(error.contains("no_such_key"), "{error}");
+    let problem = &failed["problems"][0];
+    assert!(problem["text"].as_str().unwrap().contains("no_such_key"), "{problem}");
+
+    service.reload(admin, "  enabled: false\n").await;
+    eventually("the new one is in force", async || digest(&service.json().await) != digest(&json))
+        .await;
+    let json = service.json().await;
+    assert_eq!(json["config"]["failed_reload"], Value::Null);
+    assert_eq!(json["config"]["enabled"], false);
+    assert!(json["problems"][0]["text"].as_str().unwrap().contains("switched off"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_memory_is_bounded() {
+    let mut service = Service::start().await;
+    let long = "p".repeat(5000);
+    for number in 0..220 {
+        service.check(to(&format!("/{number}/{long}"), &long), "").await;
+    }
+    let json = service.json().await;
+    let denials = array(&json, "denials");
+    assert_eq!(denials.len(), 200);
+    let lengths = denials.iter().map(|denial| denial["path"].as_str().unwrap().len());
+    assert!(lengths.max().unwrap() <= 256);
+    assert!(denials[0]["path"].as_str().unwrap().starts_with("/219/"));
+    let found = service.get(&format!("/status.json?request_id={long}")).await;
+    assert_eq!(array(&found.json().await.unwrap(), "denials").len(), 200);
+    service.stop().await;
+}
