@@ -29,6 +29,7 @@ use crate::{
 pub mod connection;
 mod grpc;
 pub mod listen;
+pub mod offline;
 mod providers;
 pub mod readiness;
 mod reload;
@@ -40,7 +41,7 @@ pub mod watch;
 pub mod workers;
 
 pub use providers::ProviderError;
-pub use site::{LoadError, engine, try_out};
+pub use site::{LoadError, try_out};
 
 use grpc::{Current, Services};
 use listen::{BindError, BoundAddress, Listener};

@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 pub mod explain;
 pub mod hash_key;
 pub mod issuer;
+pub(crate) mod moment;
 pub mod schema;
+pub(crate) mod sent;
 pub mod serve;
 pub mod validate;
 

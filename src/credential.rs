@@ -11,6 +11,7 @@ use std::{
 use crate::{
     decision::Recall,
     provider::oauth2::{jwt::Unverified, memory::Known},
+    reason::Reason,
     request::Request,
     time::UnixTime,
 };
@@ -107,6 +108,13 @@ impl Credential<'_> {
         self.notes.is_some()
     }
 
+    /// Tells whoever asked why that the provider being asked refuses.
+    pub(crate) fn note_refusal(&self, reason: Reason) {
+        if let Some(notes) = self.notes {
+            notes.refused(reason);
+        }
+    }
+
     /// Tells whoever asked why that this provider is asked next, or nobody.
     pub(crate) fn begin_notes(&self, provider: Option<&str>) {
         if let Some(notes) = self.notes {
@@ -129,6 +137,7 @@ pub struct Notes(Mutex<Collected>);
 struct Collected {
     asking: Option<String>,
     notes: Vec<Note>,
+    refusals: Vec<(String, Reason)>,
 }
 
 /// One sentence on why a decision came out as it did.
@@ -144,8 +153,24 @@ impl Notes {
     /// Adds a sentence.
     pub fn push(&self, sentence: String) {
         let mut collected = self.collected();
-        let provider = collected.asking.clone();
-        collected.notes.push(Note { provider, sentence });
+        let note = Note { provider: collected.asking.clone(), sentence };
+        // Who looks again after waiting says the same again.
+        if !collected.notes.contains(&note) {
+            collected.notes.push(note);
+        }
+    }
+
+    /// The provider that is being asked refuses.
+    pub(crate) fn refused(&self, reason: Reason) {
+        let mut collected = self.collected();
+        if let Some(provider) = collected.asking.clone() {
+            collected.refusals.push((provider, reason));
+        }
+    }
+
+    /// Who refused, by name, and why.
+    pub fn refusals(&self) -> Vec<(String, Reason)> {
+        self.collected().refusals.clone()
     }
 
     /// What follows is about this provider, or about the policy.

@@ -101,15 +101,15 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::check`], telling `notes` why.
+    /// As [`Engine::check_until`], telling `notes` why.
     pub async fn explain<'e>(
         &'e self,
         request: &Request<'_>,
         now: UnixTime,
         notes: &Notes,
+        give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        let never = pin!(std::future::pending());
-        self.decide(request, now, Some(notes), Patience::Until(never)).await
+        self.decide(request, now, Some(notes), Patience::Until(pin!(give_up))).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
@@ -127,6 +127,21 @@ impl Engine {
     /// The scopes that a denied request would have needed.
     pub fn required_scopes<'a>(&'a self, decision: &Decision<'a>) -> &'a [String] {
         &decision.route.unwrap_or(self.routes.defaults()).required_scopes
+    }
+
+    /// Whether the path is one of `public_paths`.
+    pub(crate) fn is_public_path(&self, request: &Request<'_>) -> bool {
+        self.public_paths.contains(request.bare_path())
+    }
+
+    /// The routes, for whoever explains a decision.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// The token sources, for whoever explains a decision.
+    pub(crate) fn sources(&self) -> &TokenSources {
+        &self.sources
     }
 
     /// The realm of the challenge.
@@ -168,7 +183,7 @@ impl Engine {
         if request.method.is_empty() || request.path.is_empty() {
             return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
         }
-        if self.public_paths.contains(request.bare_path()) || self.is_allowed_preflight(request) {
+        if self.is_public_path(request) || self.is_allowed_preflight(request) {
             return Decision::new(Verdict::Allow, Reason::Public);
         }
         let route = match self.routes.find(request) {

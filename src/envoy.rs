@@ -5,12 +5,15 @@
 //! the engine decides; the `CheckResponse` is written straight into its final
 //! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
 //! metrics, the log line ([`log`]) and the status page's memory of each check.
+//! [`capture`] and [`sides`] read the same messages for people who ask why.
 //!
 //! The generated message types of `envoy-types` are not used here: filling and
 //! dropping their maps costs several times what a decision does. They remain
-//! the reference that the tests compare with.
+//! the reference that the tests compare with, and serve where nobody waits for
+//! a decision.
 
 pub mod answer;
+pub mod capture;
 pub mod codec;
 pub mod decode;
 pub mod health;
@@ -18,6 +21,7 @@ pub mod log;
 pub mod reflection;
 mod remember;
 pub mod service;
+pub mod sides;
 mod traceparent;
 pub mod wire;
 mod writer;

@@ -33,6 +33,8 @@ pub mod config;
 
 pub mod envoy;
 
+pub mod explain;
+
 pub mod metrics;
 
 pub mod status;

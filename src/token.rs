@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+mod survey;
+
+pub use survey::{Seen, Sighting};
+
 use crate::{
     policy::routes::ProviderFilter,
     request::Request,

@@ -79,7 +79,7 @@ impl fmt::Display for OneLine<'_> {
 pub(crate) struct Plan {
     pub(crate) server: ServerSettings,
     auth: AuthSettings,
-    engine: Engine,
+    pub(super) engine: Engine,
     sources: Vec<Source>,
     tls: Option<Arc<ServerConfig>>,
     /// Of the config file; empty if there is none.
@@ -122,7 +122,8 @@ impl Plan {
         Ok(Self { digest: loaded.digest, ..plan })
     }
 
-    fn make(
+    /// What `settings` amount to; `contents` are those of the files they name.
+    pub(super) fn make(
         settings: Settings,
         contents: &Contents,
         kept: &[Source],
@@ -152,18 +153,6 @@ impl Plan {
         let denials = board.denials(server);
         Live { engine, meters, check_timeout: server.check_timeout, denials }
     }
-}
-
-/// The engine of the config file at `path`, its issuers asked for their keys
-/// already, for a program that decides without serving.
-///
-/// # Errors
-/// The configuration can't be used.
-pub async fn engine(path: &Path) -> Result<Engine, StartError> {
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
-    let plan = Plan::read(path, &mut Watch::new([path.to_owned()]), &[], &metrics)?;
-    plan.settle(&[]).await;
-    Ok(plan.engine)
 }
 
 /// Sets up everything that `settings` name, as the service would, and drops it

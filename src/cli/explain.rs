@@ -2,30 +2,24 @@
 //! it was decided so.
 
 use std::{
-    fmt::Write as _,
     fs,
     io::{self, Read, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, bail, ensure};
-use envoy_types::pb::envoy::{
-    config::core::v3::HeaderValueOption,
-    service::auth::v3::{CheckResponse, check_response::HttpResponse},
-};
-use prost::Message;
 use tokio::runtime::Builder;
 
-use super::ConfigArgs;
+use super::{
+    ConfigArgs,
+    moment::{At, parse_at},
+    sent::Sent,
+};
 use crate::{
-    app,
-    credential::{Note, Notes},
-    decision::{Decision, Verdict},
-    engine::Engine,
-    envoy::answer,
-    request::Request,
-    settings::{TokenPlace, TokenSourceSettings},
+    app::offline::{LocalKeys, Offline},
+    envoy::capture::Capture,
+    explain::{Explanation, explain},
     time::UnixTime,
 };
 
@@ -43,8 +37,8 @@ pub struct ExplainArgs {
     config: ConfigArgs,
 
     /// The request's path, with its query if it has one.
-    #[arg(long)]
-    path: String,
+    #[arg(long, required_unless_present = "check_request")]
+    path: Option<String>,
 
     /// The request's method.
     #[arg(long, default_value = "GET")]
@@ -58,14 +52,49 @@ pub struct ExplainArgs {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
 
+    /// The route that Envoy's own route names (`claimgate_route`).
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+
+    /// A captured CheckRequest in place of path, method, host, headers and
+    /// route: JSON, as protobuf maps it, or the binary message; `-` reads
+    /// stdin.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["path", "method", "host", "headers", "route"]
+    )]
+    check_request: Option<PathBuf>,
+
     /// A file with the token, put where the first token source looks for it;
     /// `-` reads stdin.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// The route that Envoy's own route names (`claimgate_route`).
-    #[arg(long, value_name = "NAME")]
-    route: Option<String>,
+    /// A file with signing keys (a JWK Set), used in place of what the config
+    /// says; with PROVIDER= in front where several providers have keys.
+    /// Repeatable.
+    #[arg(long = "jwks-file", value_name = "[PROVIDER=]FILE", value_parser = parse_local_keys)]
+    local_keys: Vec<LocalKeys>,
+
+    /// Another moment than now: RFC 3339, seconds since 1970, or `request` for
+    /// the time in the captured request.
+    #[arg(long, value_name = "TIME", value_parser = parse_at)]
+    at: Option<At>,
+
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts.
+    Json,
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
@@ -74,155 +103,116 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
     Ok((name.as_str().into(), value.trim().into()))
 }
 
+fn parse_local_keys(text: &str) -> Result<LocalKeys, String> {
+    let (provider, file) = match text.split_once('=') {
+        // A path with a `=` in it is no name.
+        Some((provider, file)) if !provider.contains('/') => (Some(provider.into()), file),
+        _ => (None, text),
+    };
+    if file.is_empty() {
+        return Err("write it as 'file' or 'provider=file'".into());
+    }
+    Ok(LocalKeys { provider, file: file.into() })
+}
+
 /// Decides the request and prints what came out.
 ///
 /// # Errors
-/// The configuration can't be used, or the token can't be read.
+/// The configuration can't be used, or a file can't be read.
 pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let (text, code) = runtime.block_on(explain(args))?;
+    let output = args.output;
+    let explanation = runtime.block_on(explained(args))?;
     runtime.shutdown_background();
+    let text = match output {
+        OutputFormat::Text => explanation.to_string(),
+        OutputFormat::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
+    };
     io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-    Ok(code)
+    Ok(match explanation.decision {
+        "allow" => ExitCode::SUCCESS,
+        _ => ExitCode::from(DENIED),
+    })
 }
 
-async fn explain(mut args: ExplainArgs) -> anyhow::Result<(String, ExitCode)> {
-    let engine = app::engine(&args.config.config).await?;
-    if let Some(file) = args.token_file.take() {
-        let token = read_token(&file)?;
-        args.present(&token, engine.token_sources())?;
+async fn explained(args: ExplainArgs) -> anyhow::Result<Explanation> {
+    let is_stdin = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    if is_stdin(&args.check_request) && is_stdin(&args.token_file) {
+        bail!("--check-request and --token-file can't both read stdin; put one into a file");
     }
-    let request = Request {
-        method: &args.method,
-        host: &args.host,
-        path: &args.path,
-        route: args.route.as_deref(),
-        headers: args
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect(),
+    let (mut sent, captured_at) = match &args.check_request {
+        Some(file) => read_capture(file)?,
+        None => (args.request(), None),
     };
-    let notes = Notes::default();
-    let decision = engine.explain(&request, UnixTime::now(), &notes).await;
-    let answer = answer::encode(&engine, &request, &decision);
-    let answer = CheckResponse::decode(answer.as_ref()).context("cannot read the answer back")?;
-    let code = match decision.verdict {
-        Verdict::Allow => ExitCode::SUCCESS,
-        Verdict::Deny(_) => ExitCode::from(DENIED),
+    let now = match args.at {
+        None => UnixTime::now(),
+        Some(At::Moment(moment)) => moment,
+        Some(At::OfTheRequest) => {
+            captured_at.context("--at request: no captured request says when it was")?
+        }
     };
-    Ok((report(&engine, &decision, &notes.take(), answer)?, code))
+    let offline = Offline::open(&args.config.config, &args.local_keys).await?;
+    if let Some(file) = &args.token_file {
+        sent.present(&read_token(file)?, offline.engine.token_sources())?;
+    }
+    Ok(explain(&offline.engine, &sent.request(), now, offline.check_timeout).await)
 }
 
-fn read_token(file: &PathBuf) -> anyhow::Result<String> {
-    let token = match file.as_os_str() == "-" {
-        true => {
-            let mut token = String::new();
-            io::stdin().read_to_string(&mut token).map(|_| token)
+impl ExplainArgs {
+    fn request(&self) -> Sent {
+        let bytes = |(name, value): &(String, String)| (name.clone(), value.clone().into_bytes());
+        Sent {
+            method: self.method.clone(),
+            host: self.host.clone(),
+            path: self.path.clone().unwrap_or_default(),
+            route: self.route.clone(),
+            headers: self.headers.iter().map(bytes).collect(),
         }
-        false => fs::read_to_string(file),
-    };
-    let token = token.with_context(|| format!("cannot read the token from {}", file.display()))?;
+    }
+}
+
+fn read_capture(file: &Path) -> anyhow::Result<(Sent, Option<UnixTime>)> {
+    let bytes = read(file)
+        .with_context(|| format!("cannot read the captured request from {}", file.display()))?;
+    let capture = Capture::read(&bytes).with_context(|| file.display().to_string())?;
+    Ok((Sent::captured(&capture)?, capture.time()))
+}
+
+fn read_token(file: &Path) -> anyhow::Result<String> {
+    let token =
+        read(file).with_context(|| format!("cannot read the token from {}", file.display()))?;
+    let token = String::from_utf8(token)
+        .map_err(|_| anyhow::anyhow!("{} is no text: it must hold the token", file.display()))?;
     let token = token.trim();
     ensure!(!token.is_empty(), "{} is empty: it must hold the token", file.display());
     Ok(token.into())
 }
 
-impl ExplainArgs {
-    /// Puts the token where the first source looks for it.
-    fn present(&mut self, token: &str, sources: &[TokenSourceSettings]) -> anyhow::Result<()> {
-        let Some(source) = sources.first() else { bail!("no token source is configured") };
-        match &source.place {
-            TokenPlace::Header { name, scheme: Some(scheme) } => {
-                self.headers.push((name.clone(), format!("{scheme} {token}")));
-            }
-            TokenPlace::Header { name, scheme: None } => {
-                self.headers.push((name.clone(), token.into()));
-            }
-            TokenPlace::Query(name) => {
-                let separator = if self.path.contains('?') { '&' } else { '?' };
-                let pair = url::form_urlencoded::Serializer::new(String::new())
-                    .append_pair(name, token)
-                    .finish();
-                self.path.push(separator);
-                self.path.push_str(&pair);
-            }
-            TokenPlace::Cookie(name) => {
-                self.headers.push(("cookie".into(), format!("{name}={token}")))
-            }
+/// The content of a file, or of stdin for `-`.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    match file == Path::new("-") {
+        true => {
+            let mut content = Vec::new();
+            io::stdin().read_to_end(&mut content).map(|_| content)
         }
-        Ok(())
+        false => fs::read(file),
     }
 }
 
-/// The verdict first, then how it came about, then what either side gets.
-fn report(
-    engine: &Engine,
-    decision: &Decision<'_>,
-    notes: &[Note],
-    answer: CheckResponse,
-) -> anyhow::Result<String> {
-    let mut out = String::new();
-    let verdict = match decision.verdict {
-        Verdict::Allow => "allow",
-        Verdict::Deny(_) => "deny",
-    };
-    writeln!(out, "{verdict}: {} ({})", decision.reason, decision.reason.description())?;
-    writeln!(out)?;
-    let route = decision.route.map_or("none, the defaults apply", |route| &route.name);
-    writeln!(out, "route: {route}")?;
-    for (id, kind) in &decision.answers {
-        let name = engine.provider(*id).name();
-        writeln!(out, "provider {name}: {}", kind.as_str())?;
-        for note in notes.iter().filter(|note| note.provider.as_deref() == Some(name)) {
-            writeln!(out, "  {}", note.sentence)?;
-        }
-    }
-    let wanted = engine.required_scopes(decision);
-    if !wanted.is_empty() {
-        writeln!(out, "scopes wanted: {}", wanted.join(" "))?;
-    }
-    if let Some(caller) = &decision.caller {
-        writeln!(out, "scopes granted: {}", caller.principal.scopes.names.join(" "))?;
-    }
-    for note in notes.iter().filter(|note| note.provider.is_none()) {
-        writeln!(out, "policy: {}", note.sentence)?;
-    }
-    writeln!(out)?;
-    write_answer(&mut out, answer)?;
-    Ok(out)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn write_answer(out: &mut String, answer: CheckResponse) -> anyhow::Result<()> {
-    match answer.http_response.context("the answer says nothing")? {
-        HttpResponse::OkResponse(ok) => {
-            writeln!(out, "the upstream gets:")?;
-            write_headers(out, &ok.headers)?;
-            for name in ok.headers_to_remove {
-                writeln!(out, "  {name}: (removed)")?;
-            }
-            for name in ok.query_parameters_to_remove {
-                writeln!(out, "  query parameter {name}: (removed)")?;
-            }
-        }
-        HttpResponse::DeniedResponse(denied) => {
-            writeln!(out, "the client gets:")?;
-            writeln!(out, "  HTTP {}", denied.status.unwrap_or_default().code)?;
-            write_headers(out, &denied.headers)?;
-            writeln!(out, "  {}", denied.body)?;
-        }
-        HttpResponse::ErrorResponse(_) => bail!("the answer is an error"),
+    #[test]
+    fn keys_belong_to_a_provider_or_to_the_only_one() {
+        let keys = |provider: Option<&str>, file: &str| LocalKeys {
+            provider: provider.map(Into::into),
+            file: file.into(),
+        };
+        assert_eq!(parse_local_keys("jwks.json"), Ok(keys(None, "jwks.json")));
+        assert_eq!(parse_local_keys("idp=a/b.json"), Ok(keys(Some("idp"), "a/b.json")));
+        assert_eq!(parse_local_keys("./a=b.json"), Ok(keys(None, "./a=b.json")));
+        assert!(parse_local_keys("idp=").is_err());
     }
-    Ok(())
-}
-
-/// Cookies are set without the token but may hold other secrets.
-fn write_headers(out: &mut String, headers: &[HeaderValueOption]) -> anyhow::Result<()> {
-    for header in headers.iter().filter_map(|option| option.header.as_ref()) {
-        let value =
-            if header.key == "cookie" { "(without the token)" } else { header.value.as_str() };
-        writeln!(out, "  {}: {value}", header.key)?;
-    }
-    Ok(())
 }

@@ -13,7 +13,7 @@ use tonic_reflection::server::{
 /// `envoy/service/auth/v3/external_auth.proto` and all that it imports, as a
 /// `FileDescriptorSet`. Made by the test below from the sources that
 /// `envoy-types` ships: `UPDATE_DESCRIPTORS=1 cargo test descriptors`.
-const DESCRIPTORS: &[u8] = include_bytes!("descriptors.bin");
+pub(super) const DESCRIPTORS: &[u8] = include_bytes!("descriptors.bin");
 
 /// Reflection in the version that clients ask for first.
 ///

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+mod readings;
+
 use super::path::{self, Readings};
 use crate::{
     decision::ProviderId,

@@ -62,7 +62,10 @@ impl Provider for ApiKeys {
         };
         credential.note(|| key.describe());
         Answering::Now(match key.refusal(credential.now()) {
-            Some(reason) => Answer::Refused(reason),
+            Some(reason) => {
+                credential.note(|| format!("it is {} now", credential.now()));
+                Answer::Refused(reason)
+            }
             None => Answer::Authenticated(Arc::clone(&key.principal)),
         })
     }

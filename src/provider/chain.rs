@@ -10,7 +10,10 @@ use super::{Answer, AnswerKind, Answering, Provider, oauth2::jwt};
 use crate::{
     credential::Credential,
     decision::{Caller, ProviderId},
-    policy::{identity::IdentityHeaders, routes::ProviderFilter},
+    policy::{
+        identity::{IdentityHeaders, MAX_VALUE_BYTES, TooLarge},
+        routes::ProviderFilter,
+    },
     reason::Reason,
 };
 
@@ -96,7 +99,10 @@ impl Chain {
             let provider = self.get(id);
             credential.begin_notes(Some(provider.name()));
             let answer = match provider.authenticate(credential) {
-                Answering::Later(_) if given_up => Answer::Unavailable,
+                Answering::Later(_) if given_up => {
+                    credential.note(|| "the time is up, so it was not waited for".into());
+                    Answer::Unavailable
+                }
                 Answering::Now(answer) => answer,
                 Answering::Later(answer) => match &mut patience {
                     // Not polled: that would begin what nobody waits for.
@@ -105,12 +111,13 @@ impl Chain {
                         Either::Left((answer, _)) => answer,
                         Either::Right(_) => {
                             given_up = true;
+                            credential.note(|| "it did not answer in time".into());
                             Answer::Unavailable
                         }
                     },
                 },
             };
-            let answer = identify(answer, provider, headers);
+            let answer = identify(answer, provider, headers, credential);
             answers.push((id, answer.kind()));
             match answer {
                 Identified::Yes(caller) => {
@@ -118,6 +125,7 @@ impl Chain {
                     return Outcome { result: Ok(caller), provider: Some(id), answers };
                 }
                 Identified::No(Answer::Refused(reason)) => {
+                    credential.note_refusal(reason);
                     refusal = refusal.or(Some((id, reason)));
                 }
                 Identified::No(Answer::Unavailable) => unavailable = unavailable.or(Some(id)),
@@ -189,11 +197,23 @@ impl Identified {
 }
 
 /// A caller that the upstream can't be told about is not let through.
-fn identify(answer: Answer, provider: &dyn Provider, headers: &IdentityHeaders) -> Identified {
+fn identify(
+    answer: Answer,
+    provider: &dyn Provider,
+    headers: &IdentityHeaders,
+    credential: &Credential<'_>,
+) -> Identified {
     match answer {
         Answer::Authenticated(principal) => match headers.render(&principal, provider) {
             Ok(identity) => Identified::Yes(Caller { principal, identity }),
-            Err(_) => Identified::No(Answer::Refused(Reason::MalformedToken)),
+            Err(TooLarge) => {
+                credential.note(|| {
+                    format!(
+                        "its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header"
+                    )
+                });
+                Identified::No(Answer::Refused(Reason::MalformedToken))
+            }
         },
         other => Identified::No(other),
     }

@@ -20,7 +20,7 @@ pub mod proto {
     tonic::include_proto!("claimgate.provider.v1");
 }
 
-use proto::authenticate_response::Result as Said;
+use proto::authenticate_response::Result as Word;
 
 /// Asks somebody else.
 pub struct GrpcProvider {
@@ -42,6 +42,28 @@ pub struct GrpcProvider {
 struct Remembered {
     principal: Arc<Principal>,
     until: UnixTime,
+}
+
+/// What came of one call.
+#[derive(Clone)]
+struct Said {
+    answer: Answer,
+    /// Until when it holds for other requests too.
+    until: Option<UnixTime>,
+    /// What there is to say about it.
+    note: Option<String>,
+}
+
+impl Said {
+    fn unavailable(note: String) -> Self {
+        Self { answer: Answer::Unavailable, until: None, note: Some(note) }
+    }
+}
+
+impl From<Answer> for Said {
+    fn from(answer: Answer) -> Self {
+        Self { answer, until: None, note: None }
+    }
 }
 
 /// Why a provider can't be set up.
@@ -113,8 +135,8 @@ impl GrpcProvider {
     }
 
     /// Starts a call that goes on whoever waits for it.
-    fn call(&self, credential: &Credential<'_>) -> watch::Receiver<Option<Answer>> {
-        let request = credential.request();
+    fn call(&self, credential: &Credential<'_>) -> watch::Receiver<Option<Said>> {
+        let (request, now) = (credential.request(), credential.now());
         let message = proto::AuthenticateRequest {
             token: credential.token().into(),
             request: Some(proto::RequestFacts {
@@ -130,24 +152,24 @@ impl GrpcProvider {
         let token = message.token.clone();
         self.runtime.spawn(async move {
             let said = tokio::time::timeout(timeout, client.authenticate(message)).await;
-            let (answer, until) = match said {
-                Ok(Ok(said)) => read(said.into_inner(), UnixTime::now(), remember),
+            let said = match said {
+                Ok(Ok(said)) => read(said.into_inner(), now, remember),
                 Ok(Err(status)) => {
                     tracing::warn!(provider = name, code = ?status.code(), "custom provider failed");
-                    (Answer::Unavailable, None)
+                    Said::unavailable(format!("the call failed: {:?}", status.code()))
                 }
                 Err(_) => {
                     tracing::warn!(provider = name, "custom provider did not answer in time");
-                    (Answer::Unavailable, None)
+                    Said::unavailable(format!("no answer within {} ms", timeout.as_millis()))
                 }
             };
-            if let (Answer::Authenticated(principal), Some(until)) = (&answer, until)
+            if let (Answer::Authenticated(principal), Some(until)) = (&said.answer, said.until)
                 && remembers
             {
                 answers.insert(token, Remembered { principal: Arc::clone(principal), until });
             }
             // Whoever asked may have stopped waiting.
-            let _ = tell.send(Some(answer));
+            let _ = tell.send(Some(said));
         });
         told
     }
@@ -169,33 +191,29 @@ fn endpoint(settings: &GrpcProviderSettings) -> Result<Endpoint, SetupError> {
     endpoint.tls_config(tls).map_err(|error| SetupError::Tls { address: address(), error })
 }
 
-/// The answer, and until when it holds for other requests too.
-fn read(
-    said: proto::AuthenticateResponse,
-    now: UnixTime,
-    remember: Duration,
-) -> (Answer, Option<UnixTime>) {
+/// What the other side said, at the moment `now`.
+fn read(said: proto::AuthenticateResponse, now: UnixTime, remember: Duration) -> Said {
     match said.result {
-        Some(Said::Authenticated(caller)) => authenticated(caller, now, remember),
-        Some(Said::NotMine(_)) => (Answer::NotMine, None),
-        Some(Said::Refused(refused)) => {
-            let reason = Reason::from_word(&refused.reason).filter(|reason| reason.is_refusal());
-            (Answer::Refused(reason.unwrap_or(Reason::UnknownKey)), None)
+        Some(Word::Authenticated(caller)) => authenticated(caller, now, remember),
+        Some(Word::NotMine(_)) => Answer::NotMine.into(),
+        Some(Word::Refused(refused)) => {
+            let word = refused.reason;
+            let reason = Reason::from_word(&word).filter(|reason| reason.is_refusal());
+            let note = reason.is_none().then(|| format!("it refused with {word:?}, no reason"));
+            let answer = Answer::Refused(reason.unwrap_or(Reason::UnknownKey));
+            Said { answer, until: None, note }
         }
-        None => (Answer::Unavailable, None),
+        None => Said::unavailable("its answer holds no result".into()),
     }
 }
 
-fn authenticated(
-    caller: proto::Authenticated,
-    now: UnixTime,
-    remember: Duration,
-) -> (Answer, Option<UnixTime>) {
+fn authenticated(caller: proto::Authenticated, now: UnixTime, remember: Duration) -> Said {
     let expires_at = caller
         .expires_at
         .map(|at| UnixTime::from_seconds(at.seconds as f64 + f64::from(at.nanos) / 1e9));
-    if expires_at.is_some_and(|end| end <= now) {
-        return (Answer::Refused(Reason::Expired), None);
+    if let Some(end) = expires_at.filter(|end| *end <= now) {
+        let note = Some(format!("it ended at {end}, it is {now} now"));
+        return Said { answer: Answer::Refused(Reason::Expired), until: None, note };
     }
     let until = match (caller.this_request_only, expires_at) {
         (true, _) => None,
@@ -210,10 +228,11 @@ fn authenticated(
         .with_client_id(client)
         .with_claims(claims)
         .with_expires_at(expires_at);
-    (Answer::Authenticated(Arc::new(principal)), until)
+    Said { answer: Answer::Authenticated(Arc::new(principal)), until, note: None }
 }
 
-fn object(fields: prost_types::Struct) -> Map<String, Value> {
+/// A `Struct` as the JSON object that it stands for.
+pub(crate) fn object(fields: prost_types::Struct) -> Map<String, Value> {
     fields.fields.into_iter().map(|(name, value)| (name, json(value))).collect()
 }
 
@@ -259,13 +278,19 @@ impl Provider for GrpcProvider {
             return Answering::Now(Answer::Authenticated(known.principal));
         }
         // Nothing is sent before somebody waits.
-        Answering::later(async move { wait(self.call(credential)).await })
+        Answering::later(async move {
+            let said = wait(self.call(credential)).await;
+            if let Some(note) = said.note {
+                credential.note(|| note);
+            }
+            said.answer
+        })
     }
 }
 
-async fn wait(mut told: watch::Receiver<Option<Answer>>) -> Answer {
-    let answer = told.wait_for(Option::is_some).await;
-    answer.ok().and_then(|answer| answer.clone()).unwrap_or(Answer::Unavailable)
+async fn wait(mut told: watch::Receiver<Option<Said>>) -> Said {
+    let said = told.wait_for(Option::is_some).await;
+    said.ok().and_then(|said| said.clone()).unwrap_or(Answer::Unavailable.into())
 }
 
 impl fmt::Debug for GrpcProvider {

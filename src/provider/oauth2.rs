@@ -123,7 +123,8 @@ impl OAuth2 {
         let algorithm = checks::algorithm(settings, jwt, credential)?;
         let key = self.verify_signature(credential, jwt, algorithm)?;
         let stated = checks::claim_types(jwt, credential)?;
-        let principal = checks::principal(settings, Arc::clone(jwt.claims()), stated.expires_at)?;
+        let claims = Arc::clone(jwt.claims());
+        let principal = checks::principal(settings, claims, stated.expires_at, credential)?;
         let times = checks::expiry(&stated, credential)?;
         checks::times(settings, &times, credential)?;
         checks::lifetime(settings, &times, credential)?;
@@ -156,7 +157,16 @@ impl OAuth2 {
         }
         let mut fitting = named.filter(|key| key.fits(algorithm)).peekable();
         if fitting.peek().is_none() {
-            credential.note(|| format!("the issuer's key does not allow {algorithm}"));
+            credential.note(|| {
+                let allowed: Vec<_> = keys
+                    .iter()
+                    .filter(|key| kid.is_none() || key.kid() == kid)
+                    .flat_map(|key| key.algorithms())
+                    .map(Algorithm::as_str)
+                    .collect();
+                let allowed = allowed.join(", ");
+                format!("it is signed with {algorithm}, the issuer's key is for {allowed}")
+            });
             return Err(Failure::Refused(Reason::AlgorithmNotAllowed));
         }
         // The same key has verified the token for another provider.
@@ -168,15 +178,44 @@ impl OAuth2 {
                 || key.verify(algorithm, jwt.signed_part(credential.token()), jwt.signature())
         };
         fitting.find(verifies).cloned().ok_or_else(|| {
-            credential.note(|| "its signature does not verify".into());
+            credential.note(|| match kid {
+                Some(kid) => format!("its signature does not verify with the issuer's key {kid:?}"),
+                None => "its signature verifies with none of the issuer's keys".into(),
+            });
             Failure::Refused(Reason::BadSignature)
         })
+    }
+
+    /// What makes a token somebody else's.
+    fn describe_other(&self, credential: &Credential<'_>) -> String {
+        let ours = format!("it is no JWT of {:?}", self.issuer);
+        match credential.jwt() {
+            Some(jwt) => match jwt.issuer() {
+                Some(issuer) => format!("{ours}: its iss is {issuer:?}"),
+                None => format!("{ours}: it has no iss"),
+            },
+            None if jwt::pretends_to_be_a_jwt(credential.token()) => {
+                format!("{ours}: {}", jwt::defect(credential.token()))
+            }
+            None => ours,
+        }
+    }
+
+    /// Why nobody can tell whether the issuer has the token's key.
+    fn note_unavailable(&self, credential: &Credential<'_>) {
+        credential.note(|| match self.keys.status().last_error {
+            Some(error) => format!("its keys can't be fetched: {error}"),
+            None => "it has no keys to verify with".into(),
+        });
     }
 
     fn describe_missing_key(&self, kid: Option<&str>) -> String {
         let keys = self.keys.keys();
         let known: Vec<_> = keys.iter().map(|key| key.kid().unwrap_or("(none)")).collect();
-        format!("it is signed with the key {kid:?}, known are {known:?}")
+        match kid {
+            Some(kid) => format!("it is signed with the key {kid:?}, the issuer's are {known:?}"),
+            None => "it names no key, and the issuer has none".into(),
+        }
     }
 
     /// Waits for keys that may have the one the token names.
@@ -196,7 +235,10 @@ impl OAuth2 {
                 Refresh::Wait(refresh) => refresh.await,
             }
         }
-        self.judge(credential, jwt).or_else(refused).unwrap_or(Answer::Unavailable)
+        self.judge(credential, jwt).or_else(refused).unwrap_or_else(|_| {
+            self.note_unavailable(credential);
+            Answer::Unavailable
+        })
     }
 
     /// The answer once a fetch has settled which keys there are: after a good
@@ -206,7 +248,10 @@ impl OAuth2 {
         match self.judge(credential, jwt).or_else(refused) {
             Ok(answer) => answer,
             Err(_) if good && !self.keys.keys().is_empty() => Answer::Refused(Reason::UnknownKid),
-            Err(_) => Answer::Unavailable,
+            Err(_) => {
+                self.note_unavailable(credential);
+                Answer::Unavailable
+            }
         }
     }
 }
@@ -241,7 +286,7 @@ impl Provider for OAuth2 {
             return Answering::Now(answer);
         }
         let Some(jwt) = credential.jwt().filter(|jwt| jwt.issuer() == Some(&self.issuer)) else {
-            credential.note(|| format!("it is no JWT of {:?}", self.issuer));
+            credential.note(|| self.describe_other(credential));
             return Answering::Now(Answer::NotMine);
         };
         if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {

@@ -102,7 +102,13 @@ pub(super) fn algorithm(
 pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Result<Stated, Reason> {
     let claims = jwt.claims();
     let wrong = |name: &str| {
-        credential.note(|| format!("its claim {name:?} has the wrong type"));
+        let value = claims.get(name).unwrap_or(&Value::Null);
+        let wanted = match name {
+            "aud" => "a string or a list of strings",
+            "exp" | "nbf" | "iat" => "a number from 0 to 2^53",
+            _ => "a string",
+        };
+        credential.note(|| format!("its claim {name:?} is {value}, wanted is {wanted}"));
         Reason::MalformedToken
     };
     for name in ["sub", "iss", "jti"] {
@@ -137,15 +143,24 @@ pub(super) fn times(
 ) -> Result<(), Reason> {
     let (now, skew) = (credential.now(), settings.clock_skew);
     if now >= times.expires_at + skew {
-        credential.note(|| format!("it expired at {}, it is {now} now", times.expires_at));
+        credential.note(|| {
+            let (end, skew) = (times.expires_at, settings.clock_skew.as_secs());
+            format!("it expired at {end} (plus {skew} s for clock skew), it is {now} now")
+        });
         return Err(Reason::Expired);
     }
     if let Some(start) = times.not_before.filter(|start| *start > now + skew) {
-        credential.note(|| format!("it is valid from {start} on, it is {now} now"));
+        credential.note(|| {
+            let skew = settings.clock_skew.as_secs();
+            format!("it is valid from {start} on (less {skew} s for clock skew), it is {now} now")
+        });
         return Err(Reason::NotYetValid);
     }
     if let Some(issued) = times.issued_at.filter(|issued| *issued > now + skew) {
-        credential.note(|| format!("it was issued at {issued}, it is {now} now"));
+        credential.note(|| {
+            let skew = settings.clock_skew.as_secs();
+            format!("it was issued at {issued} (less {skew} s for clock skew), it is {now} now")
+        });
         return Err(Reason::IssuedInFuture);
     }
     Ok(())
@@ -163,7 +178,10 @@ pub(super) fn lifetime(
         return Err(Reason::MissingClaim);
     };
     if times.expires_at > issued + longest {
-        credential.note(|| format!("it lives longer than {} s", longest.as_secs()));
+        credential.note(|| {
+            let lifetime = times.expires_at.as_seconds() - issued.as_seconds();
+            format!("it lives for {lifetime} s, allowed are {} s", longest.as_secs())
+        });
         return Err(Reason::LifetimeTooLong);
     }
     Ok(())
@@ -207,7 +225,10 @@ pub(super) fn client(
     }
     let mut named = claims::clients(jwt.claims()).peekable();
     if named.peek().is_none() {
-        credential.note(|| "it names no client (client_id, azp, appid or cid)".into());
+        credential.note(|| {
+            let wanted = &settings.client_ids;
+            format!("it names no client (client_id, azp, appid or cid), allowed are {wanted:?}")
+        });
         return Err(Reason::MissingClaim);
     }
     if named.any(|client| settings.client_ids.iter().any(|allowed| allowed == client)) {
@@ -243,13 +264,24 @@ pub(super) fn principal(
     settings: &OAuth2Settings,
     claims: Arc<Map<String, Value>>,
     expires_at: Option<UnixTime>,
+    credential: &Credential<'_>,
 ) -> Result<Principal, Reason> {
     let subject = match settings.subject_claim.find(&claims) {
         None => None,
         Some(Value::String(subject)) => Some(subject.clone()),
-        Some(_) => return Err(Reason::MalformedToken),
+        Some(value) => {
+            let name = settings.subject_claim.text();
+            credential.note(|| format!("its claim {name:?}, the subject, is {value}, no string"));
+            return Err(Reason::MalformedToken);
+        }
     };
-    let names = settings.scope_claim.find(&claims).map_or(Ok(Vec::new()), scopes)?;
+    let names = settings.scope_claim.find(&claims).map_or(Ok(Vec::new()), scopes);
+    let names = names.inspect_err(|_| {
+        let name = settings.scope_claim.text();
+        credential.note(|| {
+            format!("its claim {name:?}, the scopes, is neither a string nor a list of strings")
+        });
+    })?;
     let client = claims::clients(&claims).next().map(Into::into);
     Ok(Principal::new(subject)
         .with_scopes(Scopes { names, wildcard: settings.wildcard_scope })

@@ -199,6 +199,33 @@ pub fn pretends_to_be_a_jwt(token: &str) -> bool {
     }
 }
 
+/// Why [`Unverified::read`] can't read a token, for whoever holds it: at the
+/// most a short piece of its header or claims is in it, none of its signature.
+pub fn defect(token: &str) -> String {
+    let Some([header, claims, signature]) = parts(token) else {
+        let parts = token.split('.').count();
+        return format!("it has {parts} parts between dots, a signed JWT has three");
+    };
+    for (name, part) in [("header", header), ("claims", claims), ("signature", signature)] {
+        if decode(part).is_none() {
+            return format!("its {name} is not base64url without padding");
+        }
+    }
+    let header_error = decode(header)
+        .and_then(|header| serde_json::from_slice::<Header>(&header).err())
+        .map(|error| format!("its header is no JOSE header: {}", shortened(&error)));
+    let claims_error = || match serde_json::from_slice(&decode(claims)?) {
+        Ok(Strict(Value::Object(_))) => None,
+        Ok(_) => Some("its claims are no JSON object".into()),
+        Err(error) => Some(format!("its claims are no JSON: {}", shortened(&error))),
+    };
+    header_error.or_else(claims_error).unwrap_or_else(|| "its iss is no string".into())
+}
+
+fn shortened(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(120).collect()
+}
+
 /// The three parts of a compact JWS.
 fn parts(token: &str) -> Option<[&str; 3]> {
     let (header, rest) = token.split_once('.')?;
@@ -342,6 +369,25 @@ mod tests {
             (jwt.header().alg.as_str(), jwt.issuer(), jwt.signature()),
             ("ES256", Some("me"), &b"sig"[..])
         );
+    }
+
+    #[test]
+    fn what_makes_a_token_unreadable_is_told() {
+        let good = (r#"{"alg":"a"}"#, "{}");
+        let cases = [
+            ("a.b".into(), "2 parts"),
+            (token(good.0, good.1) + "=", "signature is not base64url"),
+            (format!("+{}", token(good.0, good.1)), "header is not base64url"),
+            (token("{}", "{}"), "header is no JOSE header: missing field `alg`"),
+            (token(r#"{"alg":"a","alg":"a"}"#, "{}"), "a name occurs twice"),
+            (token(good.0, "[]"), "claims are no JSON object"),
+            (token(good.0, r#"{"a":1,"a":2}"#), "claims are no JSON: a name occurs twice"),
+            (token(good.0, r#"{"iss":1}"#), "iss is no string"),
+        ];
+        for (token, expected) in cases {
+            assert!(Unverified::read(&token).is_none(), "{token}");
+            assert!(defect(&token).contains(expected), "{token}: {}", defect(&token));
+        }
     }
 
     #[test]

@@ -1,0 +1,200 @@
+//! What each token source of a request holds, for whoever asks why a token
+//! was or was not found. The decision itself never comes here.
+
+use std::fmt;
+
+use super::{TokenSources, behind_scheme, cookies, decode_form, parameters};
+use crate::{request::Request, settings::TokenPlace};
+
+/// One token source and what it holds.
+#[derive(Debug)]
+pub struct Sighting<'s> {
+    /// Where it is.
+    pub place: &'s TokenPlace,
+    /// What is there.
+    pub seen: Seen,
+}
+
+/// What a token source holds; never the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// There is no such header, parameter or cookie.
+    Nothing,
+    /// There is one, with an empty value.
+    Empty,
+    /// The header holds another scheme's credential.
+    OtherScheme,
+    /// The header is there more than once.
+    Repeated,
+    /// The header's credential has a comma: two joined into one.
+    Comma,
+    /// A token of this many bytes.
+    Token {
+        /// Its length.
+        bytes: usize,
+        /// Whether another token was found in an earlier place, or in this one.
+        differs: bool,
+    },
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("not sent"),
+            Self::Empty => f.write_str("sent, but empty"),
+            Self::OtherScheme => f.write_str("sent, but with another scheme"),
+            Self::Repeated => f.write_str("sent more than once"),
+            Self::Comma => f.write_str("a comma, so two credentials in one header"),
+            Self::Token { bytes, differs: false } => write!(f, "a token of {bytes} bytes"),
+            Self::Token { bytes, differs: true } => write!(f, "another token, of {bytes} bytes"),
+        }
+    }
+}
+
+impl fmt::Display for TokenPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header { name, scheme: Some(scheme) } => write!(f, "header {name} ({scheme})"),
+            Self::Header { name, scheme: None } => write!(f, "header {name}"),
+            Self::Query(name) => write!(f, "query parameter {name}"),
+            Self::Cookie(name) => write!(f, "cookie {name}"),
+        }
+    }
+}
+
+impl TokenSources {
+    /// The longest token that is read, in bytes.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
+    /// What every source holds, in order.
+    pub(crate) fn survey(&self, request: &Request<'_>) -> Vec<Sighting<'_>> {
+        let mut first = None;
+        let places = self.sources.iter().map(|(place, _)| place);
+        let look = |place| Sighting { place, seen: look_at(place, request, &mut first) };
+        places.map(look).collect()
+    }
+}
+
+/// What one place holds; `first` is the first token that was seen anywhere.
+fn look_at(place: &TokenPlace, request: &Request<'_>, first: &mut Option<Vec<u8>>) -> Seen {
+    let values: Vec<Vec<u8>> = match place {
+        TokenPlace::Header { name, scheme } => {
+            let mut values = request.headers.all(name);
+            let Some(value) = values.next() else { return Seen::Nothing };
+            if values.next().is_some() {
+                return Seen::Repeated;
+            }
+            let Some(token) = behind_scheme(value.trim_ascii(), scheme.as_deref()) else {
+                let is_empty = value.trim_ascii().is_empty();
+                return if is_empty { Seen::Empty } else { Seen::OtherScheme };
+            };
+            if token.contains(&b',') {
+                return Seen::Comma;
+            }
+            vec![String::from_utf8_lossy(token).into_owned().into_bytes()]
+        }
+        TokenPlace::Query(name) => parameters(request.query().unwrap_or_default())
+            .filter(|(spelled, _)| decode_form(spelled) == *name)
+            .map(|(_, value)| decode_form(value).into_owned().into_bytes())
+            .collect(),
+        TokenPlace::Cookie(name) => cookies(request)
+            .filter(|cookie| cookie.name == name.as_bytes())
+            .map(|cookie| String::from_utf8_lossy(cookie.value).into_owned().into_bytes())
+            .collect(),
+    };
+    let mut seen = if values.is_empty() { Seen::Nothing } else { Seen::Empty };
+    for value in values.into_iter().filter(|value| !value.is_empty()) {
+        let bytes = value.len();
+        let differs = first.get_or_insert_with(|| value.clone()) != &value;
+        let differed = matches!(seen, Seen::Token { differs: true, .. });
+        if !differed {
+            seen = Seen::Token { bytes, differs };
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        settings::{AuthSettings, TokenSourceSettings},
+        token::NoToken,
+    };
+
+    fn sources() -> TokenSources {
+        let header = |name: &str, scheme: Option<&str>| TokenPlace::Header {
+            name: name.into(),
+            scheme: scheme.map(Into::into),
+        };
+        let places = [
+            header("authorization", Some("Bearer")),
+            header("x-api-key", None),
+            TokenPlace::Query("access_token".into()),
+            TokenPlace::Cookie("session".into()),
+        ];
+        let token_sources =
+            places.into_iter().map(|place| TokenSourceSettings { place, providers: None });
+        TokenSources::new(&AuthSettings {
+            token_sources: token_sources.collect(),
+            max_token_bytes: 20,
+            ..AuthSettings::default()
+        })
+    }
+
+    /// What is told never contradicts what was decided.
+    #[test]
+    fn the_survey_agrees_with_the_search() {
+        use Seen::{Comma, Empty, Nothing, OtherScheme, Repeated};
+        let token = |bytes, differs| Seen::Token { bytes, differs };
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], [Seen; 4]);
+        let cases: [Case<'_>; 11] = [
+            ("/", &[], [Nothing; 4]),
+            ("/", &[("authorization", "Basic x")], [OtherScheme, Nothing, Nothing, Nothing]),
+            ("/", &[("authorization", "Bearer")], [Empty, Nothing, Nothing, Nothing]),
+            ("/", &[("authorization", "")], [Empty, Nothing, Nothing, Nothing]),
+            ("/", &[("authorization", "bearer t")], [token(1, false), Nothing, Nothing, Nothing]),
+            ("/", &[("authorization", "Bearer a,b")], [Comma, Nothing, Nothing, Nothing]),
+            ("/", &[("x-api-key", "a"), ("x-api-key", "a")], [Nothing, Repeated, Nothing, Nothing]),
+            (
+                "/?access_token=t%20&x",
+                &[("cookie", "session=u; a=b")],
+                [Nothing, Nothing, token(2, false), token(1, true)],
+            ),
+            ("/?access_token=t&access_token=u", &[], [Nothing, Nothing, token(1, true), Nothing]),
+            (
+                "/?access_token=",
+                &[("cookie", "session=; session=t"), ("x-api-key", "t")],
+                [Nothing, token(1, false), Empty, token(1, false)],
+            ),
+            (
+                "/",
+                &[("authorization", "Bearer 123456789012345678901")],
+                [token(21, false), Nothing, Nothing, Nothing],
+            ),
+        ];
+        let sources = sources();
+        for (path, headers, expected) in cases {
+            let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+            let request = Request { method: "GET", path, headers, ..Request::default() };
+            let seen: Vec<_> =
+                sources.survey(&request).into_iter().map(|sighting| sighting.seen).collect();
+            assert_eq!(seen, expected, "{request:?}");
+            let ambiguous =
+                |seen: &Seen| matches!(seen, Repeated | Comma | Seen::Token { differs: true, .. });
+            let length = seen.iter().find_map(|seen| match seen {
+                Seen::Token { bytes, .. } => Some(*bytes),
+                _ => None,
+            });
+            let told = match (seen.iter().any(ambiguous), length) {
+                (true, _) => Err(NoToken::Ambiguous),
+                (false, None) => Err(NoToken::Missing),
+                (false, Some(bytes)) if bytes > 20 => Err(NoToken::TooLarge),
+                (false, Some(bytes)) => Ok(bytes),
+            };
+            assert_eq!(sources.find(&request).map(|found| found.token.len()), told, "{request:?}");
+        }
+    }
+}
