@@ -10,15 +10,15 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e demo bench deny schema
+.PHONY: help build test lint unit e2e chart chart-generate demo bench deny schema
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the release binary
 	$(CARGO) build --locked --release
 
-test: lint unit e2e ## everything: format, lints, unit and integration tests, end to end on a real Envoy
+test: lint unit e2e chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
 
 lint: ## check the format and the lints
 	$(CARGO) fmt --check
@@ -29,6 +29,12 @@ unit: ## unit and integration tests, without Envoy
 
 e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)
+
+chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS='-k tls'
+	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && cd charts/tests && "$$venv/bin/python" -m pytest $(ARGS)
+
+chart-generate: ## write the chart's README.md and values.schema.json again
+	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && "$$venv/bin/python" charts/schema/generate.py
 
 demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep)

@@ -35,14 +35,14 @@ def cache_dir() -> Path:
     return folder
 
 
-def venv() -> Path:
+def venv(requirements: Path = REQUIREMENTS) -> Path:
     """A private virtual environment with the pinned packages, made if need be."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache_dir() / f"venv-{version}-{_digest(REQUIREMENTS)}"
+    folder = cache_dir() / f"venv-{version}-{_digest(requirements)}"
     done = folder / "complete"
     if done.exists():
         return folder
-    say(f"getting Envoy and pytest into {folder} (once)")
+    say(f"getting the packages of {requirements.relative_to(ROOT)} into {folder} (once)")
     shutil.rmtree(folder, ignore_errors=True)
     made = subprocess.run(
         [sys.executable, "-m", "venv", folder], capture_output=True, text=True
@@ -54,9 +54,9 @@ def venv() -> Path:
             "on Debian and Ubuntu run: apt-get install python3-venv"
         )
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    installed = subprocess.run([*pip, "install", "--quiet", "--requirement", REQUIREMENTS])
+    installed = subprocess.run([*pip, "install", "--quiet", "--requirement", requirements])
     if installed.returncode != 0:
-        raise ToolMissing(f"pip can't install {REQUIREMENTS.relative_to(ROOT)}; see its message above")
+        raise ToolMissing(f"pip can't install {requirements.relative_to(ROOT)}; see its message above")
     done.touch()
     return folder
 
@@ -128,6 +128,6 @@ def _digest(file: Path) -> str:
 
 if __name__ == "__main__":
     try:
-        print(venv())
+        print(venv(*(Path(file).resolve() for file in sys.argv[1:])))
     except ToolMissing as missing:
         sys.exit(f"{missing}")

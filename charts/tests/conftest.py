@@ -1,0 +1,19 @@
+"""What the chart's tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path += [str(ROOT / folder) for folder in ("e2e", "kube", "charts/schema")]
+
+import chart  # noqa: E402
+
+
+@pytest.fixture(scope="session", params=chart.EXAMPLES, ids=lambda file: file.stem)
+def example(request: pytest.FixtureRequest) -> chart.Rendered:
+    """The chart with the values of each example."""
+    return chart.rendered(request.param)

@@ -1,0 +1,45 @@
+"""values.schema.json, README.md and the annotations follow what they are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import generate
+import pytest
+import yaml
+from generate import CHART
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
+    generate.generate(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", generate.GENERATED)
+def test_generated_files_are_up_to_date(generated: Path, name: str):
+    assert (CHART / name).read_text() == (generated / name).read_text(), "run `make chart-generate`"
+
+
+def test_every_value_is_explained():
+    table = (CHART / "README.md").read_text().split("## Values")[1].split("\n## ")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 100
+    assert not [key for key, *_, explained in rows if not explained.strip(" |")]
+
+
+def test_the_chart_follows_the_program():
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    cargo = (CHART.parents[1] / "Cargo.toml").read_text()
+    assert f'version = "{about["appVersion"]}"' in cargo
+    assert f":{about['appVersion']}\n" in about["annotations"]["artifacthub.io/images"]
+
+
+def test_the_changelog_has_this_version():
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    changes = yaml.safe_load(about["annotations"]["artifacthub.io/changes"])
+    changelog = (CHART / "CHANGELOG.md").read_text()
+    section = changelog.split(f"## {about['version']}\n")[1].split("\n## ")[0]
+    for change in changes:
+        assert change["description"] in section

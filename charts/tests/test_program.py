@@ -1,0 +1,195 @@
+"""What the chart renders is what the real program takes, says and listens on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import tools
+import trustme
+import web
+import yaml
+from stack import Program, Stack, free_port
+
+import chart
+from chart import Rendered
+
+ENVIRONMENT = {"FRONTEND_API_KEY": "from-a-secret"}
+"""What the Secrets of the examples would bring."""
+
+
+DEFAULT = yaml.safe_load((chart.CHART / "files" / "gateway.yaml").read_text())
+"""The chart's own configuration."""
+
+
+class Pod:
+    """The files and variables that the pod of a rendering would have."""
+
+    def __init__(self, folder: Path, made: Rendered):
+        self.folder = folder
+        self.container = made.container
+        pod = made.one("Deployment")["spec"]["template"]["spec"]
+        self.spec = pod
+        self.mounts = {mount["mountPath"]: mount["name"] for mount in self.container["volumeMounts"]}
+        self.ca = trustme.CA()
+        for path, name in self.mounts.items():
+            (volume,) = (volume for volume in pod["volumes"] if volume["name"] == name)
+            self._fill(self.path(path), volume, made)
+
+    def path(self, inside: str) -> Path:
+        """Where a path inside of the pod lies on this machine."""
+        return self.folder / inside.lstrip("/")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {entry["name"]: entry["value"] for entry in self.container["env"]}
+        return {**ENVIRONMENT, **own}
+
+    @property
+    def arguments(self) -> list[str]:
+        """The container's arguments, its paths made those of this machine."""
+        return [
+            str(self.path(argument)) if argument.startswith("/") else argument
+            for argument in self.container["args"]
+        ]
+
+    def port(self, name: str) -> int:
+        """The number of one of the container's ports."""
+        (port,) = (port for port in self.container["ports"] if port["name"] == name)
+        return port["containerPort"]
+
+    def probe(self, name: str) -> int:
+        """The status that the kubelet would get."""
+        get = self.container[name]["httpGet"]
+        return web.get(f"127.0.0.1:{self.port(get['port'])}", get["path"]).status
+
+    def start(self, stack: Stack) -> Program:
+        """The container's process, once its probes say that it is ready."""
+        command = [tools.claimgate(), *self.arguments]
+        program = stack.start(Program, "claimgate", command, self.environment)
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            program.wait_ready(lambda: self.probe(probe) == 200)
+        return program
+
+    def _fill(self, folder: Path, volume: dict, made: Rendered) -> None:
+        folder.mkdir(parents=True)
+        if volume["name"] == "config":
+            text = made.gateway_yaml
+            for path in self.mounts:
+                text = text.replace(f"{path}/", f"{self.path(path)}/")
+            items = volume["configMap"]["items"]
+            assert [item["key"] for item in items] == ["gateway.yaml"]
+            (folder / items[0]["path"]).write_text(text)
+            return
+        for file in self._files(volume):
+            if file == "tls.crt":
+                self.certificate = self.ca.issue_cert("localhost")
+                self.certificate.cert_chain_pems[0].write_to_path(folder / file)
+            elif file == "tls.key":
+                self.certificate.private_key_pem.write_to_path(folder / file)
+            elif file == "token":
+                (folder / file).write_text("token")
+            else:
+                self.ca.cert_pem.write_to_path(folder / file)
+
+    @staticmethod
+    def _files(volume: dict) -> list[str]:
+        sources = volume.get("projected", {}).get("sources") or [volume]
+        files = []
+        for source in sources:
+            if "serviceAccountToken" in source:
+                files.append(source["serviceAccountToken"]["path"])
+            listed = source.get("secret") or source.get("configMap") or {}
+            files += [item["path"] for item in listed.get("items", [])]
+        return files
+
+
+def with_free_ports(folder: Path, values: dict) -> Rendered:
+    """The chart, its configuration listening on ports of this machine."""
+    grpc, admin = free_port(), free_port()
+    server = {"grpc": {"address": f"0.0.0.0:{grpc}"}, "admin": {"address": f"0.0.0.0:{admin}"}}
+    file = folder / "values.yaml"
+    file.write_text(json.dumps({**values, "config": {**values["config"], "server": server}}))
+    return chart.rendered(file)
+
+
+def test_the_program_accepts_every_example(example: Rendered, tmp_path: Path):
+    pod = Pod(tmp_path, example)
+    (config,) = (argument for argument in pod.arguments if argument.startswith("/"))
+    ran = subprocess.run(
+        [tools.claimgate(), "validate", "--config", config],
+        env=pod.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_ports_are_those_of_the_program():
+    """Where the file says nothing, and where it does."""
+    ran = subprocess.run([tools.claimgate(), "schema"], capture_output=True, text=True, check=True)
+    kinds = json.loads(ran.stdout)["$defs"]
+    ports = {port["name"]: port["containerPort"] for port in chart.rendered().container["ports"]}
+    for name, kind in (("grpc", "Grpc"), ("admin", "Admin")):
+        assert kinds[kind]["properties"]["address"]["default"] == f"0.0.0.0:{ports[name]}"
+
+
+def test_the_test_pod_runs_the_program_as_the_deployment_does(example: Rendered):
+    test = example.one("Pod", "claimgate-test")["spec"]
+    deployment = example.one("Deployment")["spec"]["template"]["spec"]
+    (container,) = test["containers"]
+    for key in ("image", "env", "securityContext", "volumeMounts"):
+        assert container[key] == example.container[key]
+    assert container["args"] == ["validate", *example.container["args"][1:]]
+    assert test["securityContext"] == deployment["securityContext"]
+
+
+def test_the_pod_starts_is_ready_and_stops(tmp_path: Path):
+    pod = Pod(tmp_path / "pod", with_free_ports(tmp_path, {"config": DEFAULT}))
+    delay = pod.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    left = pod.spec["terminationGracePeriodSeconds"] - delay
+    assert left > 20, "the kubelet must not kill the pod within its own grace period"
+    with Stack(tmp_path) as stack:
+        program = pod.start(stack)
+        with socket.create_connection(("127.0.0.1", pod.port("grpc"))):
+            # An open connection is what keeps it from ending at once.
+            program.signal(signal.SIGTERM)
+            program.wait_ready(lambda: pod.probe("readinessProbe") == 503)
+            assert pod.probe("livenessProbe") == 200
+        assert program.wait(left) == 0
+
+
+def test_mtls_works_as_rendered(tmp_path: Path):
+    tls = {
+        "enabled": True,
+        "existingSecret": "certificate",
+        "clientCA": {"existingConfigMap": "roots"},
+        "allowedClientSANs": ["envoy.example.com"],
+    }
+    pod = Pod(tmp_path / "pod", with_free_ports(tmp_path, {"config": DEFAULT, "tls": tls}))
+    with Stack(tmp_path) as stack:
+        pod.start(stack)
+        assert _shakes_hands(pod, "envoy.example.com")
+        assert not _shakes_hands(pod, "somebody.example.com")
+        assert not _shakes_hands(pod, None)
+
+
+def _shakes_hands(pod: Pod, client: str | None) -> bool:
+    """Whether a client of this name is served over HTTP/2 and TLS."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    pod.ca.configure_trust(context)
+    if client:
+        pod.ca.issue_cert(client).configure_cert(context)
+    try:
+        with socket.create_connection(("127.0.0.1", pod.port("grpc")), web.TIMEOUT) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                secure.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+                # With TLS 1.3 a client learns only here that it was turned away.
+                return secure.selected_alpn_protocol() == "h2" and len(secure.recv(9)) == 9
+    except (ssl.SSLError, ConnectionError):
+        return False
