@@ -3,9 +3,11 @@ that says what to change."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import chart
 
@@ -85,6 +87,23 @@ def test_nonsense_is_refused(tmp_path: Path, values: str, sentence: str):
     file = tmp_path / "values.yaml"
     file.write_text(values)
     assert sentence in chart.refusal(file)
+
+
+PAGE = (chart.CHART.parents[1] / "docs" / "kubernetes.md").read_text()
+PRINTED = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("values", PRINTED, ids=[text.splitlines()[0] for text in PRINTED])
+def test_values_on_the_page_are_accepted(tmp_path: Path, values: str):
+    file = tmp_path / "values.yaml"
+    file.write_text(values)
+    assert chart.rendered(file).one("Deployment")
+
+
+def test_the_page_names_every_alert():
+    alerts = yaml.safe_load((chart.CHART / "files" / "alerts.yaml").read_text())
+    named = {rule["alert"] for group in alerts["groups"] for rule in group["rules"]}
+    assert set(re.findall(r"^\| `(Claimgate\w+)` \|", PAGE, re.MULTILINE)) == named
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path):
