@@ -36,8 +36,8 @@ chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS=
 chart-generate: ## write the chart's README.md and values.schema.json again
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && "$$venv/bin/python" charts/schema/generate.py
 
-demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running
-	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep)
+demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/
+	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge)
 
 bench: ## what a check costs, next to the yardsticks, into docs/benchmarks.md; ARGS='--quick grpc'
 	@$(PYTHON) bench/bench.py $(ARGS)

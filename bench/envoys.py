@@ -40,7 +40,7 @@ def start(stack: Stack, name: str, filters: list[dict], authz: str | None, core:
     envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
     envoy.admin = admin.read_text().strip()
     envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200)
-    envoy.address = envoy.listeners()[0]
+    envoy.address = next(iter(envoy.listeners().values()))
     return envoy
 
 

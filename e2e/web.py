@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
 import threading
 import time
 import urllib.parse
@@ -67,19 +68,31 @@ class Seen:
         return values[0] if values else None
 
 
-class _AnyPath(http.client.HTTPConnection):
+class _AnyPath:
     """Sends the paths that http.client would rather not."""
 
     def _validate_path(self, url: str) -> None:
         """Bad paths are the point."""
 
 
+class _Plain(_AnyPath, http.client.HTTPConnection):
+    pass
+
+
+class _Tls(_AnyPath, http.client.HTTPSConnection):
+    pass
+
+
 class Connection:
     """A connection to `host:port` that is kept open, and reopened when the
-    other side has closed it between two requests."""
+    other side has closed it between two requests. It comes from the address
+    `source`, one of the loopback's, and speaks TLS if there is a context."""
 
-    def __init__(self, address: str):
-        self._http = _AnyPath(address, timeout=TIMEOUT)
+    def __init__(
+        self, address: str, *, tls: ssl.SSLContext | None = None, source: str | None = None
+    ):
+        options = {"timeout": TIMEOUT, "source_address": (source, 0) if source else None}
+        self._http = _Tls(address, context=tls, **options) if tls else _Plain(address, **options)
 
     def send(
         self, method: str, path: str, headers: Headers = (), body: bytes | None = None
@@ -172,6 +185,7 @@ class Flow:
     headers: Callable[[], Headers]
     threads: int = 2
     most: int = 20_000
+    connect: Callable[[str], Connection] = Connection
     outcomes: Counter = field(default_factory=Counter)
 
     def __enter__(self) -> "Flow":
@@ -202,7 +216,7 @@ class Flow:
         )
 
     def _run(self) -> None:
-        connection = Connection(self.address)
+        connection = self.connect(self.address)
         while not self._stop.is_set() and self.total < self.most:
             try:
                 outcome: object = connection.send("GET", self.path, self.headers()).status

@@ -44,12 +44,13 @@ fn debug(settings: &Settings) -> String {
     format!("{settings:#?}")
 }
 
-/// Everything in a folder of this repository.
+/// Every file in a folder of this repository, those in folders below left out.
 fn folder(name: &str) -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let mut files: Vec<_> = fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     files

@@ -196,7 +196,8 @@ fn builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Notes when the client has sent as much as HTTP/2's preface.
+/// Notes when the client has sent as much as HTTP/2's preface, and has answers
+/// written in one piece.
 struct Greeted<IO> {
     stream: IO,
     awaited: usize,
@@ -231,16 +232,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Greeted<IO> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
+    /// Gathering writes are not offered, though the stream may have them: h2
+    /// then copies the message of an ordinary answer behind its headers, and
+    /// the whole answer leaves in one write, trailers included. With them the
+    /// trailers go out by a second one, and if the process dies in between,
+    /// Envoy has the headers of an answer that it can't ask for again.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,0 +1,97 @@
+"""Every Envoy configuration that the repository shows is one that Envoy takes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import string
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import edge
+import tools
+
+PAGES = sorted([tools.ROOT / "README.md", *(tools.ROOT / "docs").rglob("*.md")])
+FILES = sorted(
+    path
+    for folder in ("examples", "demo")
+    for path in (tools.ROOT / folder).rglob("*.yaml")
+    if "static_resources:" in path.read_text()
+)
+
+# Around a list of HTTP filters that ends with the router, or lacks it.
+AROUND_FILTERS = """
+static_resources:
+  listeners:
+    - address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: shown
+                route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: []}]}
+%s
+%s
+  clusters:
+    - {name: claimgate, type: STATIC, connect_timeout: 1s}
+"""
+ROUTER = """
+- name: envoy.filters.http.router
+  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+"""
+
+
+def snippets() -> list:
+    """Every YAML block on a page that is Envoy's own configuration."""
+    blocks = (
+        pytest.param(block, id=f"{page.name}:{number}")
+        for page in PAGES
+        for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S))
+        if "type.googleapis.com/envoy" in block
+    )
+    return list(blocks)
+
+
+def accept(config: Path, folder: Path) -> None:
+    """Fails with Envoy's complaint if it has one, a warning included."""
+    command = [tools.envoy(), "--mode", "validate", "--log-level", "warning"]
+    said = subprocess.run(
+        [*command, "--config-path", config], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert said.returncode == 0 and "warning" not in said.stderr, f"{config}\n{said.stderr}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(tools.ROOT)))
+def test_files(tmp_path: Path, file: Path):
+    folder = tmp_path / "folder"
+    shutil.copytree(file.parent, folder)
+    if file.parent == edge.EXAMPLE:
+        tools.certificate(folder / "tls")
+    config = folder / file.name
+    names = re.findall(r"\$\{(\w+)\}", config.read_text())
+    ports = {name: 20_000 + number for number, name in enumerate(dict.fromkeys(names))}
+    config.write_text(string.Template(config.read_text()).substitute(ports))
+    accept(config, folder)
+
+
+@pytest.mark.parametrize("block", snippets())
+def test_snippets(tmp_path: Path, block: str):
+    config = tmp_path / "envoy.yaml"
+    if block.startswith("static_resources:"):
+        config.write_text(block)
+    else:
+        assert block.startswith("http_filters:"), "a kind of snippet that this test can't complete"
+        filters = textwrap.indent(block, " " * 16)
+        router = "" if "http.router" in block else textwrap.indent(ROUTER, " " * 18)
+        config.write_text(AROUND_FILTERS % (filters, router))
+    accept(config, tmp_path)
+
+
+def test_there_are_some():
+    names = {str(file.relative_to(tools.ROOT)) for file in FILES}
+    assert {"examples/envoy/edge.yaml", "demo/envoy.yaml"} <= names
+    assert len(snippets()) >= 2
