@@ -10,10 +10,10 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate demo bench deny schema
+.PHONY: help build test lint unit e2e chart chart-generate demo bench deny schema lint-supply-chain
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the release binary
 	$(CARGO) build --locked --release
@@ -48,6 +48,9 @@ deny: $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## check licences
 $(CACHE)/cargo-deny-%/bin/cargo-deny:
 	$(CARGO) install --locked --version $* --root $(CACHE)/cargo-deny-$* --target-dir $(CACHE)/cargo-deny-build cargo-deny
 	rm -rf $(CACHE)/cargo-deny-build
+
+lint-supply-chain: ## check workflows, Dockerfile, chart, scripts and history with the security tools; ARGS=zizmor picks one
+	@$(PYTHON) scripts/supply_chain/lint.py $(ARGS)
 
 schema: ## write the JSON Schema of the config file again
 	$(CARGO) run --locked --quiet -- schema > schema/claimgate.schema.json.new

@@ -8,7 +8,7 @@
 ///
 /// An absent part is an empty string: a request without method or path is
 /// answered `malformed_request`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Request<'a> {
     /// The method as sent; methods are case-sensitive (RFC 9110, 9.1).
     pub method: &'a str,
@@ -92,6 +92,19 @@ impl<'a> FromIterator<(&'a str, &'a [u8])> for Headers<'a> {
     }
 }
 
+/// Without the query, which may hold a token.
+impl std::fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("host", &self.host)
+            .field("path", &self.bare_path())
+            .field("route", &self.route)
+            .field("headers", &self.headers)
+            .finish()
+    }
+}
+
 /// Names only: header values may hold credentials.
 impl std::fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -108,6 +121,13 @@ mod tests {
         let request = Request { path: "/a?b=1?c", ..Request::default() };
         assert_eq!(request.bare_path(), "/a");
         assert_eq!(request.query(), Some("b=1?c"));
+    }
+
+    #[test]
+    fn debug_output_holds_no_query() {
+        let request = Request { path: "/a?access_token=secret", ..Request::default() };
+        let debug = format!("{request:?}");
+        assert!(debug.contains(r#"path: "/a""#) && !debug.contains("secret"), "{debug}");
     }
 
     #[test]

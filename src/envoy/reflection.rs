@@ -51,6 +51,7 @@ mod tests {
     use super::*;
 
     fn output(program: &str, arguments: &[&str]) -> Vec<u8> {
+        // nosemgrep: no-process-or-shell -- a test asks cargo where its sources are
         let mut command = Command::new(program);
         command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
         let output = command.output().expect("the program runs");
