@@ -18,6 +18,7 @@ import engine_pairs
 import growth
 import grpc_alone
 import load
+import observing
 import programs
 import report
 import through_envoy
@@ -30,6 +31,7 @@ SECTIONS = {
     "envoy": through_envoy.measure,
     "growth": growth.measure,
     "engine": engine_pairs.measure,
+    "observing": observing.measure,
 }
 
 

@@ -110,10 +110,13 @@ def empty_server(stack: Stack, core: int) -> tuple[Program, str]:
     return program, address
 
 
-def claimgate(stack: Stack, name: str, auth: dict, core: int) -> Claimgate:
-    """The service with this `auth` block and all defaults; JSON is YAML."""
+def claimgate(
+    stack: Stack, name: str, auth: dict, core: int, *, status_page: bool = False
+) -> Claimgate:
+    """The service with this `auth` block and all defaults; JSON is YAML. The
+    status page is off, as it is unless the port is bound to loopback."""
     grpc, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    server = {"grpc": {"address": grpc}, "admin": {"address": admin}}
+    server = {"grpc": {"address": grpc}, "admin": {"address": admin, "status_page": status_page}}
     file = stack.folder / f"{name}.yaml"
     file.write_text(json.dumps({"server": server, "auth": auth}, indent=2))
     command = rig.pinned(core, tools.claimgate(), "serve", "--config", file)

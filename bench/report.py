@@ -14,6 +14,7 @@ import engine_pairs
 import growth
 import grpc_alone
 import load
+import observing
 import place
 import rig
 import through_envoy
@@ -29,6 +30,7 @@ class Measured:
     envoy: through_envoy.Results | None = None
     growth: growth.Results | None = None
     engine: engine_pairs.Results | None = None
+    observing: list[observing.Pair] | None = None
 
 
 def text(measured: Measured) -> str:
@@ -40,6 +42,7 @@ def text(measured: Measured) -> str:
         _envoy(measured.envoy) if measured.envoy else "",
         _growth(measured.growth) if measured.growth else "",
         _engine(measured.engine) if measured.engine else "",
+        _observing(measured.observing) if measured.observing else "",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -128,6 +131,8 @@ def bars(measured: Measured) -> list[Bar]:
         bar("resident memory, idle", grown.idle_megabytes, most=20, unit="MB")
         level = grown.family(growth.TOKENS).levels[-1]
         bar(f"resident memory, {level.size:,} known tokens", level.megabytes, most=300, unit="MB")
+    for pair in measured.observing or []:
+        bar(f"checks/s, {pair.kind}, status page on against off", pair.rate_ratio.median, least=0.95)
     return found
 
 
@@ -262,6 +267,28 @@ def _engine(results: engine_pairs.Results) -> str:
         "Within one process (`benches/pairs.rs`, `benches/allocations.rs`), from the request's "
         "headers to the headers for the upstream. Two threads decide about one token each.\n\n"
         f"{verify}\n{threads}\n{allocations}",
+    )
+
+
+def _observing(pairs: list[observing.Pair]) -> str:
+    rows = [
+        [
+            pair.kind,
+            f"{rig.median(pair.on, lambda s: s.rate):,.0f}",
+            f"{rig.median(pair.off, lambda s: s.rate):,.0f}",
+            str(pair.rate_ratio),
+            f"{rig.median(pair.on, lambda s: s.cpu):.2f}",
+            f"{rig.median(pair.off, lambda s: s.cpu):.2f}",
+        ]
+        for pair in pairs
+    ]
+    table = _table(
+        ["check", "checks/s, page on", "off", "ratio", "CPU µs, page on", "off"], rows
+    )
+    return _section(
+        "Being watched",
+        "The same checks with the status page on, where every denial is remembered, and off.\n\n"
+        + table,
     )
 
 

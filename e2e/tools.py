@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 REQUIREMENTS = HERE / "requirements.txt"
 OIDC_PROVIDER = HERE / "oidc_provider"
+BROWSER = HERE / "browser"
 
 
 class ToolMissing(Exception):
@@ -109,22 +110,42 @@ def claimgate() -> Path:
 @functools.cache
 def oidc_provider() -> Path:
     """A copy of the oidc-provider server with its packages; the file for node."""
+    return _node(OIDC_PROVIDER, "server.mjs")
+
+
+@functools.cache
+def browser() -> Path:
+    """A copy of what drives the browser, with its packages; the file for node."""
+    return _node(BROWSER, "status_page.mjs")
+
+
+@functools.cache
+def chromium() -> Path:
+    """Chromium; CLAIMGATE_CHROMIUM names another one than that in the PATH."""
+    named = os.environ.get("CLAIMGATE_CHROMIUM") or shutil.which("chromium")
+    if not named:
+        raise ToolMissing("chromium is not installed; Debian has it in the package chromium")
+    return Path(named).resolve()
+
+
+def _node(source: Path, main: str) -> Path:
+    """A copy of the program `main` of a folder, beside its locked packages."""
     if not shutil.which("npm"):
         raise ToolMissing("node and npm are not installed; Debian has both in the package npm")
-    folder = cache_dir() / f"oidc-provider-{_digest(OIDC_PROVIDER / 'package-lock.json')}"
+    folder = cache_dir() / f"{source.name}-{_digest(source / 'package-lock.json')}"
     done = folder / "complete"
     if not done.exists():
-        say(f"getting oidc-provider into {folder} (once)")
+        say(f"getting the packages of {source.name} into {folder} (once)")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(OIDC_PROVIDER / name, folder)
+            shutil.copy(source / name, folder)
         command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         if subprocess.run(command, cwd=folder).returncode != 0:
             raise ToolMissing("npm ci failed; see its message above")
         done.touch()
     # Node looks packages up from where the file lies, so it lies beside them.
-    return Path(shutil.copy(OIDC_PROVIDER / "server.mjs", folder))
+    return Path(shutil.copy(source / main, folder))
 
 
 def say(text: str) -> None:

@@ -24,9 +24,11 @@ use crate::{
     time::UnixTime,
 };
 
+mod chart;
 pub mod denials;
 pub mod history;
 pub mod http;
+mod page;
 pub mod report;
 mod text;
 mod wanted;

@@ -103,13 +103,20 @@ impl Service {
         self.get(path).await.status().as_u16()
     }
 
+    async fn page(&self, path: &str) -> String {
+        self.get(path).await.text().await.unwrap()
+    }
+
     async fn json(&self) -> Value {
         self.get("/status.json").await.json().await.unwrap()
     }
 
     /// Sends a check with this token, and more about the request.
     async fn check(&mut self, request: HttpRequest, token: &str) {
-        let mut request = HttpRequest { method: "GET".into(), ..request };
+        let mut request = request;
+        if request.method.is_empty() {
+            request.method = "GET".into();
+        }
         if !token.is_empty() {
             request.headers.insert("authorization".into(), format!("Bearer {token}"));
         }
@@ -176,7 +183,9 @@ async fn it_is_there_on_loopback_or_if_asked_for() {
         ("address: '0.0.0.0:0', status_page: true", 200),
     ] {
         let service = Service::with(admin).await;
-        assert_eq!(service.status("/status.json").await, expected, "{admin}");
+        for path in ["/", "/status.json"] {
+            assert_eq!(service.status(path).await, expected, "{admin}: {path}");
+        }
         service.stop().await;
     }
 }
@@ -269,7 +278,15 @@ async fn denials_are_told_with_what_would_have_been_needed() {
         let counted = reasons.iter().find(|counted| counted["reason"] == reason.as_str());
         assert_eq!(counted.unwrap_or_else(|| panic!("{reason}"))["count"], 1, "{reason}");
     }
-    let text = json.to_string();
+    let page = service.page("/").await;
+    for (number, (reason, ..)) in cases.iter().enumerate() {
+        let link = format!("/docs/reasons.md#{reason}\"");
+        assert_eq!(page.matches(&link).count(), 2, "{reason}: in the counts and in the list");
+        assert!(page.contains(&format!(">id-{number}<")), "{reason}");
+        let meaning = reason.description().replace('\'', "&#39;");
+        assert!(page.contains(&meaning), "{reason}");
+    }
+    let text = json.to_string() + &page;
     let secrets = cases.iter().map(|(.., token, _)| token.as_str()).filter(|token| token.len() > 3);
     for secret in secrets.chain(["query-secret", "good-key"]) {
         assert!(!text.contains(secret) || secret == "nobody", "{secret} is told");
@@ -277,6 +294,75 @@ async fn denials_are_told_with_what_would_have_been_needed() {
     let found: Value = service.get("/status.json?request_id=id-3").await.json().await.unwrap();
     assert_eq!(array(&found, "denials").len(), 1);
     assert_eq!(found["denials"][0]["reason"], "unknown_key");
+    let found = service.page("/?request_id=id-3").await;
+    assert_eq!(found.matches(">id-3<").count(), 2, "on its own and in the list");
+    assert!(found.contains("id=\"found\""));
+    let not_found = service.page("/?request_id=%3Cb%3Eid-33").await;
+    assert!(not_found.contains("Request &#60;b&#62;id-33"), "{not_found}");
+    assert!(not_found.contains("not among the last 15 denials"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn no_value_becomes_markup() {
+    const MARKUP: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&lt;";
+    let mut service = Service::start().await;
+    let before = service.page("/").await;
+    let host = HttpRequest { host: MARKUP.into(), ..to("/", MARKUP) };
+    let method = HttpRequest { method: MARKUP.into(), ..to("/", "") };
+    let unseen = to("/\u{202e}txt.exe\u{200b}\n\u{0}", "");
+    for request in [to(&format!("/{MARKUP}"), ""), host, method, unseen] {
+        service.check(request, "").await;
+    }
+    // The subject of a caller who lacks a scope, and its kid.
+    let token = service.token(json!({}), json!({"sub": MARKUP, "use": "access"}));
+    service.check(to("/admin", ""), &token).await;
+    let token = service.token(json!({"kid": MARKUP}), json!({}));
+    service.check(to("/", ""), &token).await;
+
+    let query: String = MARKUP.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for path in ["/".to_owned(), format!("/?request_id={query}")] {
+        let page = service.page(&path).await;
+        for tag in ["<script", "<img", "<style", "<iframe"] {
+            assert_eq!(page.matches(tag).count(), before.matches(tag).count(), "{tag}");
+        }
+        assert!(page.contains("&#34;&#39;&#62;&#60;script&#62;alert(1)"), "{page}");
+        assert!(page.contains(r"/\u{202e}txt.exe\u{200b}\n\u{0}"), "{page}");
+        assert!(!page.contains(['\u{202e}', '\u{0}', '\u{200b}']));
+    }
+    let json = service.json().await;
+    assert_eq!(json["denials"][1]["subject"], MARKUP);
+    assert_eq!(json["denials"][4]["host"], MARKUP);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_is_told_to_run_nothing_else() {
+    let service = Service::start().await;
+    let answer = service.get("/").await;
+    let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("referrer-policy"), "no-referrer");
+    assert_eq!(header("x-frame-options"), "DENY");
+    let policy = header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let page = answer.text().await.unwrap();
+    for (tag, directive) in [("style", "style-src"), ("script", "script-src")] {
+        let start = page.find(&format!("<{tag}>")).unwrap() + tag.len() + 2;
+        let end = page.find(&format!("</{tag}>")).unwrap();
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &page.as_bytes()[start..end]);
+        let hash = base64_simd::STANDARD.encode_to_string(digest.as_ref());
+        assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{policy}");
+    }
+    let elsewhere = page.matches("https://").count();
+    let links = page.matches("href=\"https://").count() + page.matches(">https://").count();
+    assert_eq!(elsewhere, links, "addresses are linked to or told, never loaded");
+    let answer = service.get("/status.json").await;
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     service.stop().await;
 }
 
@@ -308,6 +394,11 @@ async fn the_configuration_and_its_failures_are_told() {
     })
     .await;
 
+    let page = service.page("/").await;
+    for told in [service.key.kid(), "ES256", "stolen", "revoked", &digest(&json)] {
+        assert!(page.contains(told), "{told}");
+    }
+
     let admin = "address: '127.0.0.1:0'";
     service.reload(admin, "  no_such_key: 1\n").await;
     eventually("the failure is told", async || {
@@ -318,6 +409,7 @@ async fn the_configuration_and_its_failures_are_told() {
     assert_eq!(digest(&failed), digest(&json), "the old one is in force");
     let error = failed["config"]["failed_reload"]["error"].as_str().unwrap();
     assert!(error.contains("no_such_key"), "{error}");
+    assert!(service.page("/").await.contains("no_such_key"));
     let problem = &failed["problems"][0];
     assert!(problem["text"].as_str().unwrap().contains("no_such_key"), "{problem}");
 

@@ -1,21 +1,25 @@
 //! The status page over HTTP.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
     routing::get,
 };
 use serde::Deserialize;
+use tracing::error;
 
-use super::{Board, report::Report};
+use super::{Board, page, report::Report};
 
 /// `/` and `/status.json`; both are 404 where the page is off.
 pub fn router(board: Arc<Board>) -> Router {
-    Router::new().route("/status.json", get(json)).with_state(board)
+    Router::new().route("/", get(html)).route("/status.json", get(json)).with_state(board)
 }
 
 /// What may be asked for.
@@ -24,6 +28,20 @@ pub fn router(board: Arc<Board>) -> Router {
 struct Wish {
     /// Denials of this request alone.
     request_id: String,
+}
+
+async fn html(State(board): State<Arc<Board>>, headers: HeaderMap, wish: Query<Wish>) -> Response {
+    let page = match report(&board, &headers) {
+        Ok(report) => page::page(&report, wish.request_id.trim()),
+        Err(refusal) => return refusal.into_response(),
+    };
+    match page {
+        Ok(page) => (PRIVATE, BROWSER.clone(), Html(page)).into_response(),
+        Err(error) => {
+            error!(%error, "status page can't be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 async fn json(State(board): State<Arc<Board>>, headers: HeaderMap, wish: Query<Wish>) -> Response {
@@ -37,11 +55,24 @@ async fn json(State(board): State<Arc<Board>>, headers: HeaderMap, wish: Query<W
     (PRIVATE, Json(report)).into_response()
 }
 
-const PRIVATE: [(header::HeaderName, &str); 3] = [
+const PRIVATE: [(HeaderName, &str); 3] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
 ];
+
+/// What a browser must not do with the page.
+static BROWSER: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let policy = HeaderValue::try_from(page::POLICY.as_str());
+    let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    let same_origin = HeaderValue::from_static("same-origin");
+    HeaderMap::from_iter([
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (HeaderName::from_static("cross-origin-opener-policy"), same_origin.clone()),
+        (HeaderName::from_static("cross-origin-resource-policy"), same_origin),
+    ])
+});
 
 type Refusal = (StatusCode, &'static str);
 

@@ -260,6 +260,14 @@ impl Report {
     }
 }
 
+impl ProviderReport {
+    /// Whether its keys can't be fetched or there are none.
+    pub fn is_failing(&self) -> bool {
+        let failing = |keys: &KeysReport| keys.last_error.is_some() || keys.usable.is_empty();
+        self.keys.as_ref().is_some_and(failing)
+    }
+}
+
 impl DenialReport {
     /// Whether this is the request that somebody looks for.
     pub fn is_request(&self, id: &str) -> bool {

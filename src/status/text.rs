@@ -1,6 +1,6 @@
 //! How values are written for readers.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Serialize, Serializer};
 
@@ -9,6 +9,24 @@ use crate::time::UnixTime;
 /// A moment, written in RFC 3339 with the milliseconds, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Moment(pub UnixTime);
+
+impl Moment {
+    /// How long before `now` this was, or after it: `3 min ago`, `in 2 h`.
+    pub(super) fn from(self, now: Self) -> String {
+        let seconds = self.0.as_seconds() - now.0.as_seconds();
+        match span(seconds.abs()) {
+            _ if seconds.abs() < 1.0 => "now".into(),
+            span if seconds < 0.0 => format!("{span} ago"),
+            span => format!("in {span}"),
+        }
+    }
+
+    /// The time of the day in UTC, `08:15:30`.
+    pub(super) fn clock(self) -> String {
+        let text = self.0.to_string();
+        text.split_once('T').map_or(text.clone(), |(_, time)| time.trim_end_matches('Z').into())
+    }
+}
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,6 +43,58 @@ impl Serialize for Moment {
     }
 }
 
+/// A length of time, to about two digits.
+fn span(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")];
+    let (unit, name) =
+        UNITS.into_iter().find(|(unit, _)| seconds >= 2.0 * unit).unwrap_or((1.0, "s"));
+    format!("{:.0} {name}", (seconds / unit).floor())
+}
+
+/// A number for a reader: `0`, `0.3`, `12`, `3400`.
+pub(super) fn rate(per_second: f64) -> String {
+    match per_second {
+        0.0 => "0".into(),
+        n if n < 10.0 => format!("{n:.1}"),
+        n => format!("{n:.0}"),
+    }
+}
+
+/// The value with everything that a reader could not see, or that would turn
+/// the text around it, written as an escape.
+pub(super) fn visible(value: &str) -> Cow<'_, str> {
+    if !value.contains(is_unseen) {
+        return value.into();
+    }
+    let mut text = String::with_capacity(value.len() + 16);
+    for char in value.chars() {
+        match is_unseen(char) {
+            true => text.extend(char.escape_default()),
+            false => text.push(char),
+        }
+    }
+    text.into()
+}
+
+/// The beginning of a value that may have any length.
+pub(super) fn shortened(value: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 128;
+    match value.floor_char_boundary(LONGEST) {
+        end if end < value.len() => format!("{}…", &value[..end]).into(),
+        _ => value.into(),
+    }
+}
+
+/// Control characters, and those that Unicode has for the direction and the
+/// joining of text (UAX 9 and UTR 36).
+fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,7 +104,37 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_told_to_machines_() {
+    fn moments_are_told_to_machines_and_to_people() {
         assert_eq!(at(1.5).to_string(), "1970-01-01T00:00:01.500Z");
+        assert_eq!(at(1.5).clock(), "00:00:01");
+        let now = at(1_000_000.0);
+        for (other, words) in [
+            (999_999.5, "now"),
+            (999_990.0, "10 s ago"),
+            (999_881.0, "119 s ago"),
+            (999_880.0, "2 min ago"),
+            (1_007_200.0, "in 2 h"),
+            (1_172_799.0, "in 47 h"),
+            (1_172_800.0, "in 2 d"),
+        ] {
+            assert_eq!(at(other).from(now), words, "{other}");
+        }
+    }
+
+    #[test]
+    fn nothing_hides_in_a_value() {
+        assert_eq!(visible("/ordinary/äöü"), "/ordinary/äöü");
+        assert_eq!(visible("a\nb\u{202e}c\u{0}"), r"a\nb\u{202e}c\u{0}");
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"é".repeat(100)), "é".repeat(64) + "…");
+    }
+
+    #[test]
+    fn rates_are_short() {
+        assert_eq!([0.0, 0.04, 3.25, 12.3].map(rate), ["0", "0.0", "3.2", "12"]);
     }
 }

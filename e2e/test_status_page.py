@@ -1,0 +1,115 @@
+"""The status page in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import standard
+import tools
+import web
+from stack import Program, Stack
+from standard import Gateway
+
+HOSTILE = "<img/src=x/onerror=alert(1)>"
+SHOTS = os.environ.get("CLAIMGATE_SCREENSHOTS")
+"""Where screenshots are kept, for somebody to look at."""
+
+
+class Browser(Program):
+    """A run of `browser/status_page.mjs`."""
+
+    def result(self) -> dict:
+        """What it saw in the end."""
+        status = self.wait(seconds=180)
+        assert status == 0, self.tail()
+        return json.loads(self.output.read_text().splitlines()[-1])
+
+    def wait_for(self, line: str) -> None:
+        """Waits until it has said so."""
+        web.wait_until(
+            lambda: line in self.output.read_text().splitlines() or not self.running, line, 90
+        )
+        assert self.running, self.tail()
+
+
+def browse(stack: Stack, *arguments: str | Path) -> Browser:
+    command = ["node", tools.browser(), *arguments]
+    environment = {"CLAIMGATE_CHROMIUM": str(tools.chromium())}
+    return stack.start(Browser, "browser", command, environment)
+
+
+EXPIRED = "        - {name: old, key: old-key, expires_at: 2020-01-01T00:00:00Z}"
+DOWN = "    - {name: down, type: oauth2, issuer: 'http://127.0.0.1:9', audience: none}"
+TROUBLES = ("no_such_key", "down has no signing keys", "1 API key expired")
+
+
+@pytest.fixture(scope="module")
+def busy(module_stack: Stack) -> Gateway:
+    """A service that has turned away some, of all sorts, and has troubles."""
+    gateway = standard.gateway(module_stack)
+    claimgate, get = gateway.claimgate, gateway.get
+    config = standard.CONFIG.replace("      keys:", f"      keys:\n{EXPIRED}")
+    config = config.replace("  required_scopes: [invoke]", f"{DOWN}\n  required_scopes: [invoke]")
+    replace(claimgate.config, config)
+    web.wait_until(lambda: claimgate.reloads("success") == 1, "a reload")
+    replace(claimgate.config, config + "  no_such_key: 1\n")
+    web.wait_until(lambda: claimgate.reloads("failure") == 1, "a failed reload")
+    for _ in range(40):
+        get("/orders", web.bearer(gateway.token()))
+    for number in range(30):
+        get(f"/orders/{number}?secret=1", [("x-request-id", f"id-{number}")])
+    get("/admin/users", web.bearer(gateway.token()))
+    get("/orders", web.bearer("gone-key"))
+    get("/orders", web.bearer("a.b.c"))
+    get(f"/{HOSTILE}/{'long' * 100}", [("x-request-id", "<script>alert(2)</script>"), *web.bearer("x")])
+    return gateway
+
+
+def replace(file: Path, text: str) -> None:
+    """In one step, as an editor would."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, file)
+
+
+def test_it_can_be_read_everywhere(busy: Gateway, module_stack: Stack, tmp_path: Path):
+    folder = Path(SHOTS or tmp_path)
+    url = f"http://{busy.claimgate.admin}/"
+    seen = browse(module_stack, "look", url, folder).result()
+    assert set(seen) == {"phone-light", "phone-dark", "desktop-light", "desktop-dark"}
+    for name, facts in seen.items():
+        assert facts["trouble"] == [], name
+        assert facts["overflow"] <= 0, f"{name} is too wide"
+        assert not {"img", "iframe", "object"} & set(facts["elements"]), name
+        assert facts["handlers"] == [], name
+        for word in ("insufficient_scope", "key_revoked", "missing_token", HOSTILE, "machines", *TROUBLES):
+            assert word in facts["text"], f"{name} lacks {word}"
+        assert "secret" not in facts["text"], name
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+    assert seen["phone-light"]["back"] != seen["phone-dark"]["back"]
+
+
+def test_it_works_without_javascript(busy: Gateway, module_stack: Stack):
+    url = f"http://{busy.claimgate.admin}/"
+    seen = browse(module_stack, "plain", url, "id-7").result()
+    assert seen["trouble"] == []
+    assert "missing_token" in seen["first"]
+    assert "/orders/7" in seen["found"] and "/orders/8" not in seen["found"]
+    assert seen["address"].endswith("/?request_id=id-7")
+
+
+def test_it_keeps_itself_up_to_date(stack: Stack):
+    gateway = standard.gateway(stack)
+    url = f"http://{gateway.claimgate.admin}/"
+    browser = browse(stack, "watch", url, "/orders/later")
+    browser.wait_for("open")
+    gateway.get("/orders/later")
+    browser.wait_for("seen")
+    gateway.claimgate.stop()
+    seen = browser.result()
+    assert (seen["typed"], seen["unfolded"], seen["trouble"]) == ("half-typed", False, [])
+    assert seen["told"].startswith("no answer; this is as of ")

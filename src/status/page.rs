@@ -1,0 +1,147 @@
+//! The page that a browser shows: the report, as HTML.
+//!
+//! Every value goes through the template's escaping and, where a stranger may
+//! have chosen it, through the filter `visible`. The page holds one style and
+//! one script, which the Content-Security-Policy names by their hashes, so
+//! that nothing else would run even if it got in.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use aws_lc_rs::digest;
+use base64_simd::STANDARD;
+
+use super::{
+    DOCUMENTATION,
+    chart::{self, Bar, Stacked},
+    report::{ApiKeyReport, DenialReport, ProviderReport, ReasonReport, Report},
+    text::Moment,
+};
+
+const STYLES: &str = include_str!("../../templates/status.css");
+const SCRIPT: &str = include_str!("../../templates/status.js");
+
+/// Denials that are shown at once; the rest unfolds.
+const FIRST_DENIALS: usize = 25;
+
+/// API keys that are shown; the rest is in the JSON.
+const FIRST_API_KEYS: usize = 200;
+
+/// So many providers are all unfolded; of more, only those that fail.
+const FEW_PROVIDERS: usize = 8;
+
+/// The `Content-Security-Policy` of the page.
+pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = |text: &str| {
+        STANDARD.encode_to_string(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+    };
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; \
+         img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        hash(STYLES),
+        hash(SCRIPT)
+    )
+});
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct Page<'r> {
+    title: String,
+    styles: &'static str,
+    script: &'static str,
+    documentation: &'static str,
+    search: &'r str,
+    found: Vec<&'r DenialReport>,
+    report: &'r Report,
+    now: &'r Moment,
+    chart: Stacked,
+    reasons: Vec<Reason<'r>>,
+    first_denials: Vec<&'r DenialReport>,
+    more_denials: Vec<&'r DenialReport>,
+    first_api_keys: &'r [ApiKeyReport],
+    more_api_keys: usize,
+}
+
+/// A reason and its small chart.
+struct Reason<'r> {
+    report: &'r ReasonReport,
+    bars: Vec<Bar>,
+}
+
+impl Page<'_> {
+    fn is_open(&self, provider: &ProviderReport) -> bool {
+        self.report.providers.len() <= FEW_PROVIDERS || provider.is_failing()
+    }
+}
+
+/// The page; `search` is the request id that somebody looks for, or empty.
+///
+/// # Errors
+/// None that an input brings about.
+pub(super) fn page(report: &Report, search: &str) -> askama::Result<String> {
+    let slots = report.checks.max_buckets;
+    let reason = |report| Reason { report, bars: chart::bars(&report.counts, slots) };
+    let denials = report.denials.iter();
+    let shown_keys = report.api_keys.len().min(FIRST_API_KEYS);
+    let page = Page {
+        title: title(report),
+        styles: STYLES,
+        script: SCRIPT,
+        documentation: DOCUMENTATION,
+        search,
+        found: denials.clone().filter(|denial| denial.is_request(search)).collect(),
+        report,
+        now: &report.now,
+        chart: chart::stacked(&report.checks),
+        reasons: report.checks.reasons.iter().map(reason).collect(),
+        first_denials: denials.clone().take(FIRST_DENIALS).collect(),
+        more_denials: denials.skip(FIRST_DENIALS).collect(),
+        first_api_keys: &report.api_keys[..shown_keys],
+        more_api_keys: report.api_keys.len() - shown_keys,
+    };
+    page.render()
+}
+
+/// What a tab among many says.
+fn title(report: &Report) -> String {
+    match report.problems.len() {
+        0 => format!("Claimgate: {}", report.state),
+        count => format!("({count}) Claimgate: {}", report.state),
+    }
+}
+
+/// How values are written; see [`super::text`].
+#[expect(unreachable_pub, reason = "what askama makes of a filter is")]
+mod filters {
+    use std::fmt::Display;
+
+    use askama::{Result, Values};
+
+    use crate::status::text::{self, Moment};
+
+    #[askama::filter_fn]
+    pub(super) fn visible(value: impl Display, _: &dyn Values) -> Result<String> {
+        Ok(text::visible(&value.to_string()).into_owned())
+    }
+
+    /// Values that come from a document of the issuer may have any length.
+    #[askama::filter_fn]
+    pub(super) fn shortened(value: impl Display, _: &dyn Values) -> Result<String> {
+        Ok(text::visible(&text::shortened(&value.to_string())).into_owned())
+    }
+
+    #[askama::filter_fn]
+    pub(super) fn ago(at: &Moment, _: &dyn Values, now: &Moment) -> Result<String> {
+        Ok(at.from(*now))
+    }
+
+    #[askama::filter_fn]
+    pub(super) fn clock(at: &Moment, _: &dyn Values) -> Result<String> {
+        Ok(at.clock())
+    }
+
+    #[askama::filter_fn]
+    pub(super) fn rate(per_second: &f64, _: &dyn Values) -> Result<String> {
+        Ok(text::rate(*per_second))
+    }
+}
