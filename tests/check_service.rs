@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of tests fail like tests")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use claimgate::{
@@ -17,6 +17,7 @@ use claimgate::{
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
+    status::denials::Denials,
 };
 use envoy_types::pb::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse,
@@ -160,7 +161,10 @@ fn outcome(response: &CheckResponse) -> (i32, String) {
 #[tokio::test]
 async fn a_call_never_fails_whatever_happens_in_it() {
     let metrics = metrics();
-    let mut server = server(&metrics, AuthSettings::default());
+    let denials = Arc::new(Denials::new(NonZeroUsize::MIN));
+    let live = live(&metrics, AuthSettings::default());
+    let live = Live { denials: Some(Arc::clone(&denials)), ..live };
+    let mut server = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
     let encoded = |token| framed(&request(token).encode_to_vec());
     let mut cut_short = request("allow").encode_to_vec();
     cut_short.pop();
@@ -183,10 +187,13 @@ async fn a_call_never_fails_whatever_happens_in_it() {
             "malformed_request",
         ),
     ];
-    for (name, body, status, reason) in cases {
-        let response = check_raw(&mut server, body).await;
-        assert_eq!(outcome(&response), (status, reason.to_owned()), "{name}");
+    for (name, body, status, reason) in &cases {
+        let response = check_raw(&mut server, body.clone()).await;
+        assert_eq!(outcome(&response), (*status, (*reason).to_owned()), "{name}");
     }
+    let remembered = denials.latest().into_iter().rev().map(|denial| denial.reason.as_str());
+    let denied = cases.iter().filter(|(_, _, status, _)| *status != 200);
+    assert!(remembered.eq(denied.map(|(.., reason)| *reason)), "the status page has all denials");
     let text = metrics.encode().expect("text");
     for line in [
         r#"claimgate_checks_total{decision="allow",provider="obedient",reason="ok"} 2"#,

@@ -120,8 +120,14 @@ impl Service {
         if !token.is_empty() {
             request.headers.insert("authorization".into(), format!("Bearer {token}"));
         }
-        let request = Request { http: Some(request), ..Request::default() };
-        let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
+        let mut request = Request { http: Some(request), ..Request::default() };
+        let route = request.http.as_mut().and_then(|http| http.headers.remove("named-route"));
+        let context_extensions = route.map(|name| ("claimgate_route".to_owned(), name)).into_iter();
+        let attributes = AttributeContext {
+            request: Some(request),
+            context_extensions: context_extensions.collect(),
+            ..AttributeContext::default()
+        };
         self.checks.check(CheckRequest { attributes: Some(attributes) }).await.unwrap();
     }
 
@@ -291,6 +297,13 @@ async fn denials_are_told_with_what_would_have_been_needed() {
     for secret in secrets.chain(["query-secret", "good-key"]) {
         assert!(!text.contains(secret) || secret == "nobody", "{secret} is told");
     }
+    let mut named = to("/", "named");
+    named.headers.insert("named-route".into(), "nowhere".into());
+    service.check(named, "").await;
+    let json = service.json().await;
+    let denial = &json["denials"][0];
+    assert_eq!((&denial["reason"], &denial["route"]), (&json!("unknown_route"), &json!("nowhere")));
+    assert_eq!(denial["wanted"], "known routes: admin");
     let found: Value = service.get("/status.json?request_id=id-3").await.json().await.unwrap();
     assert_eq!(array(&found, "denials").len(), 1);
     assert_eq!(found["denials"][0]["reason"], "unknown_key");
@@ -299,7 +312,7 @@ async fn denials_are_told_with_what_would_have_been_needed() {
     assert!(found.contains("id=\"found\""));
     let not_found = service.page("/?request_id=%3Cb%3Eid-33").await;
     assert!(not_found.contains("Request &#60;b&#62;id-33"), "{not_found}");
-    assert!(not_found.contains("not among the last 15 denials"));
+    assert!(not_found.contains("not among the last 16 denials"));
     service.stop().await;
 }
 

@@ -12,8 +12,9 @@ const LIMIT_MS = 60_000;
 const [task, url, argument] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath: process.env.CLAIMGATE_CHROMIUM,
-  // As root, as in a container, Chromium starts without its sandbox only.
-  args: process.getuid() === 0 ? ["--no-sandbox"] : [],
+  // As root, as in a container, Chromium starts without its sandbox only, and
+  // there /dev/shm may be too small for it.
+  args: ["--disable-dev-shm-usage", ...(process.getuid() === 0 ? ["--no-sandbox"] : [])],
 });
 try {
   const result = await { look, plain, watch }[task]();

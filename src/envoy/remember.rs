@@ -26,7 +26,8 @@ pub(super) fn denial(
         at: UnixTime::now(),
         reason: decision.reason,
         provider: facts.provider,
-        route: decision.route.map(|route| route.name.as_str()),
+        // The one that does not exist is what `unknown_route` is about.
+        route: decision.route.map(|route| route.name.as_str()).or(request.route),
         subject: facts.subject,
         method: facts.method,
         path: facts.path,

@@ -39,7 +39,7 @@ pub struct Seen<'a> {
     pub reason: Reason,
     /// The provider that decided.
     pub provider: Option<&'a str>,
-    /// The route that the request matched.
+    /// The route that the request matched, or that Envoy named.
     pub route: Option<&'a str>,
     /// Who asked, if that is known.
     pub subject: Option<&'a str>,
@@ -167,7 +167,7 @@ impl Denial {
         self.value(0)
     }
 
-    /// The route that the request matched.
+    /// The route that the request matched, or that Envoy named.
     pub fn route(&self) -> &str {
         self.value(1)
     }

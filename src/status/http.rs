@@ -78,12 +78,14 @@ type Refusal = (StatusCode, &'static str);
 
 /// The report, if this client may have it.
 fn report(board: &Board, headers: &HeaderMap) -> Result<Report, Refusal> {
-    let report = board.report().ok_or((StatusCode::NOT_FOUND, ""))?;
+    let report = board.report().ok_or((StatusCode::NOT_FOUND, OFF))?;
     match board.is_on_by_address() && !is_addressed_directly(headers) {
         true => Err((StatusCode::MISDIRECTED_REQUEST, NAMES)),
         false => Ok(report),
     }
 }
+
+const OFF: &str = "the status page is off; server.admin.status_page: true turns it on\n";
 
 const NAMES: &str = "the status page is shown under an IP address or localhost only; \
                      set server.admin.status_page: true to show it under any name\n";

@@ -136,6 +136,11 @@ mod filters {
     }
 
     #[askama::filter_fn]
+    pub(super) fn minute(at: &Moment, _: &dyn Values) -> Result<String> {
+        Ok(at.minute())
+    }
+
+    #[askama::filter_fn]
     pub(super) fn clock(at: &Moment, _: &dyn Values) -> Result<String> {
         Ok(at.clock())
     }

@@ -21,6 +21,12 @@ impl Moment {
         }
     }
 
+    /// Date and time to the minute, in UTC: `2026-11-22 08:15`.
+    pub(super) fn minute(self) -> String {
+        let text = self.0.to_string().replacen('T', " ", 1);
+        text.rsplit_once(':').map_or(text.clone(), |(minute, _)| minute.into())
+    }
+
     /// The time of the day in UTC, `08:15:30`.
     pub(super) fn clock(self) -> String {
         let text = self.0.to_string();
@@ -106,7 +112,10 @@ mod tests {
     #[test]
     fn moments_are_told_to_machines_and_to_people() {
         assert_eq!(at(1.5).to_string(), "1970-01-01T00:00:01.500Z");
-        assert_eq!(at(1.5).clock(), "00:00:01");
+        assert_eq!(
+            (at(1.5).clock(), at(61.5).minute()),
+            ("00:00:01".into(), "1970-01-01 00:01".into())
+        );
         let now = at(1_000_000.0);
         for (other, words) in [
             (999_999.5, "now"),

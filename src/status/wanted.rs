@@ -50,6 +50,7 @@ pub(super) fn wanted(config: &InForce, denial: &Denial) -> Option<String> {
             format!("known routes: {}", list(auth.routes.iter().map(|route| &route.name)))
         }
         Reason::ProviderUnavailable => unavailable(config, denial.provider()),
+        Reason::AmbiguousPath => "its readings lead to different routes".into(),
         Reason::Internal => "the log has \"panicked, please report this\"".into(),
         _ => oauth2.and_then(|oauth2| of_the_provider(denial.reason, oauth2))?,
     };
