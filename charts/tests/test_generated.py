@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from pathlib import Path
 
 import generate
 import pytest
 import yaml
 from generate import CHART
+
+import chart
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +31,30 @@ def test_every_value_is_explained():
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
     assert len(rows) > 100
     assert not [key for key, *_, explained in rows if not explained.strip(" |")]
+
+
+def test_the_package_holds_what_is_needed(tmp_path: Path):
+    ran = chart.helm("package", CHART, "--destination", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    (archive,) = tmp_path.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        names = {name.removeprefix("claimgate/") for name in packed.getnames()}
+    assert {"values.schema.json", "files/gateway.yaml", "files/alerts.yaml"} <= names
+    assert {"dashboards/claimgate.json", "README.md", "CHANGELOG.md"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "examples/"))]
+    assert chart.helm("template", "x", archive).stdout == chart.helm("template", "x", CHART).stdout
+
+
+def test_the_chart_can_be_a_dependency(tmp_path: Path):
+    about = {"apiVersion": "v2", "name": "parent", "version": "0.1.0"}
+    depends = {"name": "claimgate", "version": "0.1.0", "condition": "claimgate.enabled"}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(about | {"dependencies": [depends]}))
+    shutil.copytree(CHART, tmp_path / "charts" / "claimgate")
+    for enabled in (True, False):
+        options = ("--set", f"claimgate.enabled={enabled},global.zone=a".lower())
+        ran = chart.helm("template", "x", tmp_path, *options)
+        assert ran.returncode == 0, ran.stderr
+        assert ("kind: Deployment" in ran.stdout) == enabled
 
 
 def test_the_chart_follows_the_program():

@@ -68,6 +68,8 @@ NONSENSE = [
     ("networkPolicy: {enabled: true}", "name Envoy's namespaces in networkPolicy.envoyNamespaces"),
     ("service: {nodePort: 30000}", "set service.type to NodePort"),
     ("service: {clusterIP: None, type: NodePort}", "only a Service of type ClusterIP can be headless"),
+    ("service: {externalTrafficPolicy: Local}", "set service.type to NodePort or LoadBalancer"),
+    ("service: {loadBalancerClass: a, type: NodePort}", "set service.type to LoadBalancer"),
     ("serviceAccount: {create: false}\napiServerToken: {enabled: true}", "set serviceAccount.create to true"),
     # Monitoring.
     ("podMonitor: {enabled: true}\nserviceMonitor: {enabled: true}", "every pod would be scraped twice"),

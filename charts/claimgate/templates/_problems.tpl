@@ -151,6 +151,12 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") }}
 - service.nodePort is set, but service.type is ClusterIP: remove it, or set service.type to NodePort
 {{- end }}
+{{- range $key := list "externalTrafficPolicy" "loadBalancerClass" "loadBalancerSourceRanges" }}
+{{- $fits := ternary (list "NodePort" "LoadBalancer") (list "LoadBalancer") (eq $key "externalTrafficPolicy") }}
+{{- if and (get $.Values.service $key) (not (has $.Values.service.type $fits)) }}
+- service.{{ $key }} is set, but service.type is {{ $.Values.service.type }}: remove it, or set service.type to {{ join " or " $fits }}
+{{- end }}
+{{- end }}
 {{- if and (eq .Values.service.clusterIP "None") (ne .Values.service.type "ClusterIP") }}
 - service.clusterIP is None, but service.type is {{ .Values.service.type }}: only a Service of type ClusterIP can be headless
 {{- end }}
