@@ -68,9 +68,9 @@ class Program:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def wait_ready(self, ready: Callable[[], object]) -> None:
+    def wait_ready(self, ready: Callable[[], object], seconds: float = START_SECONDS) -> None:
         """Waits for `ready`; connection errors mean not yet."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 if ready():
@@ -81,7 +81,7 @@ class Program:
                 raise DidNotStart(f"{self.name} ended at start\n{self.tail()}")
             if time.monotonic() > deadline:
                 raise DidNotStart(
-                    f"{self.name} was not ready after {START_SECONDS} s\n{self.tail()}"
+                    f"{self.name} was not ready after {seconds} s\n{self.tail()}"
                 )
             time.sleep(0.01)
 

@@ -22,6 +22,8 @@ ROOT = HERE.parent
 REQUIREMENTS = HERE / "requirements.txt"
 OIDC_PROVIDER = HERE / "oidc_provider"
 BROWSER = HERE / "browser"
+KEYCLOAK = "26.4.0"
+ARCHIVE_SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c0a"
 
 
 class ToolMissing(Exception):
@@ -146,6 +148,28 @@ def _node(source: Path, main: str) -> Path:
         done.touch()
     # Node looks packages up from where the file lies, so it lies beside them.
     return Path(shutil.copy(source / main, folder))
+
+
+@functools.cache
+def keycloak() -> Path:
+    """Keycloak's archive, as Maven has it."""
+    for command, package in [("mvn", "maven"), ("java", "default-jre-headless"), ("unzip", "unzip")]:
+        if not shutil.which(command):
+            raise ToolMissing(f"{command} is not installed; Debian has it in the package {package}")
+    archive = cache_dir() / f"keycloak-{KEYCLOAK}" / f"keycloak-{KEYCLOAK}.zip"
+    if not archive.exists():
+        say(f"getting Keycloak into {archive.parent} (once)")
+        fetched = archive.with_name("fetched")
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+        artifact = f"org.keycloak:keycloak-quarkus-dist:{KEYCLOAK}:zip"
+        command = ["mvn", "--batch-mode", "--quiet", plugin, f"-Dartifact={artifact}", f"-DoutputDirectory={fetched}"]
+        if subprocess.run(command).returncode != 0:
+            raise ToolMissing("mvn can't get Keycloak; see its message above")
+        found = fetched / f"keycloak-quarkus-dist-{KEYCLOAK}.zip"
+        if hashlib.sha256(found.read_bytes()).hexdigest() != ARCHIVE_SHA256:
+            raise ToolMissing(f"{found} is not the archive that is pinned in {Path(__file__).name}")
+        found.rename(archive)
+    return archive
 
 
 def say(text: str) -> None:

@@ -13,6 +13,7 @@ pub(crate) mod moment;
 pub mod schema;
 pub(crate) mod sent;
 pub mod serve;
+pub mod token;
 pub mod validate;
 
 /// Checks bearer tokens for Envoy's external authorization.
@@ -31,6 +32,7 @@ enum Command {
     HashKey(hash_key::Args),
     Schema(schema::Args),
     Issuer(issuer::IssuerArgs),
+    Token(token::TokenArgs),
 }
 
 /// Where the configuration is.
@@ -55,6 +57,7 @@ impl Cli {
             Command::HashKey(args) => Ok(hash_key::run(&args)?),
             Command::Schema(args) => Ok(schema::run(&args)?),
             Command::Issuer(args) => issuer::run(&args),
+            Command::Token(args) => token::run(&args),
         }
     }
 }

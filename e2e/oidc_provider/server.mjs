@@ -21,6 +21,13 @@ const keys = Object.entries(PAIRS).map(([alg, [type, options]]) => ({
   use: 'sig',
 }));
 
+const ODD_SECRET = 's p"a\'c:e%25+&=\\';
+const CLIENTS = [
+  ['machine', 'machine-secret', 'client_secret_basic'],
+  ['odd: client', ODD_SECRET, 'client_secret_basic'],
+  ['odd: poster', ODD_SECRET, 'client_secret_post'],
+];
+
 function resourceServer(_context, resource) {
   const alg = resource.slice('urn:e2e:'.length);
   const common = { scope: 'invoke', audience: 'https://api.example', accessTokenTTL: 600 };
@@ -34,15 +41,14 @@ const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
-    clients: [
-      {
-        client_id: 'machine',
-        client_secret: 'machine-secret',
-        grant_types: ['client_credentials'],
-        redirect_uris: [],
-        response_types: [],
-      },
-    ],
+    clients: CLIENTS.map(([client_id, client_secret, token_endpoint_auth_method]) => ({
+      client_id,
+      client_secret,
+      token_endpoint_auth_method,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+    })),
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },

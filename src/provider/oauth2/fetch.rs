@@ -3,13 +3,20 @@
 //! A fetch is bounded in time, size and redirects, and goes nowhere but to
 //! the configured origin, or, with discovery, to where that origin points.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, Response, Url, redirect};
+use rustls::ClientConfig;
 
 use self::discovery::JwksUri;
+pub(crate) use self::error::root_cause;
 pub use self::error::{Cause, FetchError, SetupError};
+pub(crate) use self::url::is_loopback;
 use crate::settings::{KeyLocation, KeySourceSettings};
 
 mod discovery;
@@ -70,6 +77,15 @@ pub(super) struct HttpFetch {
 /// If it can't be; nothing is ever fetched in its stead.
 pub fn check_url(text: &str) -> Result<(), SetupError> {
     url::exact(text).map(drop)
+}
+
+/// TLS as fetches have it, for another request to `url`.
+///
+/// # Errors
+/// If the trust roots can't be read.
+pub(crate) fn client_tls(url: &Url, ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
+    let need = if url.scheme() == "https" { tls::Need::Yes } else { tls::Need::No };
+    tls::client_config(need, ca_file)
 }
 
 /// Where the JWKS is, or where to learn that.

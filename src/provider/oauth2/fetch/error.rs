@@ -108,7 +108,7 @@ impl FetchError {
 
 /// The innermost error. The layers around it repeat themselves, and the
 /// outermost quotes the whole URL.
-pub(super) fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let Some(mut cause) = error.source() else {
         return "the request can't be sent".to_owned();
     };

@@ -1,0 +1,179 @@
+#!/bin/sh
+# Prints an access token like get-gateway-token.sh, which has to lie beside it,
+# but asks for a new one only when needed: when the last is older than 50
+# minutes, or ends within GATEWAY_MIN_VALIDITY_SECONDS (default 60). The same
+# variables and exit status, and
+#
+#   GATEWAY_TOKEN_CACHE  the file to keep the token in (default: one for each
+#                        client, endpoint and scope in $XDG_CACHE_HOME/claimgate,
+#                        else ~/.cache/claimgate)
+#
+# The file is private (0600) and only ever replaced whole. Of many that run at
+# once, one asks and the others wait for its answer. What can't be cached, as
+# in a read-only home, is printed all the same. While a refresh fails, a token
+# older than 50 minutes serves until its own end comes near.
+#
+# Plain POSIX sh with find's -mmin and mktemp, as macOS, the BSDs, busybox and
+# GNU have them.
+
+set -u
+LC_ALL=C
+export LC_ALL
+umask 077
+
+say() { # TEXT
+    printf '%s: %s\n' "${0##*/}" "$1" >&2
+}
+
+# Where this file is, behind any symlinks to it.
+self=$0
+while [ -L "$self" ]; do
+    target=$(readlink "$self")
+    case $target in
+        /*) self=$target ;;
+        *) self=$(dirname -- "$self")/$target ;;
+    esac
+done
+get=$(dirname -- "$self")/get-gateway-token.sh
+if [ ! -f "$get" ]; then
+    say 'get-gateway-token.sh must lie beside it'
+    exit 1
+fi
+
+# The file's first line says whose token it is, in hexadecimal.
+whose() {
+    for value in "$GATEWAY_TOKEN_ENDPOINT" "$GATEWAY_CLIENT_ID" "${GATEWAY_SCOPE-}" \
+        "${GATEWAY_AUDIENCE-}" "${GATEWAY_RESOURCE-}"; do
+        printf '%s' "$value" | od -An -v -tx1 | tr -d ' \n'
+        printf -- -
+    done
+}
+
+default_file() {
+    if [ -n "${XDG_CACHE_HOME-}" ]; then
+        folder=$XDG_CACHE_HOME
+    elif [ -n "${HOME-}" ]; then
+        folder=$HOME/.cache
+    else
+        return
+    fi
+    printf '%s' "$folder/claimgate/gateway-token-$(printf '%s' "$owner" | cksum | tr ' ' -)"
+}
+
+# Sets `token` and `ends` from the file, if it is ours and nobody else's.
+recall() {
+    token='' ends=''
+    [ -n "$(find "$file" -prune -type f -user "$(id -u)" -perm 0600 2>/dev/null)" ] || return 1
+    { read -r whose && read -r ends && read -r token; } <"$file" || return 1
+    [ "$whose" = "$owner" ] && [ -n "$token" ]
+}
+
+# Whether the recalled token does not end soon. One without a known end is as
+# good as it is young.
+lasts() {
+    case $ends in
+        '' | *[!0-9]*) return "$1" ;;
+        *) [ "$ends" -gt $(($(date +%s) + min_validity)) ] ;;
+    esac
+}
+
+# A file from the future tells of a clock that was wrong, not of a young token.
+is_young() {
+    [ -n "$(find "$file" -prune -mmin -50 ! -mmin -0 2>/dev/null)" ]
+}
+
+# Age first: a file that somebody replaces meanwhile is only younger than that.
+use_cached() {
+    is_young && recall && lasts 0
+}
+
+keep() {
+    [ ! -d "$file" ] &&
+        new=$(mktemp "$file.XXXXXX" 2>/dev/null) &&
+        printf '%s\n%s\n%s\n' "$owner" "$ends" "$token" >"$new" &&
+        mv -f "$new" "$file" &&
+        new=''
+}
+
+leave() { # STATUS
+    trap - EXIT
+    [ -z "$new" ] || rm -f "$new"
+    [ -z "$lock" ] || rmdir "$lock" 2>/dev/null
+    exit "$1"
+}
+
+done_with() { # TOKEN
+    printf '%s\n' "$1"
+    leave 0
+}
+
+# Waits until this process alone may ask, or somebody else has; no longer than
+# an answer can take, though: then all ask for themselves.
+take_turn() {
+    turn=$file.lock
+    waited_since=$(date +%s)
+    tries=0
+    while ! mkdir "$turn" 2>/dev/null; do
+        use_cached && done_with "$token"
+        if [ -d "$turn" ]; then
+            # Its owner was killed. Renaming can only succeed for one of us.
+            if [ -n "$(find "$turn" -prune -mmin "+$((timeout / 60 + 2))" 2>/dev/null)" ]; then
+                mv "$turn" "$turn.$$" 2>/dev/null && rmdir "$turn.$$"
+            fi
+            [ $(($(date +%s) - waited_since)) -le $((timeout + 2)) ] || return 0
+            sleep 0.1 2>/dev/null || sleep 1
+        else
+            tries=$((tries + 1))
+            [ $tries -lt 5 ] || return 0
+        fi
+    done
+    lock=$turn
+}
+
+if [ $# -gt 0 ]; then
+    say 'takes no argument; variables tell it what to do (docs/clients.md)'
+    exit 1
+fi
+sh "$get" --check || exit
+timeout=${GATEWAY_TIMEOUT_SECONDS:-20}
+min_validity=${GATEWAY_MIN_VALIDITY_SECONDS:-60}
+case $min_validity in
+    *[!0-9]* | 0?* | ??????*)
+        say 'GATEWAY_MIN_VALIDITY_SECONDS must be whole seconds from 0 to 99999'
+        exit 1
+        ;;
+esac
+owner=$(whose)
+file=${GATEWAY_TOKEN_CACHE:-$(default_file)}
+case $file in
+    '') say 'not cached: set GATEWAY_TOKEN_CACHE, XDG_CACHE_HOME or HOME' && exec sh "$get" ;;
+    /*) ;;
+    *) file=./$file ;;
+esac
+
+use_cached && printf '%s\n' "$token" && exit 0
+
+new='' lock=''
+trap 'leave $?' EXIT
+trap 'leave 129' HUP
+trap 'leave 130' INT
+trap 'leave 143' TERM
+mkdir -p -- "$(dirname -- "$file")" 2>/dev/null
+take_turn
+use_cached && done_with "$token"
+
+answer=$(sh "$get" --expiry)
+status=$?
+if [ $status -ne 0 ]; then
+    if recall && lasts 1; then
+        say 'no new token: the last one, which has not ended yet, is used'
+        done_with "$token"
+    fi
+    leave $status
+fi
+newline='
+'
+token=${answer%%"$newline"*} ends=''
+case $answer in *"$newline"*) ends=${answer#*"$newline"} ;; esac
+keep || say "not cached: $file can't be written"
+done_with "$token"

@@ -1,0 +1,182 @@
+//! What a token endpoint answers (RFC 6749, sections 5.1 and 5.2).
+
+use std::{fmt, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Token, error::TokenError};
+use crate::time::UnixTime;
+
+/// Longer complaints are cut.
+const LONGEST_COMPLAINT: usize = 400;
+
+/// The answer to a request that was granted. Of what may be wrong with it only
+/// the token matters; an odd lifetime is none.
+#[derive(Deserialize)]
+pub(super) struct Answer {
+    access_token: Option<Value>,
+    expires_in: Option<Value>,
+}
+
+impl Answer {
+    /// Reads the body of an answer with status 200.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    pub(super) fn read(body: &[u8]) -> Result<Self, TokenError> {
+        object(body).ok_or(TokenError::Answer("the answer is not a JSON object"))
+    }
+
+    /// The token, asked for at `asked`. It ends by its own `exp` or by the
+    /// answer's `expires_in`, whichever is earlier.
+    ///
+    /// # Errors
+    /// There is none, or it holds what no `Authorization` header could carry.
+    pub(super) fn token(self, asked: UnixTime) -> Result<Token, TokenError> {
+        let text = match self.access_token {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        };
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenError::Answer("the answer has no usable access_token"));
+        }
+        let lifetime = self.expires_in.and_then(|seconds| seconds.as_f64());
+        let told = lifetime
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(|lifetime| asked + lifetime);
+        let ends = match (expiry(&text), told) {
+            (Some(one), Some(other)) => Some(if one < other { one } else { other }),
+            (one, other) => one.or(other),
+        };
+        Ok(Token { text, ends })
+    }
+}
+
+/// The `exp` of a JWT, unverified: whoever accepts the token looks at it too.
+fn expiry(token: &str) -> Option<UnixTime> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let mut parts = token.split('.');
+    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let claims = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(claims.as_bytes()).ok()?;
+    object(&claims).map(|Claims { exp }| UnixTime::from_seconds(exp))
+}
+
+/// Reads a JSON object, where serde would take an array for a struct too.
+fn object<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Option<T> {
+    text.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(text).ok())?
+}
+
+/// What the endpoint says is wrong, fit to be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal(Option<String>);
+
+impl Refusal {
+    /// Reads the body of an answer with another status. What holds one of the
+    /// secrets, which a careless endpoint might repeat, is not shown.
+    pub(super) fn read(body: &[u8], secrets: &[&str]) -> Self {
+        #[derive(Deserialize)]
+        struct Complaint {
+            error: String,
+            error_description: Option<Value>,
+        }
+        let Some(Complaint { error, error_description }) = object(body) else {
+            return Self(None);
+        };
+        let printable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let description = error_description.as_ref().and_then(Value::as_str);
+        let text = match description.filter(|text| printable(text)) {
+            Some(description) => format!("{error} ({description})"),
+            None => error,
+        };
+        if !printable(&text) || secrets.iter().any(|secret| text.contains(secret)) {
+            return Self(None);
+        }
+        Self(Some(text.chars().take(LONGEST_COMPLAINT).collect()))
+    }
+}
+
+/// With a colon before it, or nothing.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(body: &str) -> Result<Token, TokenError> {
+        Answer::read(body.as_bytes())?.token(UnixTime::from_seconds(1000.0))
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.c2ln", base64_simd::URL_SAFE_NO_PAD.encode_to_string(claims))
+    }
+
+    #[test]
+    fn a_token_ends_by_the_earlier_of_two_times() {
+        let with_exp = jwt(r#"{"exp":1500.5}"#);
+        let without = jwt(r#"{"sub":"a"}"#);
+        for (text, expires_in, expected) in [
+            (with_exp.as_str(), "600", Some(1500.5)),
+            (&with_exp, "60", Some(1060.0)),
+            (&with_exp, "null", Some(1500.5)),
+            (&without, "60", Some(1060.0)),
+            (&without, "\"60\"", None),
+            (&without, "-60", None),
+            ("opaque", "60", Some(1060.0)),
+            ("opaque", "null", None),
+        ] {
+            let body = format!(r#"{{"access_token":"{text}","expires_in":{expires_in}}}"#);
+            let token = token(&body).unwrap();
+            assert_eq!(token.text, text);
+            assert_eq!(token.ends.map(UnixTime::as_seconds), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn answers_without_a_token_are_told_apart_from_requests_that_failed() {
+        for body in [
+            "",
+            "<html>sign in</html>",
+            "\"token\"",
+            r#"["token",60]"#,
+            "{}",
+            r#"{"access_token":null}"#,
+            r#"{"access_token":""}"#,
+            r#"{"access_token":12}"#,
+            r#"{"access_token":"a b"}"#,
+            r#"{"access_token":"a\nb"}"#,
+            r#"{"access_token":"é"}"#,
+            r#"{"access_token":"a","access_token":"b"}"#,
+            r#"{"access_token":"a"} {}"#,
+            r#"{"data":{"access_token":"a"}}"#,
+        ] {
+            assert_eq!(token(body).err().map(|error| error.exit_code()), Some(3), "{body}");
+        }
+    }
+
+    #[test]
+    fn complaints_are_shown_without_secrets() {
+        let cut = format!(": {}", "x".repeat(LONGEST_COMPLAINT));
+        for (body, expected) in [
+            (r#"{"error":"invalid_client"}"#, ": invalid_client"),
+            (r#"{"error":"a","error_description":"b c"}"#, ": a (b c)"),
+            (r#"{"error":"a","error_description":"é"}"#, ": a"),
+            (r#"{"error":"a","error_description":"s3cret is wrong"}"#, ""),
+            ("{\"error\":\"a\\u001b[2J\"}", ""),
+            ("<html>", ""),
+            (&format!(r#"{{"error":"{}"}}"#, "x".repeat(1000)), &cut),
+        ] {
+            assert_eq!(Refusal::read(body.as_bytes(), &["s3cret"]).to_string(), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The file that keeps a token between runs.
+//!
+//! Three lines: whose token it is, when it ends (seconds since the epoch, or
+//! empty), and the token; `scripts/gateway-token-cached.sh` reads and writes
+//! the same. The file is private and only ever replaced whole, so a reader
+//! needs no lock. Its modification time says when the token was got.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::digest;
+use tempfile::NamedTempFile;
+use tokio::{net::UnixStream, time::Instant};
+
+use super::{
+    Token,
+    settings::{CachePlace, ClientSettings},
+};
+use crate::time::UnixTime;
+
+/// Older tokens are replaced, whatever their end.
+const OLDEST: Duration = Duration::from_secs(50 * 60);
+
+/// How often one who waits looks again.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A cache file and whose token it keeps.
+pub(super) struct Cache {
+    file: PathBuf,
+    owner: String,
+    min_validity: Duration,
+}
+
+/// A token that was kept and does not end soon.
+pub(super) enum Cached {
+    /// To be used.
+    Fresh(Token),
+    /// To be replaced, and used if that fails.
+    Old(Token),
+}
+
+/// Held by the process that may ask for a token.
+pub(super) struct Turn(Option<File>);
+
+impl Cache {
+    /// The cache that the settings name; `None` if nothing says where.
+    pub(super) fn new(settings: &ClientSettings) -> Option<Self> {
+        let owner = owner(settings);
+        let file = match settings.cache.as_ref()? {
+            CachePlace::File(file) => file.clone(),
+            CachePlace::Folder(folder) => {
+                let hash = digest::digest(&digest::SHA256, owner.as_bytes());
+                folder.join(format!("token-{}", hex(&hash.as_ref()[..8])))
+            }
+        };
+        Some(Self { file, owner, min_validity: settings.min_validity })
+    }
+
+    /// Where the token is kept.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The token that was kept, unless it ends soon.
+    pub(super) fn recall(&self) -> Option<Cached> {
+        let age = self.age()?;
+        let text = fs::read_to_string(&self.file).ok()?;
+        let mut lines = text.lines();
+        let (owner, ends, token) = (lines.next()?, lines.next()?, lines.next()?);
+        if owner != self.owner || token.is_empty() {
+            return None;
+        }
+        let ends = ends.parse().ok().map(UnixTime::from_seconds);
+        let token = Token { text: token.into(), ends };
+        let young = age < OLDEST;
+        match ends {
+            Some(ends) if ends <= UnixTime::now() + self.min_validity => None,
+            _ if young => Some(Cached::Fresh(token)),
+            Some(_) => Some(Cached::Old(token)),
+            // One without a known end is as good as it is young.
+            None => None,
+        }
+    }
+
+    /// How long ago the file was written, if it is ours and nobody else's. A
+    /// file from the future tells of a clock that was wrong.
+    fn age(&self) -> Option<Duration> {
+        let metadata = fs::symlink_metadata(&self.file).ok()?;
+        let private = metadata.is_file() && metadata.mode() & 0o7777 == 0o600;
+        if !private || metadata.uid() != own_uid()? {
+            return None;
+        }
+        SystemTime::now().duration_since(metadata.modified().ok()?).ok()
+    }
+
+    /// Keeps a token.
+    ///
+    /// # Errors
+    /// The file or its folder can't be written.
+    pub(super) fn keep(&self, token: &Token) -> io::Result<()> {
+        let ends = token.ends.map(|ends| format!("{:.0}", ends.as_seconds())).unwrap_or_default();
+        // It is made with mode 0600, and put in place under its name at once.
+        let mut file = NamedTempFile::with_prefix_in(".token-", self.folder()?)?;
+        write!(file, "{}\n{ends}\n{}\n", self.owner, token.text)?;
+        file.persist(&self.file)?;
+        Ok(())
+    }
+
+    /// The folder of the file, made if need be.
+    fn folder(&self) -> io::Result<&Path> {
+        let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = parent.unwrap_or(Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        Ok(folder)
+    }
+
+    /// Waits until this process alone may ask, for `longest` at most.
+    ///
+    /// # Errors
+    /// No error: somebody else has got this token meanwhile.
+    pub(super) async fn take_turn(&self, longest: Duration) -> Result<Turn, Token> {
+        // What can't be locked, as in a read-only home, can't be kept either;
+        // then everybody asks.
+        let Ok(file) = self.lock_file() else { return Ok(Turn(None)) };
+        let deadline = Instant::now() + longest;
+        while file.try_lock().is_err() {
+            if let Some(Cached::Fresh(token)) = self.recall() {
+                return Err(token);
+            }
+            if Instant::now() > deadline {
+                return Ok(Turn(None));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(Turn(Some(file)))
+    }
+
+    /// A file of its own, since the other one is replaced all the time. It
+    /// stays: to remove it would pull it from under somebody who waits.
+    fn lock_file(&self) -> io::Result<File> {
+        self.folder()?;
+        let mut path = self.file.clone().into_os_string();
+        path.push(".turn");
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    }
+}
+
+/// Files let go of their locks when they are closed; this says so out loud.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // It is closed next, and then unlocked all the same.
+            let _ = file.unlock();
+        }
+    }
+}
+
+/// Whose token it is: everything about the request but the secret, in a form
+/// that needs no quoting.
+fn owner(settings: &ClientSettings) -> String {
+    let ClientSettings { endpoint_text, client_id, scope, audience, resource, .. } = settings;
+    [endpoint_text, client_id, scope, audience, resource]
+        .into_iter()
+        .fold(String::new(), |owner, value| owner + &hex(value.as_bytes()) + "-")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Who runs this program, which std can't tell: the other end of a socket pair
+/// is us.
+fn own_uid() -> Option<u32> {
+    let (ours, _theirs) = UnixStream::pair().ok()?;
+    Some(ours.peer_cred().ok()?.uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn cache(folder: &TempDir) -> Cache {
+        let file = folder.path().join("deeper/token");
+        Cache { file, owner: "6d65-".into(), min_validity: Duration::from_secs(60) }
+    }
+
+    fn token(text: &str, lifetime: Option<f64>) -> Token {
+        let ends = lifetime
+            .map(|lifetime| UnixTime::from_seconds(UnixTime::now().as_seconds() + lifetime));
+        Token { text: text.into(), ends }
+    }
+
+    fn verdict(cache: &Cache) -> &'static str {
+        match cache.recall() {
+            Some(Cached::Fresh(token)) if token.text == "a.b.c" => "fresh",
+            Some(Cached::Old(token)) if token.text == "a.b.c" => "old",
+            Some(_) => "another",
+            None => "none",
+        }
+    }
+
+    fn written_ago(cache: &Cache, seconds: i64) {
+        let file = File::options().write(true).open(&cache.file).unwrap();
+        let ago = Duration::from_secs(seconds.unsigned_abs());
+        let now = SystemTime::now();
+        file.set_modified(if seconds < 0 { now + ago } else { now - ago }).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_until_it_is_old_or_ends_soon() {
+        let folder = TempDir::new().unwrap();
+        let cache = cache(&folder);
+        assert_eq!(verdict(&cache), "none");
+        for (lifetime, age, expected) in [
+            (Some(3600.0), 0, "fresh"),
+            (Some(3600.0), 49 * 60, "fresh"),
+            (Some(3600.0), 51 * 60, "old"),
+            (Some(70.0), 0, "fresh"),
+            (Some(50.0), 0, "none"),
+            (Some(-50.0), 0, "none"),
+            (None, 49 * 60, "fresh"),
+            (None, 51 * 60, "none"),
+            // Written by a clock that was wrong.
+            (Some(3600.0), -3600, "none"),
+        ] {
+            cache.keep(&token("a.b.c", lifetime)).unwrap();
+            written_ago(&cache, age);
+            assert_eq!(verdict(&cache), expected, "{lifetime:?} {age}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_private_file_of_this_client_is_believed() {
+        let folder = TempDir::new().unwrap();
+        let cache = cache(&folder);
+        cache.keep(&token("a.b.c", None)).unwrap();
+        assert_eq!(fs::metadata(&cache.file).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::metadata(cache.file.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+
+        let other = Cache { file: cache.file.clone(), owner: "796f75-".into(), ..cache };
+        assert_eq!(verdict(&other), "none");
+
+        fs::set_permissions(&cache.file, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(verdict(&cache), "none");
+        cache.keep(&token("a.b.c", None)).unwrap();
+        assert_eq!(verdict(&cache), "fresh");
+
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&cache.file, &elsewhere).unwrap();
+        symlink(&elsewhere, &cache.file).unwrap();
+        assert_eq!(verdict(&cache), "none");
+        fs::write(&elsewhere, "cut short").unwrap();
+        cache.keep(&token("a.b.c", None)).unwrap();
+        assert_eq!(verdict(&cache), "fresh");
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "cut short");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_makes_no_sense_is_none() {
+        let folder = TempDir::new().unwrap();
+        let cache = cache(&folder);
+        for text in ["", "6d65-", "6d65-\n\n", "6d65-\n\n\n", "{}\n\n\n"] {
+            cache.keep(&token("a.b.c", None)).unwrap();
+            fs::write(&cache.file, text).unwrap();
+            assert_eq!(verdict(&cache), "none", "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_asks_while_the_others_wait() {
+        let folder = TempDir::new().unwrap();
+        let (asking, waiting) = (cache(&folder), cache(&folder));
+        let long = Duration::from_secs(60);
+        let turn = asking.take_turn(long).await.ok().unwrap();
+        let waits = tokio::spawn(async move { waiting.take_turn(long).await.err().unwrap().text });
+        asking.keep(&token("a.b.c", None)).unwrap();
+        assert_eq!(waits.await.unwrap(), "a.b.c");
+
+        // Nobody waits for ever.
+        fs::remove_file(&asking.file).unwrap();
+        let own = cache(&folder).take_turn(Duration::ZERO).await.ok().unwrap();
+        assert!(own.0.is_none());
+        drop(turn);
+        assert!(cache(&folder).take_turn(Duration::ZERO).await.ok().unwrap().0.is_some());
+    }
+}
