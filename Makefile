@@ -10,7 +10,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate demo bench deny schema lint-supply-chain
+.PHONY: help build test lint unit e2e chart chart-generate demo bench deny schema lint-supply-chain test-kube
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS=
 
 chart-generate: ## write the chart's README.md and values.schema.json again
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && "$$venv/bin/python" charts/schema/generate.py
+
+test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio'
+	@venv=$$($(PYTHON) e2e/tools.py kube/requirements.txt) && cd kube && "$$venv/bin/python" -m pytest $(ARGS)
 
 demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge)

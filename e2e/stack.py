@@ -51,16 +51,23 @@ class Program:
         self.name = name
         self.log = _fresh(folder / f"{name}.log")
         self.output = self.log.with_suffix(".out")
-        with open(self.log, "wb") as log, open(self.output, "wb") as output:
+        self._command = [str(part) for part in command]
+        self._environment = {**os.environ, **environment}
+        self._folder = working_folder
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, once more if it has ended."""
+        with open(self.log, "ab") as log, open(self.output, "ab") as output:
             # A session of its own: Ctrl-C at the terminal reaches the parent
             # alone, which then ends its children in order.
             self.process = subprocess.Popen(
-                [str(part) for part in command],
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
-                env={**os.environ, **environment},
-                cwd=working_folder,
+                env=self._environment,
+                cwd=self._folder,
                 start_new_session=True,
             )
 
@@ -80,9 +87,7 @@ class Program:
             if not self.running:
                 raise DidNotStart(f"{self.name} ended at start\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise DidNotStart(
-                    f"{self.name} was not ready after {seconds} s\n{self.tail()}"
-                )
+                raise DidNotStart(f"{self.name} was not ready after {seconds} s\n{self.tail()}")
             time.sleep(0.01)
 
     def first_line(self) -> str:
@@ -177,9 +182,14 @@ class Envoy(Program):
     address: str
 
     def listeners(self) -> dict[str, str]:
-        """The addresses it listens on, by name, in the order of its configuration."""
-        statuses = web.get(self.admin, "/listeners?format=json").json()["listener_statuses"]
-        return {status["name"]: _address(status["local_address"]) for status in statuses}
+        """The addresses it listens on, by name, in the order of its configuration;
+        socket files aside."""
+        statuses = web.get(self.admin, "/listeners?format=json").json().get("listener_statuses", [])
+        return {
+            status["name"]: _address(status["local_address"])
+            for status in statuses
+            if "socket_address" in status["local_address"]
+        }
 
     def stat(self, name: str) -> int:
         """One counter or gauge."""
@@ -264,7 +274,8 @@ class Stack:
         envoy = self.start(Envoy, "envoy", command, working_folder=working_folder)
         envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
         envoy.admin = admin.read_text().strip()
-        envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200)
+        # Listeners that a control plane sends come some time after that.
+        envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200 and envoy.listeners())
         envoy.address = next(iter(envoy.listeners().values()))
         return envoy
 

@@ -45,7 +45,6 @@ BUILT = {
     "kube-apiserver": "kubernetes",
     "kubectl": "kubernetes",
     "istiod": "istio",
-    "istioctl": "istio",
 }
 """Programs that have no main package which `go install` would accept, each
 with the module under `go/` that has one for it."""
