@@ -1,0 +1,110 @@
+"""Envoy Gateway's translator, and a stock Envoy that runs what it says.
+
+`egctl x translate` is the controller's own code on files instead of a watch:
+what comes out is the xDS that the controller would send.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import go_tools
+from stack import Envoy, Stack
+
+
+def translate(folder: Path, objects: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The xDS of the only Gateway among these objects: resources by their kind,
+    `listeners`, `routes`, `clusters` and `endpoints`."""
+    file = folder / "resources.yaml"
+    file.write_text(yaml.safe_dump_all(objects))
+    command = [go_tools.program("egctl"), "experimental", "translate"]
+    options = ["--from", "gateway-api", "--to", "xds", "--output", "json", "--file", file]
+    ran = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    gateways = json.loads(ran.stdout)["xds"]
+    assert len(gateways) == 1, list(gateways)
+    dumps = {dump["@type"].rsplit(".", 1)[1]: dump for dump in gateways.popitem()[1]["configs"]}
+
+    def listed(dump: str, entries: str) -> list[dict[str, Any]]:
+        return dumps.get(dump, {}).get(entries, [])
+
+    return {
+        "listeners": [
+            each["activeState"]["listener"]
+            for each in listed("ListenersConfigDump", "dynamicListeners")
+        ],
+        "routes": [
+            each["routeConfig"] for each in listed("RoutesConfigDump", "dynamicRouteConfigs")
+        ],
+        "clusters": [
+            each["cluster"] for each in listed("ClustersConfigDump", "dynamicActiveClusters")
+        ],
+        "endpoints": [
+            each["endpointConfig"]
+            for each in listed("EndpointsConfigDump", "dynamicEndpointConfigs")
+        ],
+    }
+
+
+def envoy(
+    stack: Stack, folder: Path, xds: dict[str, list[dict[str, Any]]], running: dict[str, str]
+) -> Envoy:
+    """An Envoy that runs it. Routes and endpoints come from files instead of a
+    stream, the listener is on a free port of loopback, and the addresses of
+    Services in `running` become those of what runs here; the rest is as it is."""
+    for endpoints in xds["endpoints"]:
+        for locality in endpoints["endpoints"]:
+            for each in locality["lbEndpoints"]:
+                _move(each["endpoint"]["address"]["socketAddress"], running)
+    files: dict[str, Path] = {}
+    for number, each in enumerate([*xds["routes"], *xds["endpoints"]]):
+        file = folder / f"resource-{number}.json"
+        file.write_text(json.dumps({"resources": [each]}))
+        files[each.get("clusterName") or each["name"]] = file
+    fields = {
+        "rds": ("configSource", "routeConfigName"),
+        "edsClusterConfig": ("edsConfig", "serviceName"),
+    }
+
+    def from_files(value: Any) -> Any:
+        if isinstance(value, list):
+            return [from_files(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        copy = {key: from_files(each) for key, each in value.items()}
+        for field, (source, name) in fields.items():
+            if field in copy:
+                path = {"path": str(files[copy[field][name]])}
+                copy[field][source] = {"pathConfigSource": path, "resourceApiVersion": "V3"}
+        return copy
+
+    loopback = {"socketAddress": {"address": "127.0.0.1", "portValue": 0}}
+    listeners = [
+        {**from_files(each), "address": loopback}
+        for each in xds["listeners"]
+        # What the kubelet and Prometheus ask on fixed ports.
+        if not each["name"].startswith("envoy-gateway-")
+    ]
+    for each in listeners:
+        each.pop("@type")
+    clusters = [
+        {key: value for key, value in from_files(each).items() if key != "@type"}
+        for each in xds["clusters"]
+    ]
+    return stack.envoy(
+        {
+            "node": {"id": "envoy", "cluster": "envoy-gateway"},
+            "admin": {"address": loopback},
+            "staticResources": {"listeners": listeners, "clusters": clusters},
+        }
+    )
+
+
+def _move(address: dict[str, Any], running: dict[str, str]) -> None:
+    host, port = running[f"{address['address']}:{address['portValue']}"].split(":")
+    address.update(address=host, portValue=int(port))

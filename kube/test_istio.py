@@ -1,0 +1,235 @@
+"""docs/istio.md, on a real istiod and with stock Envoys that it configures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+import go_tools
+import istio
+import pages
+import release
+import web
+from cluster import Cluster
+from istio import Istiod, service_entry
+from stack import Claimgate, Envoy, Issuer, Stack, free_port
+
+NAMESPACE = "claimgate"
+CLIENTS = ("analytics", "shipping")
+FORGED = [("x-auth-subject", "somebody"), ("x-auth-client-id", "analytics")]
+
+
+@dataclass
+class Mesh:
+    """Everything that the page sets up, running."""
+
+    cluster: Cluster
+    page: pages.Page
+    istiod: Istiod
+    issuer: Issuer
+    claimgate: Claimgate
+    gateway: Envoy
+    sidecar: Envoy
+
+    def bearer(self, client: str = "shipping") -> list[tuple[str, str]]:
+        return web.bearer(self.issuer.token(client, "secret"))
+
+    def get(self, path: str, headers: web.Headers = ()) -> web.Reply:
+        """A GET through the gateway."""
+        return web.get(self.gateway.address, path, headers)
+
+    @contextmanager
+    def applied(self, objects: list[dict]) -> Iterator[None]:
+        """Objects that are there for the length of the block."""
+        self.cluster.apply(objects)
+        try:
+            yield
+        finally:
+            text = yaml.safe_dump_all(objects)
+            self.cluster.kubectl("delete", "--filename", "-", stdin=text)
+
+    @contextmanager
+    def without_claimgate(self) -> Iterator[None]:
+        """Claimgate is down for the length of the block."""
+        assert self.claimgate.stop() == 0
+        try:
+            yield
+        finally:
+            self.claimgate.start()
+            self.claimgate.wait_ready(self.claimgate.ready)
+            headers = self.bearer()
+            web.wait_until(
+                lambda: self.get("/v1/orders", headers).status == 200, "Envoy to connect again"
+            )
+
+
+@pytest.fixture(scope="module")
+def mesh(cluster: Cluster, module_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Mesh:
+    """The page, carried out step by step."""
+    issuer = module_stack.issuer(*(f"--client={client}:secret:invoke" for client in CLIENTS))
+    replaced = {"https://auth.example.com": issuer.url, release.PUBLISHED: str(release.CHART)}
+    page = pages.Page("istio.md", replaced)
+    for namespace in (istio.ROOT_NAMESPACE, "shop"):
+        cluster.namespace(namespace)
+    folder = tmp_path_factory.mktemp("istio")
+    page.write(folder)
+    tools = release.programs(folder, "helm", "kubectl")
+    pages.run(page.commands("helm install"), folder, [tools], KUBECONFIG=cluster.kubeconfig)
+    claimgate = release.serve(module_stack, release.installed_config(cluster, NAMESPACE))
+    istiod = istio.istiod(cluster, page.yaml("istiod-values.yaml")["meshConfig"])
+    cluster.apply(_endpoints_and_routes(folder, claimgate, module_stack.upstream()))
+    gateway = istiod.gateway(module_stack)
+    sidecar = istiod.sidecar(module_stack, "shop", {"app": "orders"})
+    return Mesh(cluster, page, istiod, issuer, claimgate, gateway, sidecar)
+
+
+def _endpoints_and_routes(folder: Path, claimgate: Claimgate, upstream: str) -> list[dict]:
+    grpc = {"number": 9001, "name": "grpc", "protocol": "GRPC", "address": claimgate.grpc}
+    http = {"number": 80, "name": "http", "protocol": "HTTP", "address": upstream}
+    listener = {"number": free_port(), "name": "http", "protocol": "HTTP"}
+    inbound = {"number": free_port(), "name": "http", "protocol": "HTTP"}
+    orders = "orders.shop.svc.cluster.local"
+    return [
+        service_entry(NAMESPACE, "claimgate", [grpc]),
+        service_entry("shop", "orders", [http]),
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "public", "namespace": istio.ROOT_NAMESPACE},
+            "spec": {
+                "selector": istio.GATEWAY_LABELS,
+                "servers": [{"port": listener, "bind": "127.0.0.1", "hosts": ["*"]}],
+            },
+        },
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "public", "namespace": istio.ROOT_NAMESPACE},
+            "spec": {
+                "hosts": ["*"],
+                "gateways": ["public"],
+                "http": [{"route": [{"destination": {"host": orders, "port": {"number": 80}}}]}],
+            },
+        },
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "Sidecar",
+            "metadata": {"name": "orders", "namespace": "shop"},
+            "spec": {
+                "workloadSelector": {"labels": {"app": "orders"}},
+                "ingress": [
+                    {
+                        "port": inbound,
+                        "bind": "127.0.0.1",
+                        "captureMode": "NONE",
+                        "defaultEndpoint": upstream,
+                    }
+                ],
+                # What it may ask. Bound to a socket file, as nobody connects to it.
+                "egress": [
+                    {
+                        "port": {"number": 9001, "name": "grpc", "protocol": "GRPC"},
+                        "bind": f"unix://{folder / 'egress.sock'}",
+                        "captureMode": "NONE",
+                        "hosts": [f"{NAMESPACE}/*"],
+                    }
+                ],
+            },
+        },
+        {
+            # istiod gives out no certificates here.
+            "apiVersion": "security.istio.io/v1",
+            "kind": "PeerAuthentication",
+            "metadata": {"name": "plain", "namespace": "shop"},
+            "spec": {"mtls": {"mode": "DISABLE"}},
+        },
+    ]
+
+
+def test_both_ways_to_name_the_provider_say_the_same(mesh: Mesh, tmp_path: Path):
+    """And Istio's own chart makes the mesh config of it that istiod was given."""
+    mesh.page.write(tmp_path)
+    values = mesh.page.yaml("istiod-values.yaml")["meshConfig"]
+    assert mesh.page.yaml("istio-operator.yaml")["spec"]["meshConfig"] == values
+    rendered = mesh.cluster.helm(
+        *("template", "istiod", istio.charts() / "istio-control" / "istio-discovery"),
+        *("--values", tmp_path / "istiod-values.yaml", "--show-only", "templates/configmap.yaml"),
+    )
+    maps = [each for each in yaml.safe_load_all(rendered) if each]
+    config = next(each for each in maps if each["metadata"]["name"] == "istio")
+    assert yaml.safe_load(config["data"]["mesh"])["extensionProviders"] == values["extensionProviders"]
+
+
+def test_the_gateway_is_protected(mesh: Mesh):
+    refused = mesh.get("/v1/orders")
+    assert refused.status == 401
+    assert refused.header("www-authenticate").startswith('Bearer realm="claimgate"')
+    assert mesh.get("/v1/orders", web.bearer("bad.token.here")).status == 401
+
+    seen = mesh.get("/v1/orders", [*mesh.bearer(), *FORGED]).seen
+    assert dict(seen.named("x-auth-")) == {
+        "x-auth-subject": "shipping",
+        "x-auth-scopes": "invoke",
+        "x-auth-method": "oauth2",
+        "x-auth-provider": "machines",
+        "x-auth-client-id": "shipping",
+    }
+
+
+def test_exempt_paths_pass(mesh: Mesh):
+    """What the page warns of: only those that Claimgate itself exempts are
+    rid of forged headers."""
+    assert mesh.get("/status", FORGED).seen.named("x-auth-") == []
+    assert mesh.get("/healthz", FORGED).seen.named("x-auth-") == FORGED
+
+
+def test_a_rule_on_a_claim_tells_clients_apart(mesh: Mesh):
+    with mesh.applied(mesh.page.objects("reports-policy.yaml")):
+        shipping, analytics = mesh.bearer("shipping"), mesh.bearer("analytics")
+        web.wait_until(lambda: mesh.get("/reports/2026", shipping).status == 403, "the policy")
+        denied = mesh.get("/reports/2026", [*shipping, *FORGED])
+        assert (denied.status, denied.body) == (403, b"RBAC: access denied")
+        assert mesh.get("/reports/2026", analytics).seen.get("x-auth-client-id") == "analytics"
+        assert mesh.get("/v1/orders", shipping).status == 200
+        assert mesh.get("/reports/2026", FORGED).status == 401
+
+
+def test_the_workload_is_protected(mesh: Mesh):
+    """Whoever gets past the gateway, or never came through it, is asked again."""
+    address = mesh.sidecar.address
+    assert web.get(address, "/v1/orders", FORGED).status == 401
+    seen = web.get(address, "/v1/orders", [*mesh.bearer(), *FORGED]).seen
+    assert seen.get("x-auth-client-id") == "shipping"
+    assert web.get(address, "/elsewhere").status == 200
+
+
+def test_without_claimgate_the_door_is_shut(mesh: Mesh):
+    headers = mesh.bearer()
+    with mesh.without_claimgate():
+        for address in (mesh.gateway.address, mesh.sidecar.address):
+            answers = [web.get(address, "/v1/orders", each).status for each in (headers, [])]
+            assert answers == [503, 503], address
+        assert mesh.get("/healthz").status == 200
+
+
+def test_a_wrong_provider_name_denies_everything(mesh: Mesh):
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "typo", "namespace": istio.ROOT_NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": istio.GATEWAY_LABELS},
+            "action": "CUSTOM",
+            "provider": {"name": "claim-gate"},
+            "rules": [{"to": [{"operation": {"paths": ["/healthz"]}}]}],
+        },
+    }
+    with mesh.applied([policy]):
+        web.wait_until(lambda: mesh.get("/healthz").status == 403, "the policy")
+        assert mesh.get("/healthz", mesh.bearer()).body == b"RBAC: access denied"
+    web.wait_until(lambda: mesh.get("/healthz").status == 200, "the policy to be gone")
