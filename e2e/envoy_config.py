@@ -16,8 +16,9 @@ def envoy_config(
     health_checks: bool = False,
     access_log: Path | None = None,
     named_routes: dict[str, str] | None = None,
+    listen: str = "127.0.0.1:0",
 ) -> dict:
-    """One listener on a free port that asks Claimgate about every request.
+    """One listener, on a free port unless told otherwise, that asks Claimgate about every request.
 
     Paths are left as the client sent them, so that Claimgate gets to read the
     ambiguous ones. `named_routes` maps a path prefix to the `claimgate_route`
@@ -27,7 +28,7 @@ def envoy_config(
     endpoints = [claimgate] if isinstance(claimgate, str) else claimgate
     routes = [_route(prefix, name) for prefix, name in (named_routes or {}).items()]
     listener = {
-        "address": _address("127.0.0.1:0"),
+        "address": _address(listen),
         "filter_chains": [
             {
                 "filters": [

@@ -22,6 +22,7 @@ ROOT = HERE.parent
 REQUIREMENTS = HERE / "requirements.txt"
 OIDC_PROVIDER = HERE / "oidc_provider"
 BROWSER = HERE / "browser"
+SDKS = HERE / "sdks"
 KEYCLOAK = "26.4.0"
 ARCHIVE_SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c0a"
 
@@ -128,6 +129,20 @@ def chromium() -> Path:
     if not named:
         raise ToolMissing("chromium is not installed; Debian has it in the package chromium")
     return Path(named).resolve()
+
+
+@functools.cache
+def sdk_program(name: str) -> Path:
+    """A copy of a program that uses the TypeScript SDKs; the file for node."""
+    return _node(SDKS, name)
+
+
+@functools.cache
+def sdk_clients(language: str) -> list[Path | str]:
+    """The command that asks an LLM gateway through the SDKs of a language."""
+    if language == "node":
+        return ["node", sdk_program("clients.mjs")]
+    return [venv(SDKS / "requirements.txt") / "bin" / "python", SDKS / "clients.py"]
 
 
 def _node(source: Path, main: str) -> Path:

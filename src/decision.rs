@@ -42,6 +42,9 @@ pub enum Verdict {
     Allow,
     /// Turn it away.
     Deny(Denial),
+    /// Answer it here, with what anybody may know of this resource; the
+    /// upstream does not see it.
+    Answer(ResourceId),
 }
 
 /// The kinds of denial that a caller must tell apart.
@@ -73,6 +76,10 @@ pub struct Caller {
 /// The position of a provider in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProviderId(pub u16);
+
+/// The position of a resource among those that clients may discover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceId(pub usize);
 
 /// Whether a verified token was remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

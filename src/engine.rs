@@ -13,9 +13,11 @@ use smallvec::SmallVec;
 use crate::{
     claims::RuleOutcome,
     credential::{Credential, Notes},
-    decision::{Caller, Decision, Denial, ProviderId, Verdict},
+    decision::{Caller, Decision, Denial, ProviderId, ResourceId, Verdict},
     policy::{
+        denials::DenialStyle,
         identity::IdentityHeaders,
+        resources::Resources,
         routes::{NoRoute, Route, Routes},
         upstream::Edits,
     },
@@ -39,6 +41,7 @@ use crate::{
 pub struct Engine {
     enabled: bool,
     public_paths: HashSet<String>,
+    resources: Resources,
     allow_cors_preflight: bool,
     routes: Routes,
     sources: TokenSources,
@@ -47,7 +50,6 @@ pub struct Engine {
     identity: IdentityHeaders,
     forward_token: bool,
     token_sources: Vec<TokenSourceSettings>,
-    realm: String,
 }
 
 impl Engine {
@@ -63,6 +65,7 @@ impl Engine {
         Self {
             enabled: settings.enabled,
             public_paths: settings.public_paths.iter().cloned().collect(),
+            resources: Resources::new(settings),
             allow_cors_preflight: settings.allow_cors_preflight,
             routes: Routes::new(settings),
             sources: TokenSources::new(settings),
@@ -71,7 +74,6 @@ impl Engine {
             identity: IdentityHeaders::new(&settings.headers),
             forward_token: settings.forward_token,
             token_sources: settings.token_sources.clone(),
-            realm: settings.realm.clone(),
         }
     }
 
@@ -144,9 +146,14 @@ impl Engine {
         &self.sources
     }
 
-    /// The realm of the challenge.
-    pub fn realm(&self) -> &str {
-        &self.realm
+    /// How a denial is told to the client.
+    pub fn denial_style<'a>(&'a self, decision: &Decision<'a>) -> &'a DenialStyle {
+        &decision.route.unwrap_or(self.routes.defaults()).denials
+    }
+
+    /// The metadata document of a resource, as JSON.
+    pub fn resource_metadata(&self, id: ResourceId) -> &str {
+        self.resources.document(id)
     }
 
     /// Where tokens are looked for.
@@ -183,7 +190,13 @@ impl Engine {
         if request.method.is_empty() || request.path.is_empty() {
             return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
         }
-        if self.is_public_path(request) || self.is_allowed_preflight(request) {
+        if self.is_public_path(request) {
+            return Decision::new(Verdict::Allow, Reason::Public);
+        }
+        if let Some(resource) = self.resources.find(request) {
+            return Decision::new(Verdict::Answer(resource), Reason::Public);
+        }
+        if self.is_allowed_preflight(request) {
             return Decision::new(Verdict::Allow, Reason::Public);
         }
         let route = match self.routes.find(request) {

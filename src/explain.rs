@@ -174,7 +174,7 @@ async fn decide<'e>(
 
 const fn word(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Allow => "allow",
+        Verdict::Allow | Verdict::Answer(_) => "allow",
         Verdict::Deny(_) => "deny",
     }
 }

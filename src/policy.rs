@@ -1,7 +1,9 @@
 //! What is allowed to whom: pure functions of the settings, the request and
 //! the caller.
 
+pub mod denials;
 pub mod identity;
 pub mod path;
+pub mod resources;
 pub mod routes;
 pub mod upstream;

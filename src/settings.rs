@@ -95,6 +95,13 @@ pub struct AuthSettings {
     pub max_token_bytes: usize,
     /// The realm of the challenge; free of `"`, `\` and control characters.
     pub realm: String,
+    /// What the bodies of denials look like, unless a route says otherwise.
+    pub error_format: ErrorFormat,
+    /// Headers of every denial, unless a route says otherwise: lower-case
+    /// names, each once, and values of visible ASCII and inner spaces.
+    pub denial_headers: Vec<(String, String)>,
+    /// The resource that every request asks for, unless its route names one.
+    pub protected_resource: Option<ProtectedResourceSettings>,
     /// How many verified tokens are remembered at the most.
     pub token_cache_entries: usize,
 }
@@ -243,6 +250,48 @@ pub struct RouteSettings {
     pub providers: Option<Vec<String>>,
     /// Claims that the caller must have.
     pub required_claims: Vec<ClaimRule>,
+    /// Replaces the default format of denials.
+    pub error_format: Option<ErrorFormat>,
+    /// Replaces the default headers of denials.
+    pub denial_headers: Option<Vec<(String, String)>>,
+    /// Replaces the default resource. The same resource may be that of
+    /// several routes; it is then described alike by all of them.
+    pub protected_resource: Option<ProtectedResourceSettings>,
+}
+
+/// What clients may discover about a resource behind the gateway (RFC 9728,
+/// section 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtectedResourceSettings {
+    /// Its identifier: an http or https URL without user, query and fragment.
+    pub resource: String,
+    /// The issuers whose tokens open it.
+    pub authorization_servers: Vec<String>,
+    /// The scopes worth asking for; empty says nothing about them.
+    pub scopes_supported: Vec<String>,
+    /// Its name, for people.
+    pub resource_name: Option<String>,
+    /// The URL of a page for developers.
+    pub resource_documentation: Option<String>,
+    /// The URL of a page about what may be done with its data.
+    pub resource_policy_uri: Option<String>,
+    /// The URL of its terms of service.
+    pub resource_tos_uri: Option<String>,
+}
+
+/// What the body of a denial looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorFormat {
+    /// `error` and `error_description`, as OAuth 2.0 has them (RFC 6749,
+    /// section 5.2).
+    #[default]
+    OAuth2,
+    /// `application/problem+json` (RFC 9457).
+    Problem,
+    /// The error object of the OpenAI API.
+    OpenAi,
+    /// The error object of the Anthropic API.
+    Anthropic,
 }
 
 /// One entry of `auth.token_sources`.
@@ -323,6 +372,9 @@ impl Default for AuthSettings {
             forward_token: true,
             max_token_bytes: 16_384,
             realm: "claimgate".into(),
+            error_format: ErrorFormat::default(),
+            denial_headers: Vec::new(),
+            protected_resource: None,
             token_cache_entries: 10_000,
         }
     }

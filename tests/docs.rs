@@ -103,8 +103,16 @@ fn snippets<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
 
 #[test]
 fn every_config_that_is_shown_loads() {
-    let pages =
-        ["clients", "configuration", "issuers/keycloak", "operations", "providers", "reasons"];
+    let pages = [
+        "clients",
+        "configuration",
+        "errors",
+        "issuers/keycloak",
+        "mcp",
+        "operations",
+        "providers",
+        "reasons",
+    ];
     let pages = pages.map(|name| page(&format!("docs/{name}.md")));
     let readme = page("README.md");
     let all = pages.iter().chain([&readme]).flat_map(|page| snippets(page, "yaml"));

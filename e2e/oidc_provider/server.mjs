@@ -1,6 +1,7 @@
 // An oidc-provider that grants client credentials. The resource asked for
 // decides how the access token is made: urn:e2e:RS256 is a JWT signed so, and
-// so on; urn:e2e:opaque is no JWT. Prints its issuer when it listens.
+// so on; urn:e2e:opaque is no JWT. A URL is an audience of its own, with
+// tokens signed with RS256. Prints its issuer when it listens.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -29,6 +30,10 @@ const CLIENTS = [
 ];
 
 function resourceServer(_context, resource) {
+  if (resource.startsWith('http')) {
+    const common = { scope: 'invoke', audience: resource, accessTokenTTL: 600 };
+    return { ...common, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } };
+  }
   const alg = resource.slice('urn:e2e:'.length);
   const common = { scope: 'invoke', audience: 'https://api.example', accessTokenTTL: 600 };
   if (alg === 'opaque') {

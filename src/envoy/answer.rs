@@ -10,12 +10,14 @@ use super::writer::Writer;
 use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
-    policy::upstream::Edits,
-    reason::Reason,
+    policy::{denials::DenialStyle, upstream::Edits},
     request::Request,
+    settings::ErrorFormat,
 };
 
+mod body;
 mod challenge;
+mod document;
 mod metadata;
 
 pub use metadata::Metadata;
@@ -36,9 +38,33 @@ pub fn encode<'a>(
     match decision.verdict {
         Verdict::Allow => allow(&engine.edits(request, decision), &metadata),
         Verdict::Deny(denial) => {
-            deny(denial, engine.realm(), engine.required_scopes(decision), &metadata)
+            let style = engine.denial_style(decision);
+            deny(denial, style, body_format(style, request), &metadata)
+        }
+        Verdict::Answer(resource) => {
+            document::answer(engine.resource_metadata(resource), request.method, &metadata)
         }
     }
+}
+
+/// The format of this denial's body. Envoy puts a body that goes to a gRPC
+/// caller into `grpc-message`, where no SDK of an HTTP API looks: there it is
+/// the short one, whatever the route's format.
+fn body_format(style: &DenialStyle, request: &Request<'_>) -> ErrorFormat {
+    if style.format == ErrorFormat::OAuth2 {
+        return ErrorFormat::OAuth2;
+    }
+    match request.headers.first("content-type") {
+        Some(kind) if is_grpc(kind) => ErrorFormat::OAuth2,
+        _ => style.format,
+    }
+}
+
+/// As Envoy tells gRPC callers: `application/grpc`, or that with `+proto` and
+/// the like; gRPC-Web is ordinary HTTP.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Lets the request through with these edits.
@@ -68,39 +94,46 @@ fn room_for(edits: &Edits<'_>) -> usize {
     set + remove + query
 }
 
-/// Turns the request away. `scopes` are those that it would have needed.
+/// Turns the request away, with a body of this format.
 ///
 /// Nothing from the request or its token is in the answer.
-pub fn deny(denial: Denial, realm: &str, scopes: &[String], metadata: &Metadata<'_>) -> Encoded {
+pub fn deny(
+    denial: Denial,
+    style: &DenialStyle,
+    format: ErrorFormat,
+    metadata: &Metadata<'_>,
+) -> Encoded {
     let shape = Shape::of(denial);
     let description = metadata.reason.description();
-    let challenge = challenge::challenge(denial, realm, description, scopes);
-    let challenge_length = challenge.as_ref().map_or(0, String::len);
-    let mut response = Writer::new(384 + challenge_length + metadata.room());
+    let mut response = Writer::new(640 + room_for_style(style) + metadata.room());
     response.message(check_response::DYNAMIC_METADATA, |w| metadata.write_cause(w));
     response.message(check_response::DENIED_RESPONSE, |denied| {
-        let parts =
-            ["{\"error\":\"", shape.error, "\",\"error_description\":\"", description, "\"}"];
-        denied.concatenation(denied_response::BODY, &parts);
+        denied.concatenation(denied_response::BODY, &body::body(format, denial, description));
+        for (name, value) in style.headers.iter().rev() {
+            header(denied, denied_response::HEADERS, name, value);
+        }
         if denial == Denial::Unavailable {
             header(denied, denied_response::HEADERS, "retry-after", RETRY_AFTER_SECONDS);
         }
-        if let Some(challenge) = &challenge {
-            header(denied, denied_response::HEADERS, "www-authenticate", challenge);
+        if let Some(challenge) = challenge::challenge(denial, style, description) {
+            header_with(denied, denied_response::HEADERS, "www-authenticate", |header| {
+                header.concatenation(header_value::VALUE, &challenge);
+            });
         }
         header(denied, denied_response::HEADERS, "cache-control", "no-store");
-        header(denied, denied_response::HEADERS, "content-type", "application/json");
+        let content_type = body::content_type(format);
+        header(denied, denied_response::HEADERS, "content-type", content_type);
         denied.message(denied_response::STATUS, |w| w.varint(http_status::CODE, shape.http));
     });
     response.message(check_response::STATUS, |w| w.varint(status::CODE, shape.grpc));
     response.finish()
 }
 
-/// The denial of last resort: something here is broken.
-pub(super) fn internal_error() -> Encoded {
-    let metadata =
-        Metadata { reason: Reason::Internal, provider: None, method: None, caller: None };
-    deny(Denial::Internal, "", &[], &metadata)
+/// About how many bytes of a denial come from its style.
+fn room_for_style(style: &DenialStyle) -> usize {
+    let headers: usize =
+        style.headers.iter().map(|(name, value)| name.len() + value.len() + 24).sum();
+    style.challenge.len() + style.hints.len() + headers
 }
 
 /// Long enough for a key fetch to come through, short enough for a person.
@@ -112,35 +145,44 @@ struct Shape {
     http: u64,
     /// `CheckResponse.status.code`: what a gRPC caller would get for `http`.
     grpc: u64,
-    /// `error` in the body.
-    error: &'static str,
 }
 
 impl Shape {
     const fn of(denial: Denial) -> Self {
         match denial {
-            Denial::BadRequest => Self { http: 400, grpc: 3, error: "invalid_request" },
-            Denial::Challenge => Self { http: 401, grpc: 16, error: "unauthorized" },
-            Denial::InvalidToken => Self { http: 401, grpc: 16, error: "invalid_token" },
-            Denial::Forbidden => Self { http: 403, grpc: 7, error: "insufficient_scope" },
-            Denial::Unavailable => Self { http: 503, grpc: 14, error: "temporarily_unavailable" },
-            Denial::Internal => Self { http: 500, grpc: 13, error: "server_error" },
+            Denial::BadRequest => Self { http: 400, grpc: 3 },
+            Denial::Challenge => Self { http: 401, grpc: 16 },
+            Denial::InvalidToken => Self { http: 401, grpc: 16 },
+            Denial::Forbidden => Self { http: 403, grpc: 7 },
+            Denial::Unavailable => Self { http: 503, grpc: 14 },
+            Denial::Internal => Self { http: 500, grpc: 13 },
         }
     }
 }
 
 /// A header that replaces every other of its name.
+fn header(message: &mut Writer, number: u32, name: &str, value: &str) {
+    header_with(message, number, name, |header| header.string(header_value::VALUE, value));
+}
+
+/// A header that replaces every other of its name; `write_value` writes its
+/// value.
 ///
 /// Said both ways: Envoy up to 1.36 looks at `append`, from 1.37 on at
 /// `append_action`, and the defaults of either would leave a client's own
 /// header beside ours.
-fn header(message: &mut Writer, number: u32, name: &str, value: &str) {
+fn header_with(
+    message: &mut Writer,
+    number: u32,
+    name: &str,
+    write_value: impl FnOnce(&mut Writer),
+) {
     message.message(number, |option| {
         option.varint(header_value_option::APPEND_ACTION, OVERWRITE_IF_EXISTS_OR_ADD);
         // An empty BoolValue: false.
         option.message(header_value_option::APPEND, |_| {});
         option.message(header_value_option::HEADER, |header| {
-            header.string(header_value::VALUE, value);
+            write_value(header);
             header.string(header_value::KEY, name);
         });
     });

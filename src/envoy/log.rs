@@ -27,13 +27,13 @@ pub fn check(
     elapsed: Duration,
 ) {
     match decision.verdict {
-        Verdict::Allow if enabled!(target: TARGET, Level::DEBUG) => {
+        Verdict::Allow | Verdict::Answer(_) if enabled!(target: TARGET, Level::DEBUG) => {
             allowed(&Facts::of(request, decision, provider, elapsed));
         }
         Verdict::Deny(_) if enabled!(target: TARGET, Level::INFO) => {
             denied(&Facts::of(request, decision, provider, elapsed));
         }
-        Verdict::Allow | Verdict::Deny(_) => {}
+        Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => {}
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn denial(
     provider: Option<&str>,
 ) {
     let Some(denials) = &live.denials else { return };
-    if decision.verdict == Verdict::Allow {
+    if !matches!(decision.verdict, Verdict::Deny(_)) {
         return;
     }
     let facts = Facts::of(request, decision, provider, std::time::Duration::ZERO);

@@ -230,5 +230,5 @@ fn panicked(live: &Live, started: Instant) -> Encoded {
     live.meters.record(&decision, elapsed);
     log::check(&Request::default(), &decision, None, elapsed);
     remember::denial(live, &Request::default(), &decision, None);
-    answer::internal_error()
+    answer::encode(&live.engine, &Request::default(), &decision)
 }

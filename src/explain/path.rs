@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::sentences;
 use crate::{
     credential::Note,
-    decision::{Decision, ProviderId},
+    decision::{Decision, ProviderId, Verdict},
     engine::Engine,
     provider::{AnswerKind, oauth2::jwt},
     reason::Reason,
@@ -90,6 +90,9 @@ pub(super) fn decided_early(
         Reason::Disabled => "authentication is switched off (enabled: false, or mode: none)",
         Reason::MalformedRequest if request.method.is_empty() => "the request has no method",
         Reason::MalformedRequest if request.path.is_empty() => "the request has no path",
+        Reason::Public if matches!(decision.verdict, Verdict::Answer(_)) => {
+            "the path is that of a protected_resource's metadata, which is answered here"
+        }
         Reason::Public if engine.is_public_path(request) => "the path is one of public_paths",
         Reason::Public if decision.route.is_none() => {
             "a CORS preflight, let through by allow_cors_preflight"

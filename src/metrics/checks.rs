@@ -61,7 +61,7 @@ impl CheckMeters {
         if let Some(recall) = decision.recall {
             shard.recalls.add(recall as usize);
         }
-        shard.timings[usize::from(decision.verdict != Verdict::Allow)].add(elapsed);
+        shard.timings[usize::from(matches!(decision.verdict, Verdict::Deny(_)))].add(elapsed);
         let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
         for header in dropped {
             self.families.dropped_headers.with_label_values(&[&**header]).inc();

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 mod readings;
 
-use super::path::{self, Readings};
+use super::{
+    denials::DenialStyle,
+    path::{self, Readings},
+};
 use crate::{
     decision::ProviderId,
     request::Request,
@@ -24,6 +27,8 @@ pub struct Route {
     pub required_claims: Vec<ClaimRule>,
     /// Who may be asked.
     pub providers: ProviderFilter,
+    /// How its denials are told.
+    pub denials: DenialStyle,
     methods: Vec<String>,
     hosts: Vec<String>,
 }
@@ -166,6 +171,7 @@ impl Route {
             required_scopes: required_scopes.clone(),
             required_claims: route.required_claims.clone(),
             providers: ProviderFilter::new(route.providers.as_deref(), settings),
+            denials: DenialStyle::new(route, settings),
             methods: route.methods.clone(),
             hosts: route.hosts.clone(),
         }
@@ -200,7 +206,7 @@ impl ProviderFilter {
 }
 
 /// A host without port and trailing dot.
-fn bare_host(host: &str) -> &str {
+pub(super) fn bare_host(host: &str) -> &str {
     let end_of_address = host.rfind(']').map_or(0, |at| at + 1);
     let end = host[end_of_address..].find(':').map_or(host.len(), |at| end_of_address + at);
     let host = &host[..end];

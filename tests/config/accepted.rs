@@ -6,8 +6,8 @@ use claimgate::{
     claims::ClaimPath,
     provider::oauth2::Algorithm,
     settings::{
-        ApiKeySettings, KeyLocation, ListenAddress, OAuth2Settings, ProviderKind, Settings,
-        TokenPlace,
+        ApiKeySettings, ErrorFormat, KeyLocation, ListenAddress, OAuth2Settings,
+        ProtectedResourceSettings, ProviderKind, Settings, TokenPlace,
     },
     time::UnixTime,
 };
@@ -589,4 +589,81 @@ fn a_route_without_match_is_reached_by_name_only() {
         "auth: {api_keys: [{name: a, key: k}], routes: [{name: admin, required_scopes: [a]}]}";
     let loaded = claimgate::config::load(text, &|_| None).expect("loads");
     assert!(loaded.settings.auth.routes[0].only_by_name);
+}
+
+#[test]
+fn a_route_may_tell_its_denials_otherwise() {
+    let lines = "
+  error_format: problem
+  denial_headers: {X-Docs: https://example.com/help, x-from: '${NUMBER}'}
+  routes:
+    - {name: same, match: {path: /same}}
+    - {name: openai, match: {path: /v1}, error_format: openai, denial_headers: {}}
+    - {name: anthropic, match: {path: /v2}, error_format: anthropic}
+    - {name: oauth2, match: {path: /v3}, error_format: oauth2}";
+    let auth = auth(lines).auth;
+    assert_eq!(auth.error_format, ErrorFormat::Problem);
+    let headers = [("x-docs", "https://example.com/help"), ("x-from", "7")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(auth.denial_headers, headers);
+    let told = auth.routes.iter().map(|route| (route.error_format, route.denial_headers.clone()));
+    let expected = [
+        (None, None),
+        (Some(ErrorFormat::OpenAi), Some(Vec::new())),
+        (Some(ErrorFormat::Anthropic), None),
+        (Some(ErrorFormat::OAuth2), None),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+/// What is left out follows from the requests that ask for the resource.
+#[test]
+fn a_protected_resource_is_completed_from_the_rules() {
+    let text = "
+auth:
+  providers:
+    - {name: keys, type: api_key, keys: [{name: k, key: k}]}
+    - {name: one, type: oauth2, issuer: 'https://one.example', audience: a}
+    - {name: two, type: oauth2, issuer: 'https://two.example', audience: a}
+    - {name: odd, type: oauth2, issuer: odd, allow_http: true, audience: a, jwks_uri: 'https://o'}
+  required_scopes: [use]
+  public_paths: [/.well-known/oauth-protected-resource/public]
+  protected_resource: {resource: 'https://a.example/'}
+  routes:
+    - {name: inherits, match: {path: /1}, required_scopes: [admin, use]}
+    - {name: public, match: {path: /2}, public: true}
+    - name: read
+      match: {path: /3, methods: [GET]}
+      required_scopes: [read]
+      providers: [two, keys]
+      protected_resource: &mcp {resource: 'https://a.example/mcp', resource_name: Tools}
+    - {name: write, match: {path: /3}, required_scopes: [write], providers: [one], protected_resource: *mcp}
+    - name: written
+      match: {path: /4}
+      protected_resource:
+        resource: http://a.example/public
+        allow_http: true
+        authorization_servers: ['https://other.example']
+        scopes_supported: [some]";
+    let loaded = good(text);
+    let told = |resource: &Option<ProtectedResourceSettings>| {
+        let resource = resource.clone().expect("a resource");
+        (resource.resource, resource.authorization_servers, resource.scopes_supported)
+    };
+    let expected = |resource: &str, issuers: &[&str], scopes: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (resource.to_owned(), owned(issuers), owned(scopes))
+    };
+    let (one, two) = ("https://one.example", "https://two.example");
+    let auth = &loaded.settings.auth;
+    let default = expected("https://a.example/", &[one, two], &["use", "admin"]);
+    assert_eq!(told(&auth.protected_resource), default);
+    let mcp = expected("https://a.example/mcp", &[two, one], &["read", "write"]);
+    assert_eq!(told(&auth.routes[2].protected_resource), mcp);
+    assert_eq!(auth.routes[2].protected_resource, auth.routes[3].protected_resource);
+    let written = expected("http://a.example/public", &["https://other.example"], &["some"]);
+    assert_eq!(told(&auth.routes[4].protected_resource), written);
+    assert_eq!(auth.routes[0].protected_resource, None);
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].contains("`auth.public_paths`"), "{:?}", loaded.warnings);
 }

@@ -601,6 +601,109 @@ fn identity_headers() {
 }
 
 #[test]
+fn denials() {
+    let h = |fields: &str| auth(&format!("denial_headers: {{{fields}}}"));
+    refused(&[
+        (auth("error_format: json"), "auth.error_format", "write one of `oauth2`, `problem`"),
+        (auth("error_format: open_ai"), "auth.error_format", "did you mean `openai`?"),
+        (auth("error_format: {}"), "auth.error_format", "must be a string"),
+        (
+            route("match: {path: /a}, error_format: ''"),
+            "auth.routes[0].error_format",
+            "write one of",
+        ),
+        (
+            route("match: {path: /a}, public: true, error_format: problem"),
+            "auth.routes[0].error_format",
+            "public route",
+        ),
+        (
+            route("match: {path: /a}, public: true, denial_headers: {x-a: b}"),
+            "auth.routes[0].denial_headers",
+            "public route",
+        ),
+        (auth("denial_headers: [x-a]"), "auth.denial_headers", "must be a mapping"),
+        (h("x-a: [b]"), "auth.denial_headers.x-a", "must be a string"),
+        (h("x-a: 1"), "auth.denial_headers.x-a", "put it in quotes"),
+        (h("x-a: null"), "auth.denial_headers.x-a", "is missing"),
+        (h("x-a: ''"), "auth.denial_headers.x-a", "is empty"),
+        (h("x-a: ' b'"), "auth.denial_headers.x-a", "space at an end"),
+        (h(r#"x-a: "b\r\nx-c: d""#), "auth.denial_headers.x-a", "on one line"),
+        (h("x-a: é"), "auth.denial_headers.x-a", "printable ASCII"),
+        (h(&format!("x-a: {}", "b".repeat(8193))), "auth.denial_headers.x-a", "at most 8192"),
+        (h("x a: b"), "auth.denial_headers[\"x a\"]", "no valid header name"),
+        (h("host: b"), "auth.denial_headers.host", "belongs to the request"),
+        (h("':status': '200'"), "auth.denial_headers[\":status\"]", "pseudo"),
+        (h("transfer-encoding: b"), "auth.denial_headers.transfer-encoding", "hop-by-hop"),
+        (h("x-envoy-a: b"), "auth.denial_headers.x-envoy-a", "belongs to Envoy"),
+        (h("WWW-Authenticate: b"), "auth.denial_headers.WWW-Authenticate", "the challenge"),
+        (h("content_type: b"), "auth.denial_headers.content_type", "Claimgate writes"),
+        (h("Cache-Control: b"), "auth.denial_headers.Cache-Control", "Claimgate writes"),
+        (h("retry-after: '5'"), "auth.denial_headers.retry-after", "Claimgate writes"),
+        (h("grpc-status: '0'"), "auth.denial_headers.grpc-status", "gRPC callers"),
+        (h("x-a: b, X_A: c"), "auth.denial_headers.X_A", "is set by `auth.denial_headers.x-a`"),
+        (
+            route("match: {path: /a}, denial_headers: {x-a: ''}"),
+            "auth.routes[0].denial_headers.x-a",
+            "is empty",
+        ),
+    ]);
+}
+
+#[test]
+fn protected_resources() {
+    let at = "auth.protected_resource";
+    let issuer = "oauth2: {issuer: 'https://i.example', audience: a}";
+    let r = |fields: &str| {
+        format!("auth:\n  mode: oauth2\n  {issuer}\n  protected_resource: {{{fields}}}\n")
+    };
+    let named = |fields: &str| r(&format!("resource: 'https://a.example', {fields}"));
+    refused(&[
+        (r(""), &format!("{at}.resource"), "write the URL"),
+        (r("resource: ''"), &format!("{at}.resource"), "must not be empty"),
+        (r("resource: mcp"), &format!("{at}.resource"), "no valid URL"),
+        (r("resource: 'urn:a:b'"), &format!("{at}.resource"), "https URL"),
+        (r("resource: 'http://a.example'"), &format!("{at}.resource"), "is not https"),
+        (r("resource: 'https://a.example/#x'"), &format!("{at}.resource"), "has a fragment"),
+        (r("resource: 'https://a.example/?x'"), &format!("{at}.resource"), "has a query"),
+        (r("resource: 'https://u:p@a.example/'"), &format!("{at}.resource"), "user name"),
+        (r("resource: 'https://a.example/b/../c'"), &format!("{at}.resource"), "can't be used"),
+        (named("resorce: x"), &format!("{at}.resorce"), "did you mean `resource`?"),
+        (
+            named("authorization_servers: []"),
+            &format!("{at}.authorization_servers"),
+            "is an empty list",
+        ),
+        (
+            named("authorization_servers: ['http://i.example']"),
+            &format!("{at}.authorization_servers[0]"),
+            "is not https",
+        ),
+        (named("scopes_supported: []"), &format!("{at}.scopes_supported"), "is an empty list"),
+        (named("scopes_supported: ['a\\b']"), &format!("{at}.scopes_supported[0]"), "no scope"),
+        (named("resource_name: ''"), &format!("{at}.resource_name"), "must not be empty"),
+        (named("resource_tos_uri: x"), &format!("{at}.resource_tos_uri"), "no valid URL"),
+        (
+            auth("protected_resource: {resource: 'https://a.example'}"),
+            &format!("{at}.authorization_servers"),
+            "no provider of type `oauth2`",
+        ),
+        (
+            route("match: {path: /a}, public: true, protected_resource: {resource: 'https://a'}"),
+            "auth.routes[0].protected_resource",
+            "public route",
+        ),
+        (
+            named("resource_name: one")
+                + "  routes: [{name: r, match: {path: /a}, protected_resource: \
+                   {resource: 'https://a.example', resource_name: two}}]\n",
+            "auth.routes[0].protected_resource",
+            "describes the resource of `auth.protected_resource` in another way",
+        ),
+    ]);
+}
+
+#[test]
 fn all_errors_of_a_file_are_told_at_once() {
     let text = "
 server:

@@ -1,8 +1,10 @@
 //! Rules for the `auth` block.
 
 use super::{
+    denials::{denial_headers, error_format},
     headers::identity,
     providers::providers,
+    resources,
     routes::routes,
     scalars::{count, scopes},
     sources::sources,
@@ -38,7 +40,8 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     let token_sources = sources(file.token_sources, &known, &place.key("token_sources"));
     let headers_place = place.key("headers");
     let scopes_place = place.key("required_scopes");
-    AuthSettings {
+    let resource_place = place.key("protected_resource");
+    let mut auth = AuthSettings {
         enabled,
         required_scopes: file
             .required_scopes
@@ -57,13 +60,23 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         forward_token: file.forward_token.unwrap_or(defaults.forward_token),
         max_token_bytes,
         realm: file.realm.map_or(defaults.realm, |realm| quotable(realm, &place.key("realm"))),
+        error_format: file.error_format.map_or(defaults.error_format, error_format),
+        denial_headers: file
+            .denial_headers
+            .map(|headers| denial_headers(headers, &place.key("denial_headers")))
+            .unwrap_or_default(),
+        protected_resource: file
+            .protected_resource
+            .and_then(|resource| resources::resource(resource, &resource_place)),
         token_cache_entries: count(
             file.token_cache_entries,
             defaults.token_cache_entries,
             MOST_REMEMBERED_TOKENS,
             &place.key("token_cache_entries"),
         ),
-    }
+    };
+    resources::complete(&mut auth, place);
+    auth
 }
 
 /// Paths that are compared byte for byte with a path without its query.

@@ -51,7 +51,7 @@ pub(super) fn header_name(text: &str, place: &Place) -> Option<String> {
 }
 
 /// Many upstreams read `_` as `-`, so such names are the same to them.
-fn dashed(name: &str) -> String {
+pub(super) fn dashed(name: &str) -> String {
     name.replace('_', "-")
 }
 

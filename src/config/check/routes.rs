@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 
 use super::{
-    claims, path,
+    claims,
+    denials::{denial_headers, error_format},
+    path,
     providers::Known,
+    resources,
     scalars::{name, scopes, text},
     sources::is_token,
 };
@@ -46,18 +49,28 @@ fn route(file: Route, known: &Known, place: &Place) -> RouteSettings {
             ("required_scopes", file.required_scopes.as_ref().is_some_and(|list| !list.is_empty())),
             ("providers", file.providers.is_some()),
             ("required_claims", file.required_claims.is_some()),
+            ("error_format", file.error_format.is_some()),
+            ("denial_headers", file.denial_headers.is_some()),
+            ("protected_resource", file.protected_resource.is_some()),
         ];
         for (key, _) in contradictions.into_iter().filter(|(_, written)| *written) {
             place.key(key).error("has no meaning on a public route; remove it, or `public: true`");
         }
     }
     let scopes_place = place.key("required_scopes");
+    let headers_place = place.key("denial_headers");
+    let resource_place = place.key("protected_resource");
     let route = RouteSettings {
         name: name(file.name, &place.key("name")).unwrap_or_default(),
         public,
         required_scopes: file.required_scopes.map(|list| scopes(list, &scopes_place)),
         providers: known.only(file.providers, &place.key("providers")),
         required_claims: claims::rules(file.required_claims, &place.key("required_claims")),
+        error_format: file.error_format.map(error_format),
+        denial_headers: file.denial_headers.map(|list| denial_headers(list, &headers_place)),
+        protected_resource: file
+            .protected_resource
+            .and_then(|resource| resources::resource(resource, &resource_place)),
         ..RouteSettings::default()
     };
     let match_place = place.key("match");

@@ -53,6 +53,16 @@ block! {
         /// The realm of the `WWW-Authenticate` challenge.
         #[schemars(extend("default" = "claimgate"))]
         realm: Option<String>,
+        /// What the bodies of denials look like, unless a route says
+        /// otherwise.
+        #[schemars(extend("default" = "oauth2"))]
+        error_format: Option<ErrorFormat>,
+        /// Headers that every denial has on top of its own, unless a route
+        /// says otherwise: a mapping from name to value.
+        denial_headers: Option<Entries<String>>,
+        /// The resource that clients may discover how to get a token for,
+        /// unless a route names one of its own (RFC 9728).
+        protected_resource: Option<ProtectedResource>,
         /// How many verified tokens are remembered at the most.
         #[schemars(extend("default" = 10000), range(min = 1))]
         token_cache_entries: Option<u64>,
@@ -79,6 +89,25 @@ pub(in crate::config) enum Mode {
     None,
 }
 
+/// What the body of a denial looks like.
+#[derive(Clone, Copy, Deserr, JsonSchema, PartialEq, Eq)]
+#[deserr(error = Problems)]
+#[schemars(rename_all = "lowercase")]
+pub(in crate::config) enum ErrorFormat {
+    /// `error` and `error_description`, as OAuth 2.0 has them.
+    #[deserr(rename = "oauth2")]
+    OAuth2,
+    /// `application/problem+json` (RFC 9457).
+    #[deserr(rename = "problem")]
+    Problem,
+    /// The error object of the OpenAI API.
+    #[deserr(rename = "openai")]
+    OpenAi,
+    /// The error object of the Anthropic API.
+    #[deserr(rename = "anthropic")]
+    Anthropic,
+}
+
 block! {
     /// An exception to the defaults.
     struct Route {
@@ -100,6 +129,39 @@ block! {
         providers: Option<List<String>>,
         /// Claims that the caller must have (403 otherwise).
         required_claims: Option<ClaimRules>,
+        /// Replaces `auth.error_format`.
+        error_format: Option<ErrorFormat>,
+        /// Replaces `auth.denial_headers`; `{}` means none.
+        denial_headers: Option<Entries<String>>,
+        /// Replaces `auth.protected_resource`.
+        protected_resource: Option<ProtectedResource>,
+    }
+}
+
+block! {
+    /// What clients may discover about a resource behind the gateway (RFC
+    /// 9728). The challenge names where the document is, and Claimgate
+    /// answers it.
+    struct ProtectedResource {
+        /// Its identifier: the URL that clients know it by.
+        #[schemars(required)]
+        resource: Option<String>,
+        /// Issuers that give tokens for it; left out, those of the `oauth2`
+        /// providers that are asked.
+        authorization_servers: Option<List<String>>,
+        /// Scopes worth asking for; left out, those that are required.
+        scopes_supported: Option<List<String>>,
+        /// Its name, for people.
+        resource_name: Option<String>,
+        /// The URL of a page for developers.
+        resource_documentation: Option<String>,
+        /// The URL of a page about what may be done with its data.
+        resource_policy_uri: Option<String>,
+        /// The URL of its terms of service.
+        resource_tos_uri: Option<String>,
+        /// `true` lets the URLs here be plain http.
+        #[schemars(extend("default" = false))]
+        allow_http: Option<bool>,
     }
 }
 

@@ -20,7 +20,15 @@ use serde_json::{Map, json};
 use smallvec::smallvec;
 
 use super::*;
-use crate::{decision::Caller, policy::identity::Identity, principal::Principal, time::UnixTime};
+use crate::{
+    decision::Caller,
+    policy::identity::Identity,
+    principal::Principal,
+    provider::oauth2::memory::TokenMemory,
+    reason::Reason,
+    settings::{AuthSettings, RouteSettings},
+    time::UnixTime,
+};
 
 fn read(encoded: &Encoded) -> CheckResponse {
     CheckResponse::decode(encoded.as_ref()).expect("a readable message")
@@ -65,6 +73,16 @@ fn map(json: serde_json::Value) -> Map<String, serde_json::Value> {
 
 fn bare(reason: Reason) -> Metadata<'static> {
     Metadata { reason, provider: None, method: None, caller: None }
+}
+
+/// A style with an extra header, for a request that needs these scopes.
+fn style(scopes: &[&str]) -> DenialStyle {
+    let settings = AuthSettings {
+        required_scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
+        denial_headers: vec![("x-docs".into(), "https://example.com/help".into())],
+        ..AuthSettings::default()
+    };
+    DenialStyle::new(&RouteSettings::default(), &settings)
 }
 
 fn caller(principal: Principal, claims: serde_json::Value) -> Caller {
@@ -137,7 +155,7 @@ fn what_is_absent_is_left_out() {
 
 #[test]
 fn every_denial_has_its_own_shape() {
-    let scopes = ["s".to_owned()];
+    let style = style(&["s"]);
     let cases = [
         (Denial::BadRequest, Reason::AmbiguousPath, 400, 3, "invalid_request"),
         (Denial::Challenge, Reason::MissingToken, 401, 16, "unauthorized"),
@@ -154,10 +172,11 @@ fn every_denial_has_its_own_shape() {
             overwriting("cache-control", "no-store"),
         ];
         headers.extend(
-            challenge::challenge(denial, "claimgate", description, &scopes)
-                .map(|challenge| overwriting("www-authenticate", &challenge)),
+            challenge::challenge(denial, &style, description)
+                .map(|challenge| overwriting("www-authenticate", &challenge.concat())),
         );
         headers.extend((http == 503).then(|| overwriting("retry-after", "1")));
+        headers.push(overwriting("x-docs", "https://example.com/help"));
         let expected = CheckResponse {
             status: Some(Status { code: grpc, ..Status::default() }),
             http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
@@ -167,19 +186,56 @@ fn every_denial_has_its_own_shape() {
             })),
             dynamic_metadata: Some(structure(&json!({"reason": reason.as_str(), "provider": "p"}))),
         };
-        assert_eq!(read(&deny(denial, "claimgate", &scopes, &metadata)), expected, "{denial:?}");
+        let denied = read(&deny(denial, &style, ErrorFormat::OAuth2, &metadata));
+        assert_eq!(denied, expected, "{denial:?}");
     }
 }
 
+/// The content type and the body of a denial.
+fn told(format: ErrorFormat, content_type: Option<&str>) -> (String, serde_json::Value) {
+    let engine = Engine::new(
+        &AuthSettings { error_format: format, ..AuthSettings::default() },
+        Vec::new(),
+        Arc::new(TokenMemory::new(1)),
+    );
+    let headers = content_type.map(|kind| ("content-type", kind.as_bytes()));
+    let request = Request {
+        method: "POST",
+        path: "/",
+        headers: headers.into_iter().collect(),
+        ..Request::default()
+    };
+    let decision = engine.check_now(&request, UnixTime::from_seconds(0.0)).expect("a decision");
+    let response = read(&encode(&engine, &request, &decision));
+    let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+        panic!("not denied");
+    };
+    let kind = denied.headers.iter().filter_map(|option| option.header.as_ref());
+    let kind = kind.filter(|header| header.key == "content-type").map(|header| &header.value);
+    let kind: Vec<_> = kind.cloned().collect();
+    (kind.concat(), serde_json::from_str(&denied.body).expect("JSON"))
+}
+
 #[test]
-fn every_body_is_json() {
-    for reason in Reason::ALL {
-        let response = read(&deny(Denial::InvalidToken, "r", &[], &bare(*reason)));
-        let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
-            panic!("{reason}: not denied");
-        };
-        let body: serde_json::Value = serde_json::from_str(&denied.body).expect("JSON");
-        assert_eq!(body["error_description"], reason.description());
+fn each_format_has_its_content_type_and_grpc_callers_the_short_one() {
+    for (format, kind, member) in [
+        (ErrorFormat::OAuth2, "application/json", "/error_description"),
+        (ErrorFormat::Problem, "application/problem+json", "/detail"),
+        (ErrorFormat::OpenAi, "application/json", "/error/message"),
+        (ErrorFormat::Anthropic, "application/json", "/error/message"),
+    ] {
+        let sentence = Reason::MissingToken.description();
+        for sent in [None, Some("application/json"), Some("application/grpc-web+proto")] {
+            let (got, body) = told(format, sent);
+            assert_eq!(got, kind, "{format:?}");
+            assert_eq!(body.pointer(member), Some(&json!(sentence)), "{format:?}");
+        }
+        for sent in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
+            let (got, body) = told(format, Some(sent));
+            assert_eq!(got, "application/json", "{format:?} {sent}");
+            let short = json!({"error": "unauthorized", "error_description": sentence});
+            assert_eq!(body, short, "{format:?} {sent}");
+        }
     }
 }
 
@@ -193,7 +249,7 @@ fn a_denial_tells_nothing_about_the_caller() {
         method: Some("oauth2"),
         caller: Some(&caller),
     };
-    let encoded = deny(Denial::Forbidden, "r", &[], &metadata);
+    let encoded = deny(Denial::Forbidden, &style(&[]), ErrorFormat::OAuth2, &metadata);
     for secret in ["somebody", "a@b.c", "email"] {
         let found = memchr::memmem::find(encoded.as_ref(), secret.as_bytes());
         assert_eq!(found, None, "{secret}");
@@ -227,10 +283,4 @@ fn claims_nest_only_as_deep_as_envoy_reads() {
         depth += 1;
     }
     assert_eq!(depth, 15);
-}
-
-#[test]
-fn an_internal_error_is_a_denial() {
-    let response = read(&internal_error());
-    assert_eq!(response.status.expect("a status").code, 13);
 }
