@@ -9,10 +9,9 @@ use clap::{Args, Parser, Subcommand};
 pub mod explain;
 pub mod hash_key;
 pub mod issuer;
-pub(crate) mod moment;
 pub mod schema;
-pub(crate) mod sent;
 pub mod serve;
+pub mod test;
 pub mod token;
 pub mod validate;
 
@@ -29,6 +28,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Validate(validate::Args),
     Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
     HashKey(hash_key::Args),
     Schema(schema::Args),
     Issuer(issuer::IssuerArgs),
@@ -54,6 +54,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Explain(args) => explain::run(args),
+            Command::Test(args) => test::run(&args),
             Command::HashKey(args) => Ok(hash_key::run(&args)?),
             Command::Schema(args) => Ok(schema::run(&args)?),
             Command::Issuer(args) => issuer::run(&args),

@@ -14,6 +14,7 @@ use std::{env, fs, path::Path};
 
 use crate::settings::Settings;
 
+pub mod cases;
 mod check;
 mod environment;
 mod file;
@@ -47,7 +48,7 @@ pub struct Loaded {
 ///
 /// Files that the config names are not touched; see [`Loaded::check_files`].
 pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
-    let mut tree = yaml::parse(text)?;
+    let mut tree = yaml::parse(text, "config file")?;
     let report = Report::default();
     let root = Place::root(&report);
 

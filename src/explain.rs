@@ -27,9 +27,11 @@ use crate::{
 };
 
 mod path;
+mod sent;
 mod text;
 
 pub use path::{AskedProvider, FoundToken, RouteTaken, Scopes, TokenSource};
+pub use sent::{NoTokenSource, Sent};
 
 /// A decision and the way to it. Serialised, it is what `claimgate explain
 /// --output json` prints; `docs/why-denied.md` lists the members.
@@ -111,7 +113,7 @@ pub struct Outlook {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Upstream {
     /// Headers that are set, whatever the client sent.
-    pub set: Map<String, Value>,
+    pub set: Headers,
     /// Headers that are removed.
     pub remove: Vec<String>,
     /// Query parameters that are removed.
@@ -124,7 +126,7 @@ pub struct Client {
     /// The HTTP status.
     pub status: u16,
     /// The headers.
-    pub headers: Map<String, Value>,
+    pub headers: Headers,
     /// The body.
     pub body: String,
 }
@@ -254,24 +256,39 @@ impl RequestFacts {
 
 impl Upstream {
     fn new(set: &[(String, String)], remove: &[String], remove_query: &[String]) -> Self {
-        Self { set: object(set), remove: remove.into(), remove_query: remove_query.into() }
+        Self { set: Headers(set.into()), remove: remove.into(), remove_query: remove_query.into() }
     }
 }
 
 impl Client {
     fn new(status: u16, headers: &[(String, String)], body: &str) -> Self {
-        Self { status, headers: object(headers), body: body.into() }
+        Self { status, headers: Headers(headers.into()), body: body.into() }
     }
 }
 
-/// Cookies are set without the token but may hold other secrets.
-fn object(headers: &[(String, String)]) -> Map<String, Value> {
-    let shown = |(name, value): &(String, String)| {
-        let value = if name == "cookie" { WITHOUT_TOKEN } else { value };
-        (name.clone(), Value::from(value))
-    };
-    headers.iter().map(shown).collect()
+/// Headers in order; no name twice. Where they are shown, cookies are not:
+/// they are set without the token, but may hold other secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// Names and values as they may be shown.
+    pub fn shown(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| match name.as_str() {
+            "cookie" => ("cookie", "(without the token)"),
+            name => (name, value.as_str()),
+        })
+    }
 }
 
-/// In place of a cookie header.
-pub const WITHOUT_TOKEN: &str = "(without the token)";
+impl Serialize for Headers {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.shown())
+    }
+}
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
+    }
+}

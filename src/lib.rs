@@ -35,6 +35,8 @@ pub mod envoy;
 
 pub mod explain;
 
+pub mod policy_tests;
+
 pub mod metrics;
 
 pub mod status;

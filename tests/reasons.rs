@@ -1,5 +1,6 @@
 //! Every reason, provoked on the real program over gRPC: the answer's
-//! metadata, the log line and the metric say the same word.
+//! metadata, the log line, the metric and `claimgate explain` say the same
+//! word, and `explain` names the cause.
 //!
 //! `internal` takes a defect of the program, so `check_service.rs` provokes
 //! that one with a provider that panics.
@@ -29,6 +30,7 @@ use envoy_types::pb::{
     },
     google::protobuf::value::Kind,
 };
+use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -73,7 +75,7 @@ struct Program {
     log: mpsc::Receiver<Value>,
     grpc: String,
     admin: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Program {
@@ -103,12 +105,27 @@ impl Program {
         });
         let listening = wait_for(&log, |entry| entry["message"] == "listening");
         let text = |name: &str| listening[name].as_str().unwrap().to_owned();
-        Self { child, grpc: text("grpc"), admin: text("admin"), log, _folder: folder }
+        Self { child, grpc: text("grpc"), admin: text("admin"), log, folder }
     }
 
     async fn client(&self) -> AuthorizationClient<Channel> {
         let address = format!("http://{}", self.grpc);
         AuthorizationClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
+    }
+
+    /// What `claimgate explain` says of a captured request, with nothing else
+    /// to go by than the config.
+    fn explain(&self, captured: &[u8]) -> String {
+        let file = self.folder.path().join("request");
+        std::fs::write(&file, captured).unwrap();
+        let told = Command::new(env!("CARGO_BIN_EXE_claimgate"))
+            .args(["explain", "--config"])
+            .arg(self.folder.path().join("gateway.yaml"))
+            .arg("--check-request")
+            .arg(file)
+            .output()
+            .unwrap();
+        String::from_utf8(told.stdout).unwrap()
     }
 
     /// The counts of `claimgate_checks_total`, by reason.
@@ -217,54 +234,148 @@ async fn every_reason_is_one_word_everywhere() {
     let long = format!("Bearer {}", "x".repeat(4001));
 
     let get = |path: &str, token: &str| request("GET", path, "", token);
-    let cases: Vec<(Reason, i32, CheckRequest)> = vec![
-        (Reason::Ok, 200, get("/", &mint.token(json!({})))),
-        (Reason::Public, 200, get("/health", "")),
-        (Reason::MissingToken, 401, get("/", "")),
-        (Reason::MalformedRequest, 400, get("/", "Bearer a,b")),
-        (Reason::MalformedToken, 401, get("/", "Bearer a.b.c")),
-        (Reason::TokenTooLarge, 401, get("/", &long)),
-        (Reason::UnknownKey, 401, get("/", "Bearer nobody")),
-        (Reason::UnknownIssuer, 401, get("/", &mint.token(json!({"iss": "https://other"})))),
-        (Reason::UnknownKid, 401, get("/", &mint.with_header(kid("other"), json!({})))),
+    let cases: Vec<(Reason, i32, CheckRequest, &str)> = vec![
+        (Reason::Ok, 200, get("/", &mint.token(json!({}))), "provider issuer: authenticated"),
+        (Reason::Public, 200, get("/health", ""), "the path is one of public_paths"),
+        (Reason::MissingToken, 401, get("/", ""), "header authorization (Bearer): not sent"),
+        (
+            Reason::MalformedRequest,
+            400,
+            get("/", "Bearer a,b"),
+            "a comma, so two credentials in one header",
+        ),
+        (
+            Reason::MalformedToken,
+            401,
+            get("/", "Bearer a.b.c"),
+            "no readable JWT: its header is not base64url",
+        ),
+        (Reason::TokenTooLarge, 401, get("/", &long), "longer than max_token_bytes (4000)"),
+        (Reason::UnknownKey, 401, get("/", "Bearer nobody"), "no API key has this hash"),
+        (
+            Reason::UnknownIssuer,
+            401,
+            get("/", &mint.token(json!({"iss": "https://other"}))),
+            r#"its iss is "https://other""#,
+        ),
+        (
+            Reason::UnknownKid,
+            401,
+            get("/", &mint.with_header(kid("other"), json!({}))),
+            r#"it is signed with the key "other", the issuer's are [""#,
+        ),
         (
             Reason::WrongTokenType,
             401,
             get("/", &mint.with_header(json!({"alg": "ES256", "typ": "dpop+jwt"}), json!({}))),
+            r#"its header says typ "dpop+jwt", accepted are"#,
         ),
         (
             Reason::AlgorithmNotAllowed,
             401,
             get("/", &mint.with_header(json!({"alg": "none"}), json!({}))),
+            r#"it is signed with "none", allowed are RS256, ES256"#,
         ),
-        (Reason::BadSignature, 401, get("/", &forged)),
-        (Reason::Expired, 401, get("/", &mint.token(json!({"exp": now - 60.0})))),
-        (Reason::NotYetValid, 401, get("/", &mint.token(json!({"nbf": now + 600.0})))),
-        (Reason::IssuedInFuture, 401, get("/", &mint.token(json!({"iat": now + 600.0})))),
-        (Reason::LifetimeTooLong, 401, get("/", &mint.token(json!({"exp": now + 9000.0})))),
-        (Reason::MissingClaim, 403, get("/team", &mint.token(json!({})))),
-        (Reason::WrongAudience, 401, get("/", &mint.token(json!({"aud": "them"})))),
-        (Reason::WrongClient, 401, get("/", &mint.token(json!({"client_id": "c2"})))),
-        (Reason::WrongClaim, 401, get("/", &mint.token(json!({"use": "id"})))),
-        (Reason::KeyExpired, 401, get("/", "Bearer expired-key")),
-        (Reason::KeyNotYetValid, 401, get("/", "Bearer early-key")),
-        (Reason::KeyRevoked, 401, get("/", "Bearer revoked-key")),
-        (Reason::InsufficientScope, 403, get("/admin", "Bearer good-key")),
-        (Reason::AmbiguousPath, 400, get("/x/..%2fadmin", "Bearer good-key")),
-        (Reason::UnknownRoute, 500, with_route(get("/", "Bearer good-key"), "nowhere")),
+        (
+            Reason::BadSignature,
+            401,
+            get("/", &forged),
+            r#"its signature does not verify with the issuer's key ""#,
+        ),
+        (
+            Reason::Expired,
+            401,
+            get("/", &mint.token(json!({"exp": now - 60.0}))),
+            "(plus 30 s for clock skew), it is 20",
+        ),
+        (
+            Reason::NotYetValid,
+            401,
+            get("/", &mint.token(json!({"nbf": now + 600.0}))),
+            "it is valid from 20",
+        ),
+        (
+            Reason::IssuedInFuture,
+            401,
+            get("/", &mint.token(json!({"iat": now + 600.0}))),
+            "it was issued at 20",
+        ),
+        (
+            Reason::LifetimeTooLong,
+            401,
+            get("/", &mint.token(json!({"exp": now + 9000.0}))),
+            "it lives for 9000 s, allowed are 7200 s",
+        ),
+        (
+            Reason::MissingClaim,
+            403,
+            get("/team", &mint.token(json!({}))),
+            r#"policy: it has no claim "team", wanted is "search""#,
+        ),
+        (
+            Reason::WrongAudience,
+            401,
+            get("/", &mint.token(json!({"aud": "them"}))),
+            r#"its aud is "them", wanted is one of ["us"]"#,
+        ),
+        (
+            Reason::WrongClient,
+            401,
+            get("/", &mint.token(json!({"client_id": "c2"}))),
+            r#"its client is ["c2"], allowed are ["c1"]"#,
+        ),
+        (
+            Reason::WrongClaim,
+            401,
+            get("/", &mint.token(json!({"use": "id"}))),
+            r#"its claim "use" is "id", wanted is "access""#,
+        ),
+        (
+            Reason::KeyExpired,
+            401,
+            get("/", "Bearer expired-key"),
+            r#"it is the API key "old", valid until 2020-01-01T00:00:00Z"#,
+        ),
+        (
+            Reason::KeyNotYetValid,
+            401,
+            get("/", "Bearer early-key"),
+            r#"it is the API key "new", valid from 2100-01-01T00:00:00Z"#,
+        ),
+        (
+            Reason::KeyRevoked,
+            401,
+            get("/", "Bearer revoked-key"),
+            r#"it is the API key "stolen", revoked"#,
+        ),
+        (Reason::InsufficientScope, 403, get("/admin", "Bearer good-key"), "scopes missing: admin"),
+        (
+            Reason::AmbiguousPath,
+            400,
+            get("/x/..%2fadmin", "Bearer good-key"),
+            "read generously, it is /admin and leads to route admin",
+        ),
+        (
+            Reason::UnknownRoute,
+            500,
+            with_route(get("/", "Bearer good-key"), "nowhere"),
+            r#"Envoy names the route "nowhere", the config has admin, team"#,
+        ),
         (
             Reason::ProviderUnavailable,
             503,
             get("/", &mint.token(json!({"iss": "http://127.0.0.1:9"}))),
+            "its keys can't be fetched: http://127.0.0.1:9/",
         ),
     ];
     let mut client = program.client().await;
     let mut provoked = BTreeSet::new();
-    for (number, (reason, expected, mut request)) in cases.into_iter().enumerate() {
+    for (number, (reason, expected, mut request, cause)) in cases.into_iter().enumerate() {
         let id = format!("request-{number}");
         let http = request.attributes.as_mut().unwrap().request.as_mut().unwrap().http.as_mut();
         http.unwrap().headers.insert("x-request-id".into(), id.clone());
         let before = program.counts().await;
+        let captured = request.encode_to_vec();
         let response = client.check(request).await.expect("no RPC error").into_inner();
         assert_eq!(metadata_reason(&response), reason.as_str());
         assert_eq!(status(&response), expected, "{reason}");
@@ -274,6 +385,12 @@ async fn every_reason_is_one_word_everywhere() {
         let count =
             |counts: &HashMap<String, u64>| counts.get(reason.as_str()).copied().unwrap_or(0);
         assert_eq!(count(&after), count(&before) + 1, "{reason}");
+        let told = program.explain(&captured);
+        assert!(
+            told.contains(&format!(": {reason} ({})", reason.description())),
+            "{reason}: {told}"
+        );
+        assert!(told.contains(cause), "{reason}: no {cause:?} in\n{told}");
         provoked.insert(reason.as_str());
     }
     let elsewhere = BTreeSet::from(["disabled", "internal"]);
@@ -287,6 +404,9 @@ async fn switched_off_is_a_reason_too() {
     let servers = CONFIG.split("auth:").next().unwrap();
     let program = Program::start(&format!("{servers}auth: {{enabled: false}}"), &key);
     let mut client = program.client().await;
+    let told = program.explain(&request("GET", "/", "off", "").encode_to_vec());
+    assert!(told.starts_with("allow: disabled"), "{told}");
+    assert!(told.contains("authentication is switched off (enabled: false"), "{told}");
     let response = client.check(request("GET", "/", "off", "")).await.unwrap().into_inner();
     assert_eq!((metadata_reason(&response).as_str(), status(&response)), ("disabled", 200));
     let line = wait_for(&program.log, |entry| entry["request_id"] == "off");

@@ -11,16 +11,12 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use tokio::runtime::Builder;
 
-use super::{
-    ConfigArgs,
-    moment::{At, parse_at},
-    sent::Sent,
-};
+use super::ConfigArgs;
 use crate::{
     app::offline::{LocalKeys, Offline},
     envoy::capture::Capture,
-    explain::{Explanation, explain},
-    time::UnixTime,
+    explain::{Explanation, Sent, explain},
+    time::{NoTime, UnixTime},
 };
 
 /// What a denied request ends the program with.
@@ -87,6 +83,15 @@ pub struct ExplainArgs {
     output: OutputFormat,
 }
 
+/// When the request is judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    /// At this moment.
+    Moment(UnixTime),
+    /// When the captured request was made.
+    OfTheRequest,
+}
+
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputFormat {
@@ -101,6 +106,13 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as 'name: value'")?;
     let name = http::HeaderName::try_from(name.trim()).map_err(|_| "its name is no header name")?;
     Ok((name.as_str().into(), value.trim().into()))
+}
+
+fn parse_at(text: &str) -> Result<At, NoTime> {
+    match text {
+        "request" => Ok(At::OfTheRequest),
+        text => text.parse().map(At::Moment),
+    }
 }
 
 fn parse_local_keys(text: &str) -> Result<LocalKeys, String> {

@@ -83,6 +83,11 @@ impl Report {
         self.substituted.borrow().contains_key(path)
     }
 
+    /// Fails if anything is wrong.
+    pub(super) fn into_result(self) -> Result<(), ConfigErrors> {
+        ConfigErrors::none_of(self.errors.into_inner().into_iter())
+    }
+
     /// The settings, if nothing is wrong with them; `digest` is the file's.
     pub(super) fn finish(self, settings: Settings, digest: String) -> Result<Loaded, ConfigErrors> {
         let errors = self.errors.into_inner();
@@ -133,7 +138,7 @@ impl KeyPath {
             Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,
         });
-        matches!(last_key, Some("key" | "key_hash" | "keys" | "api_keys"))
+        matches!(last_key, Some("key" | "key_hash" | "keys" | "api_keys" | "token"))
     }
 }
 

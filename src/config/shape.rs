@@ -7,20 +7,21 @@
 use std::ops::ControlFlow;
 
 use deserr::{
-    DeserializeError, ErrorKind, IntoValue, MergeWithError, ValueKind, ValuePointerRef, deserialize,
+    DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, ValueKind, ValuePointerRef,
+    deserialize,
 };
 use serde_json::{Map, Value};
 
-use super::{
-    file::File,
-    report::{KeyPath, Place, Report, Step},
-};
+use super::report::{KeyPath, Place, Report, Step};
 
 /// Reads the blocks; what does not fit is reported and left out.
-pub(super) fn read(tree: Map<String, Value>, report: &Report) -> File {
+pub(super) fn read<T>(tree: Map<String, Value>, report: &Report) -> T
+where
+    T: Deserr<Problems> + Default,
+{
     let mut tree = Value::Object(tree);
     loop {
-        match deserialize::<File, _, Problems>(tree.clone()) {
+        match deserialize::<T, _, Problems>(tree.clone()) {
             Ok(file) => return file,
             Err(Problems(problems)) => {
                 let before = tree.clone();
@@ -28,7 +29,7 @@ pub(super) fn read(tree: Map<String, Value>, report: &Report) -> File {
                     problem.repair(&mut tree, report);
                 }
                 if tree == before {
-                    return File::default();
+                    return T::default();
                 }
             }
         }

@@ -11,19 +11,20 @@ use super::report::{ConfigErrors, Report};
 /// The blocks that are this program's own.
 pub(super) const OWN_BLOCKS: [&str; 2] = ["auth", "server"];
 
-/// Parses a file; whatever is wrong with its YAML is one error with its line.
-pub(super) fn parse(text: &str) -> Result<Map<String, Value>, ConfigErrors> {
+/// Parses a file, `what` it is; whatever is wrong with its YAML is one error with its line.
+pub(super) fn parse(text: &str, what: &str) -> Result<Map<String, Value>, ConfigErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let tree = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let error = error.without_snippet().to_string();
-        ConfigErrors::single("config file", format_args!("is no valid YAML: {}", one_line(&error)))
+        ConfigErrors::single(what, format_args!("is no valid YAML: {}", one_line(&error)))
     })?;
     match tree {
         Value::Object(blocks) => Ok(blocks),
         Value::Null => Ok(Map::new()),
         _ => Err(ConfigErrors::single(
-            "config file",
-            "must be a mapping at the top level; write `auth:` and, indented below it, its keys",
+            what,
+            "must be a mapping at the top level; write each block's name, such as `auth:`, and, \
+             indented below it, its keys",
         )),
     }
 }

@@ -113,8 +113,8 @@ impl Display for Scopes {
 impl Display for Upstream {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nthe upstream gets:")?;
-        for (name, value) in &self.set {
-            writeln!(f, "  {name}: {}", value.as_str().unwrap_or_default())?;
+        for (name, value) in self.set.shown() {
+            writeln!(f, "  {name}: {value}")?;
         }
         for name in &self.remove {
             writeln!(f, "  {name}: (removed)")?;
@@ -130,8 +130,8 @@ impl Display for Client {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nthe client gets:")?;
         writeln!(f, "  HTTP {}", self.status)?;
-        for (name, value) in &self.headers {
-            writeln!(f, "  {name}: {}", value.as_str().unwrap_or_default())?;
+        for (name, value) in self.headers.shown() {
+            writeln!(f, "  {name}: {value}")?;
         }
         writeln!(f, "  {}", self.body)
     }

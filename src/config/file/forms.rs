@@ -259,7 +259,7 @@ impl JsonSchema for Workers {
 }
 
 /// A value of a kind that can't stand here.
-pub(super) fn wrong_kind<V: IntoValue>(
+pub(in crate::config) fn wrong_kind<V: IntoValue>(
     actual: Value<V>,
     accepted: &[ValueKind],
     location: ValuePointerRef,

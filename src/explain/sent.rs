@@ -1,32 +1,44 @@
 //! A request that was written down instead of received.
 
-use anyhow::{Context, bail};
-
 use crate::{
     envoy::{
         capture::Capture,
         decode::{Names, check_request},
+        wire::Malformed,
     },
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
 };
 
-/// The parts of a request.
+/// The parts of a request, owned.
 #[derive(Clone, Default)]
-pub(crate) struct Sent {
-    pub(crate) method: String,
-    pub(crate) host: String,
-    pub(crate) path: String,
-    pub(crate) route: Option<String>,
-    /// Names in lower case.
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// The host.
+    pub host: String,
+    /// The path with its query.
+    pub path: String,
+    /// What Envoy's own route names (`claimgate_route`).
+    pub route: Option<String>,
+    /// Headers in order, names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
 }
+
+/// There is no place to put a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no token source is configured")]
+pub struct NoTokenSource;
 
 impl Sent {
     /// The request of a capture, read as the service reads it.
-    pub(crate) fn captured(capture: &Capture) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`], which a [`Capture`] never is.
+    pub fn captured(capture: &Capture) -> Result<Self, Malformed> {
         let names = Names::new();
-        let request = check_request(capture.message(), &names).context("the captured request")?;
+        let request = check_request(capture.message(), &names)?;
         Ok(Self {
             method: request.method.into(),
             host: request.host.into(),
@@ -37,7 +49,7 @@ impl Sent {
     }
 
     /// Borrowed, as the engine wants it.
-    pub(crate) fn request(&self) -> Request<'_> {
+    pub fn request(&self) -> Request<'_> {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         Request {
             method: &self.method,
@@ -50,12 +62,16 @@ impl Sent {
 
     /// Puts the token where the first source looks for it. A header that is
     /// there already is replaced: captured requests have theirs blotted out.
-    pub(crate) fn present(
+    ///
+    /// # Errors
+    ///
+    /// [`NoTokenSource`] if there is none.
+    pub fn present(
         &mut self,
         token: &str,
         sources: &[TokenSourceSettings],
-    ) -> anyhow::Result<()> {
-        let Some(source) = sources.first() else { bail!("no token source is configured") };
+    ) -> Result<(), NoTokenSource> {
+        let source = sources.first().ok_or(NoTokenSource)?;
         match &source.place {
             TokenPlace::Header { name, scheme } => {
                 let value = match scheme {
@@ -78,5 +94,15 @@ impl Sent {
             }
         }
         Ok(())
+    }
+}
+
+/// Method and host: the rest may hold a token.
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sent")
+            .field("method", &self.method)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,134 @@
+//! What a case expects, compared with what came out.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fmt::{self, Display, Formatter},
+};
+
+use serde::Serialize;
+
+use crate::{explain::Explanation, reason::Reason, request::Request};
+
+/// What must come out; what is `None` may be anything.
+#[derive(Clone, Debug, Default)]
+pub struct Expectations {
+    /// `allow` or `deny`.
+    pub decision: Option<&'static str>,
+    /// The client's status; 200 for allow.
+    pub status: Option<u16>,
+    /// The reason.
+    pub reason: Option<Reason>,
+    /// Who decided.
+    pub provider: Option<Option<String>>,
+    /// The route; `Some(None)` for the defaults.
+    pub route: Option<Option<String>>,
+    /// The caller's subject.
+    pub subject: Option<Option<String>>,
+    /// The granted scopes, in any order.
+    pub scopes: Option<Vec<String>>,
+    /// Headers, by name in lower case: of an allowed request as the upstream
+    /// sees it, of a denial as the client does.
+    pub headers: Vec<(String, Option<String>)>,
+}
+
+/// Something that came out otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// The key of the expectation.
+    pub what: String,
+    /// What the case says.
+    pub expected: String,
+    /// What came out.
+    pub got: String,
+}
+
+impl Display for Mismatch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, got {}", self.what, self.expected, self.got)
+    }
+}
+
+impl Expectations {
+    /// Whether anything at all may come out.
+    pub fn is_empty(&self) -> bool {
+        let Self { decision, status, reason, provider, route, subject, scopes, headers } = self;
+        decision.is_none()
+            && status.is_none()
+            && reason.is_none()
+            && provider.is_none()
+            && route.is_none()
+            && subject.is_none()
+            && scopes.is_none()
+            && headers.is_empty()
+    }
+
+    /// Everything that came out otherwise, in the order of the keys.
+    pub(super) fn compare(&self, request: &Request<'_>, got: &Explanation) -> Vec<Mismatch> {
+        let mut found = Comparison::default();
+        found.text("decision", self.decision, got.decision);
+        if let Some(status) = self.status {
+            found.text("status", Some(&status.to_string()), &got.status.to_string());
+        }
+        found.text("reason", self.reason.map(Reason::as_str), got.reason);
+        found.optional("provider", self.provider.as_ref(), got.provider.as_deref());
+        let route = got.route.as_ref().and_then(|route| route.name.as_deref());
+        found.optional("route", self.route.as_ref(), route);
+        let subject = got.caller.as_ref().and_then(|caller| caller.subject.as_deref());
+        found.optional("subject", self.subject.as_ref(), subject);
+        if let Some(wanted) = &self.scopes {
+            let granted = got.scopes.as_ref().and_then(|scopes| scopes.granted.clone());
+            let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+            let granted = granted.unwrap_or_default();
+            if set(wanted) != set(&granted) {
+                found.add("scopes", wanted.join(" "), granted.join(" "));
+            }
+        }
+        for (name, wanted) in &self.headers {
+            let value = header(request, got, name);
+            found.optional(&format!("headers.{name}"), Some(wanted), value.as_deref());
+        }
+        found.0
+    }
+}
+
+#[derive(Default)]
+struct Comparison(Vec<Mismatch>);
+
+impl Comparison {
+    fn add(&mut self, what: &str, expected: String, got: String) {
+        self.0.push(Mismatch { what: what.into(), expected, got });
+    }
+
+    fn text(&mut self, what: &str, wanted: Option<&str>, got: &str) {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != got) {
+            self.add(what, wanted.into(), got.into());
+        }
+    }
+
+    fn optional(&mut self, what: &str, wanted: Option<&Option<String>>, got: Option<&str>) {
+        let shown = |value: Option<&str>| value.map_or("none".into(), |text| format!("{text:?}"));
+        if let Some(wanted) = wanted
+            && wanted.as_deref() != got
+        {
+            self.add(what, shown(wanted.as_deref()), shown(got));
+        }
+    }
+}
+
+/// A header as whoever gets it sees it.
+fn header<'a>(request: &Request<'a>, got: &'a Explanation, name: &str) -> Option<Cow<'a, str>> {
+    let set = |headers: &'a crate::explain::Headers| {
+        let found = headers.0.iter().find(|(set, _)| set == name);
+        found.map(|(_, value)| Cow::Borrowed(value.as_str()))
+    };
+    match (&got.upstream, &got.client) {
+        (Some(upstream), _) => set(&upstream.set).or_else(|| {
+            let is_removed = upstream.remove.iter().any(|removed| removed == name);
+            let sent: Vec<_> = request.headers.all(name).map(String::from_utf8_lossy).collect();
+            (!is_removed && !sent.is_empty()).then(|| Cow::Owned(sent.join(",")))
+        }),
+        (None, Some(client)) => set(&client.headers),
+        (None, None) => None,
+    }
+}
