@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod explain;
 pub mod hash_key;
+pub mod health;
 pub mod issuer;
 pub mod schema;
 pub mod serve;
@@ -30,6 +31,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     HashKey(hash_key::Args),
+    Health(health::Args),
     Schema(schema::Args),
     Issuer(issuer::IssuerArgs),
     Token(token::TokenArgs),
@@ -56,6 +58,7 @@ impl Cli {
             Command::Explain(args) => explain::run(args),
             Command::Test(args) => test::run(&args),
             Command::HashKey(args) => Ok(hash_key::run(&args)?),
+            Command::Health(args) => health::run(&args),
             Command::Schema(args) => Ok(schema::run(&args)?),
             Command::Issuer(args) => issuer::run(&args),
             Command::Token(args) => token::run(&args),

@@ -1,0 +1,102 @@
+//! `claimgate health`: asks a running service how it is.
+//!
+//! For container health checks in an image that has neither shell nor curl.
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use reqwest::{Client, StatusCode};
+use tokio::runtime::Builder;
+
+use super::ConfigArgs;
+use crate::config;
+
+/// More of an answer than this is not shown.
+const LONGEST: usize = 4096;
+
+/// Ask a running service, on its admin port, whether it is ready.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// The admin port as `host:port`, instead of the config file's.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+
+    /// Ask whether it runs, not whether it is ready.
+    #[arg(long)]
+    live: bool,
+
+    /// How long the answer may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_seconds: u64,
+}
+
+/// Succeeds with one line if the service says that it is well.
+///
+/// # Errors
+/// It says what it lacks, nobody answers, or the config file's `server` block
+/// does not tell where to ask.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let address = match &args.address {
+        Some(address) => address.clone(),
+        None => config::admin_address(&args.config.config)?,
+    };
+    let (page, well) = if args.live { ("livez", "alive") } else { ("readyz", "ready") };
+    let url = format!("http://{}/{page}", reachable(&address));
+    let limit = Duration::from_secs(args.timeout_seconds);
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let (status, said) = runtime.block_on(ask(&url, limit))?;
+    if status != StatusCode::OK {
+        bail!("not {well}: {url} answered {}: {}", status.as_u16(), said.trim().replace('\n', "; "));
+    }
+    writeln!(io::stdout(), "{well}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The answer's status and text.
+async fn ask(url: &str, limit: Duration) -> anyhow::Result<(StatusCode, String)> {
+    // No TLS is spoken here, so no root certificates are read.
+    let client = Client::builder().no_proxy().timeout(limit).tls_certs_only([]).build()?;
+    let answer = client.get(url).send().await.with_context(|| format!("nobody answers at {url}"))?;
+    let status = answer.status();
+    let mut said = answer.text().await.with_context(|| format!("{url} stopped in mid-answer"))?;
+    said.truncate(said.floor_char_boundary(LONGEST));
+    Ok((status, said))
+}
+
+/// Where to knock for a service that listens on `address`: one that listens
+/// everywhere is asked on the loopback.
+fn reachable(address: &str) -> String {
+    let Some((host, port)) = address.rsplit_once(':') else { return address.to_owned() };
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(IpAddr::V4(ip)) if ip.is_unspecified() => format!("127.0.0.1:{port}"),
+        Ok(IpAddr::V6(ip)) if ip.is_unspecified() => format!("[::1]:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everywhere_is_asked_on_the_loopback() {
+        for (address, reached) in [
+            ("0.0.0.0:9003", "127.0.0.1:9003"),
+            ("[::]:9003", "[::1]:9003"),
+            ("10.0.0.7:9003", "10.0.0.7:9003"),
+            ("[fd00::1]:80", "[fd00::1]:80"),
+            ("admin.internal:9003", "admin.internal:9003"),
+        ] {
+            assert_eq!(reachable(address), reached);
+        }
+    }
+}
