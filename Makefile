@@ -10,7 +10,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate demo bench deny schema lint-supply-chain test-kube
+.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench deny schema lint-supply-chain test-kube
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,15 @@ chart-generate: ## write the chart's README.md and values.schema.json again
 
 test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio'
 	@venv=$$($(PYTHON) e2e/tools.py kube/requirements.txt) && cd kube && "$$venv/bin/python" -m pytest $(ARGS)
+
+rootfs: ## the image's root file system without Docker, in target/rootfs; BINARY=… takes another program than the release build
+	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
+	rm -rf target/rootfs
+	scripts/rootfs.sh $(or $(BINARY),target/release/claimgate) target/rootfs
+
+rootfs-test: ## what is in the image, how big it is, and that a release program works in it
+	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
+	@CLAIMGATE_PROFILE=release CLAIMGATE_BIN="$(abspath $(or $(BINARY),target/release/claimgate))" $(MAKE) --no-print-directory e2e ARGS="test_image.py -rP $(ARGS)"
 
 demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge)

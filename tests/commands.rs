@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "the helpers of tests fail like tests")]
 
 use std::{
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::Path,
     process::{Command, Output},
@@ -85,4 +86,51 @@ fn explain_tells_what_every_provider_says() {
     // An empty RUST_LOG does not silence the log.
     let log = text(&allowed.stderr);
     assert!(log.contains("keys can't be fetched"), "{log}");
+}
+
+/// Answers one request after the other with these, and says what was asked.
+fn answering(answers: Vec<&'static str>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address").to_string();
+    let thread = std::thread::spawn(move || {
+        let asked = answers.into_iter().map(|answer| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("a request");
+            stream.write_all(answer.as_bytes()).expect("answered");
+            line.split(' ').nth(1).expect("a path").to_owned()
+        });
+        asked.collect()
+    });
+    (address, thread)
+}
+
+#[test]
+fn health_asks_the_admin_port_of_the_config() {
+    let (address, asked) = answering(vec![
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n",
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 8\r\nconnection: close\r\n\r\na: b\nc\n\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n",
+    ]);
+    let port = address.rsplit(':').next().expect("a port");
+    // Whoever asks has none of the service's secrets.
+    let folder = folder(&format!(
+        "server: {{admin: {{address: '0.0.0.0:{port}'}}}}
+auth: {{api_keys: [{{name: a, key: '${{NOT_SET_HERE}}'}}]}}"
+    ));
+    let ready = claimgate(&["health"], folder.path());
+    assert_eq!((ready.status.code(), text(&ready.stdout).as_str()), (Some(0), "ready\n"));
+    let waiting = claimgate(&["health"], folder.path());
+    assert_eq!(waiting.status.code(), Some(1));
+    let complaint = text(&waiting.stderr);
+    assert!(complaint.contains("answered 503: a: b; c"), "{complaint}");
+    let alive = claimgate(&["health", "--live", "--address", &address], folder.path());
+    assert_eq!((alive.status.code(), text(&alive.stdout).as_str()), (Some(0), "alive\n"));
+    assert_eq!(asked.join().expect("it ends"), ["/readyz", "/readyz", "/livez"]);
+
+    let gone = claimgate(&["health"], folder.path());
+    assert_eq!(gone.status.code(), Some(1));
+    let complaint = text(&gone.stderr);
+    assert!(complaint.contains("nobody answers at http://127.0.0.1"), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
 }

@@ -55,7 +55,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let (status, said) = runtime.block_on(ask(&url, limit))?;
     if status != StatusCode::OK {
-        bail!("not {well}: {url} answered {}: {}", status.as_u16(), said.trim().replace('\n', "; "));
+        bail!(
+            "not {well}: {url} answered {}: {}",
+            status.as_u16(),
+            said.trim().replace('\n', "; ")
+        );
     }
     writeln!(io::stdout(), "{well}")?;
     Ok(ExitCode::SUCCESS)
@@ -65,7 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn ask(url: &str, limit: Duration) -> anyhow::Result<(StatusCode, String)> {
     // No TLS is spoken here, so no root certificates are read.
     let client = Client::builder().no_proxy().timeout(limit).tls_certs_only([]).build()?;
-    let answer = client.get(url).send().await.with_context(|| format!("nobody answers at {url}"))?;
+    let answer =
+        client.get(url).send().await.with_context(|| format!("nobody answers at {url}"))?;
     let status = answer.status();
     let mut said = answer.text().await.with_context(|| format!("{url} stopped in mid-answer"))?;
     said.truncate(said.floor_char_boundary(LONGEST));
