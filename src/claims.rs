@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::settings::ClaimRule;
+
+mod set;
+
+pub use set::Claims;
 
 /// Where a claim is: a name as the operator wrote it, or exact segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +34,17 @@ impl ClaimPath {
         Self::Name { literal: path.into(), segments }
     }
 
+    /// The names under which the claims themselves may hold it.
+    pub fn outermost(&self) -> impl Iterator<Item = &str> {
+        let (literal, segments) = match self {
+            Self::Name { literal, segments } => (Some(literal), segments),
+            Self::Segments(segments) => (None, segments),
+        };
+        literal.into_iter().chain(segments.first()).map(String::as_str)
+    }
+
     /// The claim's value, if the claims have it.
-    pub fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+    pub fn find<'a>(&self, claims: &'a Claims) -> Option<&'a Value> {
         match self {
             Self::Name { literal, segments } => {
                 claims.get(literal).or_else(|| descend(claims, segments))
@@ -58,7 +71,7 @@ impl ClaimPath {
     }
 }
 
-fn descend<'a>(claims: &'a Map<String, Value>, segments: &[String]) -> Option<&'a Value> {
+fn descend<'a>(claims: &'a Claims, segments: &[String]) -> Option<&'a Value> {
     let (first, rest) = segments.split_first()?;
     rest.iter().try_fold(claims.get(first)?, |value, segment| value.as_object()?.get(segment))
 }
@@ -68,7 +81,7 @@ fn descend<'a>(claims: &'a Map<String, Value>, segments: &[String]) -> Option<&'
 const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "appid", "cid"];
 
 /// Every client that the claims name, most specific claim first.
-pub fn clients(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
+pub fn clients(claims: &Claims) -> impl Iterator<Item = &str> {
     CLIENT_CLAIMS.into_iter().filter_map(|name| claims.get(name)?.as_str())
 }
 
@@ -85,7 +98,7 @@ pub enum RuleOutcome {
 
 impl ClaimRule {
     /// Compares the claim with the wanted values.
-    pub fn check(&self, claims: &Map<String, Value>) -> RuleOutcome {
+    pub fn check(&self, claims: &Claims) -> RuleOutcome {
         let Some(value) = self.claim.find(claims) else { return RuleOutcome::Missing };
         let wanted = |scalar: &Value| self.any_of.iter().any(|want| scalars_equal(want, scalar));
         let holds = match value {
@@ -98,7 +111,7 @@ impl ClaimRule {
 
 impl ClaimRule {
     /// What the rule wants and what the claims have, for `claimgate explain`.
-    pub fn describe(&self, claims: &Map<String, Value>) -> String {
+    pub fn describe(&self, claims: &Claims) -> String {
         let wanted: Vec<_> = self.any_of.iter().map(ToString::to_string).collect();
         let wanted = wanted.join(" or ");
         match self.claim.find(claims) {
@@ -126,8 +139,8 @@ mod tests {
 
     use super::*;
 
-    fn claims(value: Value) -> Map<String, Value> {
-        value.as_object().expect("an object").clone()
+    fn claims(value: Value) -> Claims {
+        value.as_object().expect("an object").clone().into()
     }
 
     #[test]

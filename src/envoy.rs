@@ -16,6 +16,7 @@ pub mod answer;
 pub mod capture;
 pub mod codec;
 pub mod decode;
+pub mod framing;
 pub mod health;
 pub mod log;
 pub mod reflection;

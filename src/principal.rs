@@ -5,9 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use serde_json::{Map, Value};
-
-use crate::{policy::identity::Identity, time::UnixTime};
+use crate::{claims::Claims, policy::identity::Identity, time::UnixTime};
 
 /// An authenticated caller.
 ///
@@ -19,7 +17,7 @@ pub struct Principal {
     /// What it may do.
     pub scopes: Scopes,
     /// Everything else that is known, by claim name.
-    pub claims: Arc<Map<String, Value>>,
+    pub claims: Claims,
     /// The OAuth 2.0 client that got the token.
     pub client_id: Option<String>,
     /// When the token ends.
@@ -42,7 +40,7 @@ impl Principal {
     }
 
     /// With these claims.
-    pub fn with_claims(mut self, claims: impl Into<Arc<Map<String, Value>>>) -> Self {
+    pub fn with_claims(mut self, claims: impl Into<Claims>) -> Self {
         self.claims = claims.into();
         self
     }
@@ -91,7 +89,7 @@ impl fmt::Debug for Principal {
         f.debug_struct("Principal")
             .field("subject", &self.subject)
             .field("scopes", &self.scopes)
-            .field("claims", &self.claims.keys().collect::<Vec<_>>())
+            .field("claims", &self.claims)
             .field("client_id", &self.client_id)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()

@@ -10,6 +10,7 @@ use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider, Reason,
     envoy::{
         MAX_MESSAGE_BYTES, SERVICE_NAME,
+        framing::CheckBody,
         health::health,
         reflection,
         service::{AuthorizationServer, Live},
@@ -29,7 +30,6 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    body::Body,
     codegen::{Service, http},
     transport::{Channel, Server},
 };
@@ -120,7 +120,7 @@ async fn send(
     server: &mut AuthorizationServer<ArcSwap<Live>>,
     path: &str,
     body: Vec<u8>,
-) -> http::Response<Body> {
+) -> http::Response<CheckBody> {
     let mut request = http::Request::new(axum::body::Body::from(body));
     *request.uri_mut() = path.parse().expect("a path");
     server.call(request).await.expect("never an error")

@@ -58,7 +58,18 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn engine(&self, issuer: &Issuer) -> Engine {
-        let memory = Arc::new(TokenMemory::new(self.remembered));
+        let headers = IdentityHeaderSettings {
+            claims: vec![(
+                claimgate::claims::ClaimPath::named("client_id"),
+                "x-auth-client-id".into(),
+            )],
+            ..IdentityHeaderSettings::default()
+        };
+        let memory = Arc::new(TokenMemory::of(&AuthSettings {
+            headers: headers.clone(),
+            token_cache_entries: self.remembered,
+            ..AuthSettings::default()
+        }));
         let mut providers: Vec<(ProviderSettings, Arc<dyn Provider>)> = Vec::new();
         if self.api_keys > 0 {
             let keys: Vec<_> = (0..self.api_keys).map(api_key).collect();
@@ -91,13 +102,7 @@ impl Bench {
             providers: settings,
             routes: (0..self.routes).map(route).collect(),
             required_scopes: vec!["https://gateway.internal/invoke".into()],
-            headers: IdentityHeaderSettings {
-                claims: vec![(
-                    claimgate::claims::ClaimPath::named("client_id"),
-                    "x-auth-client-id".into(),
-                )],
-                ..IdentityHeaderSettings::default()
-            },
+            headers,
             ..AuthSettings::default()
         };
         Engine::new(&settings, providers, memory)

@@ -3,13 +3,17 @@
 use std::{convert::Infallible, fmt, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
-use futures_util::future::Either;
+use futures_util::{
+    TryFutureExt,
+    future::{Either, MapOk},
+};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::{body::Body, codegen::Service, service::Routes};
 
 use crate::envoy::{
     SERVICE_NAME,
+    framing::CheckBody,
     service::{AuthorizationServer, Checker, Live},
 };
 
@@ -52,20 +56,27 @@ impl fmt::Debug for Services {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Services {
-    type Response = Response<Body>;
+    type Response = Response<CheckBody>;
     type Error = Infallible;
     type Future = Either<
         <AuthorizationServer<Eyes> as Service<Request<Incoming>>>::Future,
-        <Routes as Service<Request<Incoming>>>::Future,
+        MapOk<
+            <Routes as Service<Request<Incoming>>>::Future,
+            fn(Response<Body>) -> Response<CheckBody>,
+        >,
     >;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         if is_for(SERVICE_NAME, request.uri().path()) {
             Either::Left(self.checks.clone().call(request))
         } else {
-            Either::Right(self.others.clone().call(request))
+            Either::Right(self.others.clone().call(request).map_ok(as_one_of_two))
         }
     }
+}
+
+fn as_one_of_two(response: Response<Body>) -> Response<CheckBody> {
+    response.map(CheckBody::Right)
 }
 
 /// Whether a path is `/service/…`.

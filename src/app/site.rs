@@ -129,7 +129,7 @@ impl Plan {
         kept: &[Source],
         metrics: &Metrics,
     ) -> Result<Self, LoadError> {
-        let memory = Arc::new(TokenMemory::new(settings.auth.token_cache_entries));
+        let memory = Arc::new(TokenMemory::of(&settings.auth));
         let providers = providers::build(&settings.auth, contents, kept, metrics, &memory)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let engine = Engine::new(&settings.auth, providers.list, memory);

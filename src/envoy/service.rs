@@ -8,17 +8,17 @@
 use std::{
     convert::Infallible,
     fmt,
+    future::poll_fn,
     panic::{self, AssertUnwindSafe},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
-use futures_util::{
-    FutureExt,
-    future::{Either, Ready, ready},
-};
+use futures_util::FutureExt;
+use http_body_util::Either;
 use tonic::{
     Status,
     body::Body,
@@ -32,6 +32,7 @@ use super::{
     answer::{self, Encoded},
     codec::CheckCodec,
     decode::{Names, check_request},
+    framing::{self, CheckBody, Resumed},
     log, remember,
 };
 use crate::{
@@ -102,10 +103,10 @@ const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 impl<C, B> Service<http::Request<B>> for AuthorizationServer<C>
 where
     C: Checker,
-    B: tonic::codegen::Body + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<StdError> + Unpin + Send + 'static,
 {
-    type Response = http::Response<Body>;
+    type Response = http::Response<CheckBody>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Infallible>;
 
@@ -115,7 +116,8 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         if request.uri().path() != CHECK {
-            return Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) });
+            let no_such_method = Status::unimplemented("no such method").into_http();
+            return Box::pin(async { Ok(no_such_method.map(Either::Right)) });
         }
         let checker = Arc::clone(&self.checker);
         Box::pin(async move { Ok(respond(checker, request).await) })
@@ -123,7 +125,27 @@ where
 }
 
 /// Answers one call.
-async fn respond<C, B>(checker: Arc<C>, request: http::Request<B>) -> http::Response<Body>
+async fn respond<C, B>(checker: Arc<C>, request: http::Request<B>) -> http::Response<CheckBody>
+where
+    C: Checker,
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<StdError> + Unpin + Send + 'static,
+{
+    let (head, mut body) = request.into_parts();
+    let first = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+    let message = first.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+    match message.and_then(framing::whole_message).filter(|_| body.is_end_stream()) {
+        Some(message) => framing::reply(answer(&*checker, message).await),
+        None => {
+            let request = http::Request::from_parts(head, Resumed { first, rest: body });
+            // In a box, so that no other call has to carry room for it.
+            Box::pin(respond_by_codec(checker, request)).await.map(Either::Right)
+        }
+    }
+}
+
+/// Answers a call of any shape.
+async fn respond_by_codec<C, B>(checker: Arc<C>, request: http::Request<B>) -> http::Response<Body>
 where
     C: Checker,
     B: tonic::codegen::Body + Send + 'static,
@@ -145,38 +167,41 @@ const GRPC_STATUS: &str = "grpc-status";
 /// A gRPC frame: not compressed, length 0.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
-/// The one method.
+/// The one method, as tonic calls it.
 struct Check<C>(Arc<C>);
 
 impl<C: Checker> Service<tonic::Request<Bytes>> for Check<C> {
     type Response = tonic::Response<Encoded>;
     type Error = Status;
-    type Future = Either<Ready<Result<Self::Response, Status>>, BoxFuture<Self::Response, Status>>;
+    type Future = BoxFuture<Self::Response, Status>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, message: tonic::Request<Bytes>) -> Self::Future {
-        let started = Instant::now();
-        let live = self.0.live();
-        let message = message.into_inner();
-        let now = panic::catch_unwind(AssertUnwindSafe(|| check_now(&live, &message, started)));
-        let answer = match now {
-            Ok(Some(answer)) => answer,
-            Ok(None) => {
-                let live = Guard::into_inner(live);
-                return Either::Right(Box::pin(async move {
-                    let later = AssertUnwindSafe(check_later(&live, &message, started));
-                    let answer = later.catch_unwind().await;
-                    let answer = answer.unwrap_or_else(|_| panicked(&live, started));
-                    Ok(tonic::Response::new(answer))
-                }));
-            }
-            Err(_) => panicked(&live, started),
-        };
-        Either::Left(ready(Ok(tonic::Response::new(answer))))
+        let checker = Arc::clone(&self.0);
+        Box::pin(
+            async move { Ok(tonic::Response::new(answer(&*checker, message.into_inner()).await)) },
+        )
     }
+}
+
+/// Answers one check.
+async fn answer<C: Checker>(checker: &C, message: Bytes) -> Encoded {
+    let started = Instant::now();
+    let live = {
+        let live = checker.live();
+        let now = || check_now(&live, &message, started);
+        match panic::catch_unwind(AssertUnwindSafe(now)) {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => Guard::into_inner(live),
+            Err(_) => return panicked(&live, started),
+        }
+    };
+    // In a box, so that a check that waits for nobody needs no room for it.
+    let later = Box::pin(AssertUnwindSafe(check_later(&live, &message, started)).catch_unwind());
+    later.await.unwrap_or_else(|_| panicked(&live, started))
 }
 
 /// Answers a check that needs to wait for nobody; `None` if this one does.

@@ -6,6 +6,11 @@
 //! written since is the length. Fields therefore appear here in the reverse
 //! of the order in which a reader meets them.
 
+use bytes::{Buf, Bytes};
+
+/// Room for the prefix of gRPC.
+const PREFIX_BYTES: usize = 5;
+
 /// A message that is being written.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -18,6 +23,19 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub struct Encoded(Writer);
 
+impl Encoded {
+    /// The message behind the prefix of gRPC: not compressed, this long.
+    pub(super) fn into_frame(self) -> Bytes {
+        let Self(mut writer) = self;
+        let length = u32::try_from(writer.written()).unwrap_or(u32::MAX);
+        writer.raw(&length.to_be_bytes());
+        writer.raw(&[0]);
+        let mut frame = Bytes::from(writer.buffer);
+        frame.advance(writer.start);
+        frame
+    }
+}
+
 impl AsRef<[u8]> for Encoded {
     fn as_ref(&self) -> &[u8] {
         &self.0.buffer[self.0.start..]
@@ -27,6 +45,7 @@ impl AsRef<[u8]> for Encoded {
 impl Writer {
     /// With room for `capacity` bytes; more is found when needed.
     pub(super) fn new(capacity: usize) -> Self {
+        let capacity = capacity + PREFIX_BYTES;
         Self { buffer: vec![0; capacity], start: capacity }
     }
 

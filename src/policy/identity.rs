@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     claims::ClaimPath, principal::Principal, provider::Provider, settings::IdentityHeaderSettings,
@@ -22,11 +22,11 @@ pub const MAX_VALUE_BYTES: usize = 8192;
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// Headers to set: names from the settings, values encoded, never empty.
-    pub headers: Vec<(Arc<str>, String)>,
+    pub headers: Vec<(Arc<str>, Box<str>)>,
     /// Headers left off because their value is over [`MAX_VALUE_BYTES`].
     pub dropped: Vec<Arc<str>>,
     /// The mapped claims, by claim path as the operator wrote it.
-    pub claims: Map<String, Value>,
+    pub claims: Vec<(Arc<str>, Value)>,
 }
 
 /// A subject or a list of scopes is over [`MAX_VALUE_BYTES`]: leaving it off
@@ -43,10 +43,19 @@ pub struct IdentityHeaders {
     scopes: Option<Arc<str>>,
     method: Option<Arc<str>>,
     provider: Option<Arc<str>>,
-    claims: Vec<(ClaimPath, Arc<str>)>,
+    claims: Vec<MappedClaim>,
     names: Vec<Arc<str>>,
     /// Each name with `_` read as `-`.
     folded: Vec<String>,
+}
+
+/// A claim and the header that carries it.
+#[derive(Debug)]
+struct MappedClaim {
+    path: ClaimPath,
+    /// The path as the operator wrote it.
+    text: Arc<str>,
+    header: Arc<str>,
 }
 
 impl IdentityHeaders {
@@ -54,8 +63,11 @@ impl IdentityHeaders {
     pub fn new(settings: &IdentityHeaderSettings) -> Self {
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);
         let name = |name: &Option<String>| name.as_deref().map(Arc::<str>::from);
-        let claims =
-            settings.claims.iter().map(|(path, name)| (path.clone(), name.as_str().into()));
+        let claims = settings.claims.iter().map(|(path, name)| MappedClaim {
+            path: path.clone(),
+            text: path.text().into(),
+            header: name.as_str().into(),
+        });
         let mut headers = Self {
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
             subject: name(&settings.subject),
@@ -67,7 +79,7 @@ impl IdentityHeaders {
             folded: Vec::new(),
         };
         let fixed = [&headers.subject, &headers.scopes, &headers.method, &headers.provider];
-        let mapped = headers.claims.iter().map(|(_, name)| name);
+        let mapped = headers.claims.iter().map(|claim| &claim.header);
         headers.names = fixed.into_iter().flatten().chain(mapped).cloned().collect();
         headers.folded = headers.names.iter().map(|name| fold(name)).collect();
         headers
@@ -121,11 +133,13 @@ impl IdentityHeaders {
         identity.must_set(&self.scopes, Some(list(&principal.scopes.names)))?;
         identity.set(&self.method, Some(text(by.method(), "")));
         identity.set(&self.provider, Some(text(by.name(), "")));
-        for (path, name) in &self.claims {
+        for MappedClaim { path, text, header } in &self.claims {
             let Some(value) = path.find(&principal.claims) else { continue };
-            identity.set(&Some(Arc::clone(name)), header_value(value));
-            identity.claims.insert(path.text().into_owned(), value.clone());
+            identity.set(&Some(Arc::clone(header)), header_value(value));
+            identity.claims.push((Arc::clone(text), value.clone()));
         }
+        identity.headers.shrink_to_fit();
+        identity.claims.shrink_to_fit();
         Ok(identity)
     }
 }
@@ -144,7 +158,7 @@ impl Identity {
         if value.len() > MAX_VALUE_BYTES {
             self.dropped.push(Arc::clone(name));
         } else if !value.is_empty() {
-            self.headers.push((Arc::clone(name), value));
+            self.headers.push((Arc::clone(name), value.into()));
         }
     }
 }
@@ -271,7 +285,7 @@ mod tests {
         for (value, expected) in cases {
             let identity = headers().render(&with_claim(value.clone()), &Somebody).unwrap();
             let header = identity.headers.iter().find(|(name, _)| &**name == "x-c");
-            assert_eq!(header.map(|(_, value)| value.as_str()), expected, "{value}");
+            assert_eq!(header.map(|(_, value)| &**value), expected, "{value}");
         }
     }
 
@@ -280,7 +294,7 @@ mod tests {
         let scopes = vec!["a b".to_owned(), "https://x/y".to_owned()];
         let principal = Principal::new(None).with_scopes(scopes);
         let identity = headers().render(&principal, &Somebody).unwrap();
-        let set: Vec<_> = identity.headers.iter().map(|(n, v)| (&**n, v.as_str())).collect();
+        let set: Vec<_> = identity.headers.iter().map(|(n, v)| (&**n, &**v)).collect();
         assert_eq!(
             set,
             [

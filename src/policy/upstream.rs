@@ -32,7 +32,7 @@ impl<'a> Edits<'a> {
         request: &Request<'a>,
     ) {
         let set = identity.map_or(&[][..], |identity| &identity.headers);
-        self.set.extend(set.iter().map(|(name, value)| (&**name, value.as_str().into())));
+        self.set.extend(set.iter().map(|(name, value)| (&**name, (&**value).into())));
         for name in headers.names() {
             if !set.iter().any(|(set, _)| set == name) {
                 self.remove.push(Cow::Borrowed(&**name));

@@ -83,7 +83,7 @@ fn claims_of(jwt: &CaseJwt, provider: &OAuth2Settings, now: UnixTime) -> Map<Str
     claims.insert("iat".into(), number(now.min(now + expires_in - longest)));
     claims.insert("exp".into(), number(now + expires_in));
     if let Some(client) = provider.client_ids.first()
-        && claims::clients(&jwt.claims).next().is_none()
+        && claims::clients(&jwt.claims.clone().into()).next().is_none()
     {
         claims.insert("client_id".into(), client.as_str().into());
     }
@@ -154,7 +154,7 @@ mod tests {
             let mut claims = Map::new();
             put(&mut claims, &path, json!(1));
             assert_eq!(Value::Object(claims.clone()), expected);
-            assert_eq!(path.find(&claims), Some(&json!(1)), "{path}");
+            assert_eq!(path.find(&claims.into()), Some(&json!(1)), "{path}");
         }
     }
 }

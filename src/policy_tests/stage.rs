@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use super::{Case, CaseCredential, CustomAnswer, TOKEN, mint::Mint};
 use crate::{
+    claims::{self, Claims},
     config::{Loaded, key},
     credential::Credential,
     decision::ProviderId,
@@ -158,11 +159,12 @@ impl CustomAnswer {
             Self::NotMine => Answer::NotMine,
             Self::Refused(reason) => Answer::Refused(*reason),
             Self::Authenticated { subject, scopes, claims } => {
-                let client = crate::claims::clients(claims).next().map(Into::into);
+                let claims = Claims::from(claims.clone());
+                let client = claims::clients(&claims).next().map(Into::into);
                 let principal = Principal::new(subject.clone())
                     .with_scopes(scopes.clone())
                     .with_client_id(client)
-                    .with_claims(claims.clone());
+                    .with_claims(claims);
                 Answer::Authenticated(Arc::new(principal))
             }
         }

@@ -6,7 +6,11 @@ use aws_lc_rs::{constant_time, digest};
 
 use super::{Answer, Answering, Provider};
 use crate::{
-    claims, credential::Credential, principal::Principal, reason::Reason, settings::ApiKeySettings,
+    claims::{self, Claims},
+    credential::Credential,
+    principal::Principal,
+    reason::Reason,
+    settings::ApiKeySettings,
     time::UnixTime,
 };
 
@@ -77,10 +81,12 @@ impl Provider for ApiKeys {
 
 impl ApiKey {
     fn new(key: &ApiKeySettings) -> Self {
+        let claims = Claims::from(key.claims.clone());
+        let client = claims::clients(&claims).next().map(Into::into);
         let principal = Principal::new(Some(key.name.clone()))
             .with_scopes(key.scopes.clone())
-            .with_client_id(claims::clients(&key.claims).next().map(Into::into))
-            .with_claims(key.claims.clone())
+            .with_client_id(client)
+            .with_claims(claims)
             .with_expires_at(key.expires_at);
         Self {
             hash: key.hash,

@@ -10,7 +10,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Answer, Answering, Provider};
 use crate::{
-    credential::Credential, principal::Principal, reason::Reason, settings::GrpcProviderSettings,
+    claims::{self, Claims},
+    credential::Credential,
+    principal::Principal,
+    reason::Reason,
+    settings::GrpcProviderSettings,
     time::UnixTime,
 };
 
@@ -220,8 +224,8 @@ fn authenticated(caller: proto::Authenticated, now: UnixTime, remember: Duration
         (false, Some(end)) => Some(end),
         (false, None) => (!remember.is_zero()).then(|| now + remember),
     };
-    let claims = caller.claims.map(object).unwrap_or_default();
-    let client = crate::claims::clients(&claims).next().map(Into::into);
+    let claims = Claims::from(caller.claims.map(object).unwrap_or_default());
+    let client = claims::clients(&claims).next().map(Into::into);
     let subject = Some(caller.subject).filter(|subject| !subject.is_empty());
     let principal = Principal::new(subject)
         .with_scopes(caller.scopes)

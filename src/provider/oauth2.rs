@@ -123,8 +123,9 @@ impl OAuth2 {
         let algorithm = checks::algorithm(settings, jwt, credential)?;
         let key = self.verify_signature(credential, jwt, algorithm)?;
         let stated = checks::claim_types(jwt, credential)?;
-        let claims = Arc::clone(jwt.claims());
-        let principal = checks::principal(settings, claims, stated.expires_at, credential)?;
+        let claims = jwt.claims();
+        let principal = checks::principal(settings, claims, stated.expires_at, credential)?
+            .with_claims(self.memory.worth_keeping(claims));
         let times = checks::expiry(&stated, credential)?;
         checks::times(settings, &times, credential)?;
         checks::lifetime(settings, &times, credential)?;

@@ -1,7 +1,7 @@
 //! The dynamic metadata: what Envoy's own filters and logs may read of a
 //! decision, as a `google.protobuf.Struct`.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::writer::Writer;
 use crate::{decision::Caller, reason::Reason};
@@ -54,7 +54,8 @@ fn write_caller(w: &mut Writer, caller: &Caller) {
     let principal = &caller.principal;
     if !caller.identity.claims.is_empty() {
         field(w, "claims", |w| {
-            w.message(value::STRUCT, |w| write_struct(w, &caller.identity.claims, MAX_DEPTH));
+            let claims = caller.identity.claims.iter().map(|(name, value)| (&**name, value));
+            w.message(value::STRUCT, |w| write_struct(w, claims, MAX_DEPTH));
         });
     }
     if let Some(expires_at) = principal.expires_at {
@@ -95,8 +96,12 @@ fn field(w: &mut Writer, key: &str, write_value: impl FnOnce(&mut Writer)) {
 /// then decide by its failure mode. What lies deeper is written as null.
 const MAX_DEPTH: usize = 16;
 
-fn write_struct(w: &mut Writer, object: &Map<String, Value>, depth: usize) {
-    for (key, member) in object.iter().rev() {
+fn write_struct<'v>(
+    w: &mut Writer,
+    members: impl DoubleEndedIterator<Item = (&'v str, &'v Value)>,
+    depth: usize,
+) {
+    for (key, member) in members.rev() {
         field(w, key, |w| write_value(w, member, depth - 1));
     }
 }
@@ -112,7 +117,8 @@ fn write_value(w: &mut Writer, json: &Value, depth: usize) {
             }
         }),
         Value::Object(object) if depth > 0 => {
-            w.message(value::STRUCT, |w| write_struct(w, object, depth));
+            let members = object.iter().map(|(name, value)| (name.as_str(), value));
+            w.message(value::STRUCT, |w| write_struct(w, members, depth));
         }
         Value::Null | Value::Array(_) | Value::Object(_) => w.varint(value::NULL, 0),
     }

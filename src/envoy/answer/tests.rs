@@ -16,7 +16,7 @@ use envoy_types::pb::{
     },
 };
 use prost::Message;
-use serde_json::{Map, json};
+use serde_json::json;
 use smallvec::smallvec;
 
 use super::*;
@@ -67,8 +67,9 @@ fn structure(json: &serde_json::Value) -> Struct {
     Struct { fields: object.iter().map(|(k, v)| (k.clone(), value(v))).collect() }
 }
 
-fn map(json: serde_json::Value) -> Map<String, serde_json::Value> {
-    json.as_object().expect("an object").clone()
+fn members(json: serde_json::Value) -> Vec<(Arc<str>, serde_json::Value)> {
+    let object = json.as_object().expect("an object").clone();
+    object.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 fn bare(reason: Reason) -> Metadata<'static> {
@@ -86,7 +87,7 @@ fn style(scopes: &[&str]) -> DenialStyle {
 }
 
 fn caller(principal: Principal, claims: serde_json::Value) -> Caller {
-    let identity = Identity { claims: map(claims), ..Identity::default() };
+    let identity = Identity { claims: members(claims), ..Identity::default() };
     Caller { principal: Arc::new(principal), identity: Arc::new(identity) }
 }
 

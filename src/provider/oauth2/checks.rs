@@ -1,16 +1,14 @@
 //! What a token must say, once somebody has to believe it: the checks of a
 //! provider in the order in which they are made.
 
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Algorithm,
     jwt::{Member, Unverified},
 };
 use crate::{
-    claims::{self, RuleOutcome},
+    claims::{self, Claims, RuleOutcome},
     credential::Credential,
     principal::{Principal, Scopes},
     reason::Reason,
@@ -71,7 +69,7 @@ pub(super) fn header(
         credential.note(|| format!("its header says typ {typ:?}, accepted are {accepted:?}"));
         return Err(Reason::WrongTokenType);
     }
-    if jwt.claims().contains_key("cnf") && !settings.accept_bound_tokens {
+    if jwt.claims().get("cnf").is_some() && !settings.accept_bound_tokens {
         credential
             .note(|| "it is bound to a key or certificate (cnf) whose proof is not checked".into());
         return Err(Reason::WrongTokenType);
@@ -259,14 +257,14 @@ pub(super) fn required_claims(
     Ok(())
 }
 
-/// Who the token is for.
+/// Who the token is for, its other claims left out.
 pub(super) fn principal(
     settings: &OAuth2Settings,
-    claims: Arc<Map<String, Value>>,
+    claims: &Claims,
     expires_at: Option<UnixTime>,
     credential: &Credential<'_>,
 ) -> Result<Principal, Reason> {
-    let subject = match settings.subject_claim.find(&claims) {
+    let subject = match settings.subject_claim.find(claims) {
         None => None,
         Some(Value::String(subject)) => Some(subject.clone()),
         Some(value) => {
@@ -275,19 +273,18 @@ pub(super) fn principal(
             return Err(Reason::MalformedToken);
         }
     };
-    let names = settings.scope_claim.find(&claims).map_or(Ok(Vec::new()), scopes);
+    let names = settings.scope_claim.find(claims).map_or(Ok(Vec::new()), scopes);
     let names = names.inspect_err(|_| {
         let name = settings.scope_claim.text();
         credential.note(|| {
             format!("its claim {name:?}, the scopes, is neither a string nor a list of strings")
         });
     })?;
-    let client = claims::clients(&claims).next().map(Into::into);
+    let client = claims::clients(claims).next().map(Into::into);
     Ok(Principal::new(subject)
         .with_scopes(Scopes { names, wildcard: settings.wildcard_scope })
         .with_client_id(client)
-        .with_expires_at(expires_at)
-        .with_claims(claims))
+        .with_expires_at(expires_at))
 }
 
 /// One string of scopes (RFC 8693, section 4.2) or an array of them (Okta).
@@ -306,10 +303,7 @@ fn scopes(claim: &Value) -> Result<Vec<String>, Reason> {
     }
 }
 
-fn optional_text<'a>(
-    members: &'a Map<String, Value>,
-    name: &str,
-) -> Result<Option<&'a str>, Reason> {
+fn optional_text<'a>(members: &'a Claims, name: &str) -> Result<Option<&'a str>, Reason> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -317,7 +311,7 @@ fn optional_text<'a>(
     }
 }
 
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, Reason> {
+fn numeric_date(claims: &Claims, name: &str) -> Result<Option<UnixTime>, Reason> {
     let Some(claim) = claims.get(name) else { return Ok(None) };
     let seconds = claim.as_f64().filter(|seconds| (0.0..END_OF_TIME).contains(seconds));
     seconds.map(|seconds| Some(UnixTime::from_seconds(seconds))).ok_or(Reason::MalformedToken)

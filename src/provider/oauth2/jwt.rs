@@ -1,16 +1,18 @@
 //! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt};
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use smallvec::SmallVec;
 
+use crate::claims::Claims;
+
 /// A readable JWT whose signature nobody has looked at.
 pub struct Unverified {
     header: Header,
-    claims: Arc<Map<String, Value>>,
+    claims: Claims,
     signed_bytes: usize,
     signature: Vec<u8>,
 }
@@ -23,7 +25,7 @@ impl Unverified {
         let [header, claims, signature] = parts(token)?;
         let jwt = Self {
             header: serde_json::from_slice(&decode(header)?).ok()?,
-            claims: Arc::new(object(claims)?),
+            claims: serde_json::from_slice::<ClaimsSet>(&decode(claims)?).ok()?.0,
             signed_bytes: header.len() + 1 + claims.len(),
             signature: decode(signature)?,
         };
@@ -37,7 +39,7 @@ impl Unverified {
     }
 
     /// The claims.
-    pub fn claims(&self) -> &Arc<Map<String, Value>> {
+    pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
@@ -181,7 +183,7 @@ impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unverified")
             .field("alg", &self.header.alg)
-            .field("claims", &self.claims.keys().collect::<Vec<_>>())
+            .field("claims", &self.claims)
             .finish_non_exhaustive()
     }
 }
@@ -192,8 +194,9 @@ pub fn pretends_to_be_a_jwt(token: &str) -> bool {
     match token.bytes().filter(|byte| *byte == b'.').count() {
         2 => true,
         4 => {
-            let header = token.split('.').next().and_then(object);
-            header.is_some_and(|header| header.contains_key("enc"))
+            let header = token.split('.').next().and_then(decode);
+            let header = header.and_then(|json| serde_json::from_slice::<ClaimsSet>(&json).ok());
+            header.is_some_and(|ClaimsSet(members)| members.get("enc").is_some())
         }
         _ => false,
     }
@@ -214,10 +217,9 @@ pub fn defect(token: &str) -> String {
     let header_error = decode(header)
         .and_then(|header| serde_json::from_slice::<Header>(&header).err())
         .map(|error| format!("its header is no JOSE header: {}", shortened(&error)));
-    let claims_error = || match serde_json::from_slice(&decode(claims)?) {
-        Ok(Strict(Value::Object(_))) => None,
-        Ok(_) => Some("its claims are no JSON object".into()),
-        Err(error) => Some(format!("its claims are no JSON: {}", shortened(&error))),
+    let claims_error = || {
+        let error = serde_json::from_slice::<ClaimsSet>(&decode(claims)?).err()?;
+        Some(format!("its claims are no JSON object: {}", shortened(&error)))
     };
     header_error.or_else(claims_error).unwrap_or_else(|| "its iss is no string".into())
 }
@@ -237,23 +239,36 @@ fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode_to_vec(part).ok()
 }
 
-/// A JSON object in base64url, no name in it occurring twice at any depth.
-fn object(part: &str) -> Option<Map<String, Value>> {
-    let Strict(Value::Object(object)) = serde_json::from_slice(&decode(part)?).ok()? else {
-        return None;
-    };
-    Some(object)
-}
+/// A JSON object, no name in it occurring twice at any depth.
+struct ClaimsSet(Claims);
 
-/// JSON whose objects have unique names (RFC 8725, section 2.4 tells why).
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for ClaimsSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        StrictSeed.deserialize(deserializer).map(Self)
+        deserializer.deserialize_map(ClaimsVisitor)
     }
 }
 
+struct ClaimsVisitor;
+
+impl<'de> Visitor<'de> for ClaimsVisitor {
+    type Value = ClaimsSet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a claims set")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ClaimsSet, A::Error> {
+        // Most claims sets fit without growing.
+        let mut claims = Vec::with_capacity(16);
+        while let Some(Name(name)) = access.next_key()? {
+            claims.push((name.into(), access.next_value_seed(StrictSeed)?));
+        }
+        let unique = Claims::unique(claims).map(ClaimsSet);
+        unique.ok_or_else(|| serde::de::Error::custom("a name occurs twice"))
+    }
+}
+
+/// JSON whose objects have unique names (RFC 8725, section 2.4 tells why).
 struct StrictSeed;
 
 impl<'de> DeserializeSeed<'de> for StrictSeed {
@@ -308,8 +323,7 @@ impl<'de> Visitor<'de> for StrictSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        // Most claims sets fit without growing.
-        let mut members = Map::with_capacity(12);
+        let mut members = Map::new();
         while let Some(name) = access.next_key::<String>()? {
             if members.insert(name, access.next_value_seed(Self)?).is_some() {
                 return Err(serde::de::Error::custom("a name occurs twice"));
@@ -381,7 +395,7 @@ mod tests {
             (token("{}", "{}"), "header is no JOSE header: missing field `alg`"),
             (token(r#"{"alg":"a","alg":"a"}"#, "{}"), "a name occurs twice"),
             (token(good.0, "[]"), "claims are no JSON object"),
-            (token(good.0, r#"{"a":1,"a":2}"#), "claims are no JSON: a name occurs twice"),
+            (token(good.0, r#"{"a":1,"a":2}"#), "claims are no JSON object: a name occurs twice"),
             (token(good.0, r#"{"iss":1}"#), "iss is no string"),
         ];
         for (token, expected) in cases {

@@ -1,11 +1,17 @@
 //! Verified tokens, remembered so that a signature is computed once.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use quick_cache::{UnitWeighter, sync::Cache};
 
 use super::{checks::Times, keys::VerifyingKey};
-use crate::{decision::Recall, principal::Principal, time::UnixTime};
+use crate::{
+    claims::{ClaimPath, Claims},
+    decision::Recall,
+    principal::Principal,
+    settings::AuthSettings,
+    time::UnixTime,
+};
 
 /// What is remembered of a verified token.
 pub struct Known {
@@ -46,15 +52,34 @@ impl fmt::Debug for Known {
 /// configuration starts with an empty one.
 pub struct TokenMemory {
     tokens: Cache<String, Arc<Known>, UnitWeighter, ahash::RandomState>,
+    /// The claims that somebody may ask for; `None` is all.
+    wanted: Option<HashSet<String>>,
 }
 
 impl TokenMemory {
-    /// Room for this many tokens.
+    /// Room for this many tokens and all their claims.
     pub fn new(entries: usize) -> Self {
         let hasher = ahash::RandomState::new();
         Self {
             tokens: Cache::with(entries, entries as u64, UnitWeighter, hasher, Default::default()),
+            wanted: None,
         }
+    }
+
+    /// As large as `settings` says, for the claims that its routes and
+    /// identity headers name.
+    pub fn of(settings: &AuthSettings) -> Self {
+        let rules = settings.routes.iter().flat_map(|route| &route.required_claims);
+        let mapped = settings.headers.claims.iter().map(|(path, _)| path);
+        let paths = rules.map(|rule| &rule.claim).chain(mapped);
+        let wanted = paths.flat_map(ClaimPath::outermost).map(Into::into).collect();
+        Self { wanted: Some(wanted), ..Self::new(settings.token_cache_entries) }
+    }
+
+    /// The claims that somebody may ask for once a token is verified.
+    pub(super) fn worth_keeping(&self, claims: &Claims) -> Claims {
+        let wanted = self.wanted.as_ref();
+        claims.only(|name| wanted.is_none_or(|wanted| wanted.contains(name)))
     }
 
     /// How many tokens are remembered.

@@ -1,0 +1,129 @@
+//! The framing of gRPC over HTTP/2 for a call as Envoy makes it: the message
+//! in one DATA frame that ends the stream, the answer in another.
+//!
+//! tonic's codecs are made for streams of messages of any size, which costs a
+//! tenth of a check. Here a message is the received buffer itself. Every other
+//! shape of call (split, compressed, too large, none) is left to tonic and
+//! [`super::codec`].
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http_body::{Body, Frame};
+use http_body_util::Either;
+
+use super::answer::Encoded;
+
+/// The body of an answer: ours, or what tonic made.
+pub type CheckBody = Either<Reply, tonic::body::Body>;
+
+/// The message of a frame that holds one, whole and not compressed.
+pub(super) fn whole_message(frame: &Bytes) -> Option<Bytes> {
+    let (&[compressed, a, b, c, d], message) = frame.split_first_chunk()?;
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    (compressed == 0 && length == message.len()).then(|| frame.slice(PREFIX_BYTES..))
+}
+
+/// A flag and a length.
+const PREFIX_BYTES: usize = 5;
+
+/// A successful response with one message.
+pub(super) fn reply(answer: Encoded) -> Response<CheckBody> {
+    let mut response = Response::new(Either::Left(Reply::Message(answer)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// The body of a successful response: what is left of it.
+#[derive(Debug)]
+pub enum Reply {
+    /// The message, then the trailers.
+    Message(Encoded),
+    /// The trailers.
+    Trailers,
+    /// Nothing.
+    End,
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        let (left, frame) = match std::mem::replace(this, Self::End) {
+            Self::Message(answer) => (Self::Trailers, Frame::data(answer.into_frame())),
+            Self::Trailers => (Self::End, Frame::trailers(success())),
+            Self::End => return Poll::Ready(None),
+        };
+        *this = left;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::End)
+    }
+}
+
+/// The trailers of a call that succeeded.
+fn success() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
+}
+
+/// A body whose first frame was taken out and put back.
+pub(super) struct Resumed<B: Body> {
+    pub(super) first: Option<Result<Frame<B::Data>, B::Error>>,
+    pub(super) rest: B,
+}
+
+impl<B: Body<Data: Unpin, Error: Unpin> + Unpin> Body for Resumed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.get_mut();
+        match this.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => Poll::Ready(ready!(Pin::new(&mut this.rest).poll_frame(cx))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_whole_message_is_one() {
+        let cases: [(&[u8], Option<&[u8]>); 7] = [
+            (&[0, 0, 0, 0, 2, 7, 8], Some(&[7, 8])),
+            (&[0, 0, 0, 0, 0], Some(&[])),
+            (&[1, 0, 0, 0, 2, 7, 8], None),
+            (&[0, 0, 0, 0, 3, 7, 8], None),
+            (&[0, 0, 0, 0, 1, 7, 8], None),
+            (&[0, 0, 0, 0], None),
+            (&[], None),
+        ];
+        for (frame, expected) in cases {
+            let message = whole_message(&Bytes::from_static(frame));
+            assert_eq!(message.as_deref(), expected, "{frame:?}");
+        }
+    }
+}
