@@ -274,6 +274,8 @@ NO_TOKEN = [
     '{"access_token":"a\\nb"}',
     '{"access_token":"\\u00e9"}',
     '{"access_token":"é"}',
+    '{"access_token":"a\0b"}',
+    '{"access_token":"ab"}\0',
     '{"access_token":"a","access_token":"b"}',
     '{"access_token":"a"',
     '{"access_token":"a"} {}',
@@ -310,6 +312,31 @@ def test_0_whatever_json_the_token_is_in(endpoint: Endpoint, desk: Desk):
     ]:
         endpoint.answer(body)
         assert desk.run(GATEWAY_TOKEN_ENDPOINT=endpoint.url).token == "a.b-c_~+/=", body
+
+
+@every_client
+def test_a_token_that_nobody_got_is_no_success(endpoint: Endpoint, desk: Desk):
+    """/dev/full takes nothing. The second run of a client with a cache prints
+    what it kept."""
+    for _ in range(2):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run(
+                [str(part) for part in desk.client.command()],
+                env={**desk.environment, "GATEWAY_TOKEN_ENDPOINT": endpoint.url},
+                stdout=full, stderr=subprocess.PIPE, timeout=clients.SECONDS,
+            )
+        assert ended.returncode == 1
+        assert ended.stderr
+
+
+@every_client
+def test_loopback_is_not_asked_of_a_proxy(endpoint: Endpoint, desk: Desk):
+    """It has a loopback of its own, and would learn the secret."""
+    with Endpoint() as proxy:
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        outcome = desk.run(GATEWAY_TOKEN_ENDPOINT=endpoint.url, http_proxy=url, all_proxy=url)
+        assert outcome.token == "opaque"
+        assert (len(endpoint.asked), len(proxy.asked)) == (1, 0)
 
 
 @every_client

@@ -130,6 +130,28 @@ def test_the_answer_tells_the_lifetime_too(
 
 
 @every_client
+@pytest.mark.parametrize(
+    "exp, expires_in, asks",
+    [
+        ("1e300", None, False),
+        ("99999999999999999999", None, False),
+        ("-5", None, True),
+        (None, 1e30, False),
+        (None, -1, False),
+    ],
+)
+def test_odd_times_are_no_obstacle(
+    endpoint: Endpoint, desk: Desk, exp: str | None, expires_in: float | None, asks: bool
+):
+    text = "opaque" if exp is None else jwt(f'{{"exp":{exp}}}')
+    endpoint.answer(json.dumps({"access_token": text, "expires_in": expires_in}))
+    for _ in range(2):
+        outcome = desk.run()
+        assert (outcome.token, outcome.stderr) == (text, "")
+    assert len(endpoint.asked) == (2 if asks else 1)
+
+
+@every_client
 def test_how_near_the_end_is_near_can_be_told(endpoint: Endpoint, desk: Desk):
     give(endpoint, "first", 400)
     desk.run()

@@ -103,7 +103,7 @@ leave() { # STATUS
 }
 
 done_with() { # TOKEN
-    printf '%s\n' "$1"
+    printf '%s\n' "$1" || leave 1
     leave 0
 }
 
@@ -151,7 +151,10 @@ case $file in
     *) file=./$file ;;
 esac
 
-use_cached && printf '%s\n' "$token" && exit 0
+if use_cached; then
+    printf '%s\n' "$token"
+    exit
+fi
 
 new='' lock=''
 trap 'leave $?' EXIT

@@ -23,9 +23,9 @@
 # nothing is asked for.
 #
 # Plain POSIX sh, so that bash 3.2, dash and busybox run it alike, and no tool
-# beyond curl, awk and od. The secret goes from the environment to curl through
-# pipes: it is never on a command line, where other users could see it, nor in
-# a file.
+# beyond curl, awk, od and tr. The secret goes from the environment to curl
+# through pipes: it is never on a command line, where other users could see it,
+# nor in a file.
 
 set -u
 LC_ALL=C
@@ -88,9 +88,11 @@ curl_config() {
     fi
     printf 'url = "%s"\ndata = "%s"\n' "$endpoint" "$data"
     [ -z "$ca_file" ] || printf 'cacert = "%s"\n' "$ca_file"
+    # A proxy's loopback is not ours.
+    is_loopback "$authority" && printf 'noproxy = "*"\n'
     printf 'header = "Accept: application/json"\n'
     printf 'connect-timeout = %s\nmax-time = %s\nmax-filesize = 65536\n' "$timeout" "$timeout"
-    printf 'proto = "=http,https"\ngloboff\nsilent\nshow-error\nwrite-out = "\\n%%{http_code}"\n'
+    printf 'proto = "=http,https"\ngloboff\nsilent\nshow-error\nwrite-out = "\\n%%{http_code}\\n"\n'
 }
 
 # Reads a whole JSON text, strictly, and prints a member of its outermost
@@ -242,9 +244,13 @@ expiry() { # TOKEN BODY
     lifetime=$(printf '%s' "$2" | member expires_in number) || lifetime=
     awk -v claimed="$claimed" -v lifetime="$lifetime" -v now="$(date +%s)" '
         BEGIN {
-            if (lifetime != "") ends = now + lifetime
+            if (lifetime != "" && lifetime + 0 >= 0) ends = now + lifetime
             if (claimed != "" && (ends == "" || claimed + 0 < ends)) ends = claimed + 0
-            if (ends != "") printf "%.0f", ends
+            if (ends == "") exit
+            # Shells count no further than 64 bits.
+            if (ends > 99999999999) ends = 99999999999
+            if (ends < 0) ends = 0
+            printf "%.0f", ends
         }'
 }
 
@@ -301,9 +307,14 @@ command -v curl >/dev/null || fail 2 'curl is not installed'
 
 [ $mode = check ] && exit 0
 
-response=$(curl_config | curl --disable --config -)
-status=$?
-[ $status -eq 0 ] || fail 2 "the request failed (curl error $status)"
+# A shell drops NULs, or ends at them, and what is left could pass for another
+# answer; the character that takes their place is in no JSON.
+response=$(
+    { curl_config | curl --disable --config - && echo 0 || echo $?; } | tr '\000' '\001'
+)
+status=${response##*"$newline"}
+response=${response%"$newline"*}
+[ "$status" = 0 ] || fail 2 "the request failed (curl error $status)"
 code=${response##*"$newline"}
 body=${response%"$newline"*}
 [ ${#body} -le 65536 ] || fail 2 'the answer is larger than 64 KiB'
@@ -315,5 +326,7 @@ case $? in
     2) fail 3 'the answer has no usable access_token' ;;
     *) fail 3 'the answer is not a JSON object' ;;
 esac
-printf '%s\n' "$token"
-[ $mode = token ] || printf '%s\n' "$(expiry "$token" "$body")"
+{
+    printf '%s\n' "$token" &&
+        { [ $mode = token ] || printf '%s\n' "$(expiry "$token" "$body")"; }
+} || fail 1 "can't write to stdout"
