@@ -4,13 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
+MDBOOK_VERSION := 0.5.4
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claimgate
 
 export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench deny schema lint-supply-chain test-kube
+.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench deny schema lint-supply-chain test-kube docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +64,13 @@ $(CACHE)/cargo-deny-%/bin/cargo-deny:
 
 lint-supply-chain: ## check workflows, Dockerfile, chart, scripts and history with the security tools; ARGS=zizmor picks one
 	@$(PYTHON) scripts/supply_chain/lint.py $(ARGS)
+
+docs: $(CACHE)/mdbook-$(MDBOOK_VERSION)/bin/mdbook ## build the book into target/book; a warning or a dead link is an error
+	@$(PYTHON) scripts/book.py build $<
+
+$(CACHE)/mdbook-%/bin/mdbook:
+	$(CARGO) install --locked --version $* --root $(CACHE)/mdbook-$* --target-dir $(CACHE)/mdbook-build --no-default-features --features search mdbook
+	rm -rf $(CACHE)/mdbook-build
 
 schema: ## write the JSON Schema of the config file again
 	$(CARGO) run --locked --quiet -- schema > schema/claimgate.schema.json.new
