@@ -11,7 +11,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench deny schema lint-supply-chain test-kube docs
+.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench deny schema lint-supply-chain test-kube
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,8 +65,12 @@ $(CACHE)/cargo-deny-%/bin/cargo-deny:
 lint-supply-chain: ## check workflows, Dockerfile, chart, scripts and history with the security tools; ARGS=zizmor picks one
 	@$(PYTHON) scripts/supply_chain/lint.py $(ARGS)
 
+.PHONY: docs docs-reference
 docs: $(CACHE)/mdbook-$(MDBOOK_VERSION)/bin/mdbook ## build the book into target/book; a warning or a dead link is an error
 	@$(PYTHON) scripts/book.py build $<
+
+docs-reference: ## write the pages of the book that are made from the program again
+	CLAIMGATE_WRITE_DOCS=1 $(CARGO) test --locked --test docs reference
 
 $(CACHE)/mdbook-%/bin/mdbook:
 	$(CARGO) install --locked --version $* --root $(CACHE)/mdbook-$* --target-dir $(CACHE)/mdbook-build --no-default-features --features search mdbook

@@ -84,7 +84,7 @@ def lead_out_of_the_book(page: str, text: str) -> str:
 def build(mdbook: str) -> list[str]:
     """Runs mdBook; a warning is as bad as an error."""
     command = [mdbook, "build", "--dest-dir", str(BOOK)]
-    environment = {**os.environ, "RUST_LOG": "warn"}
+    environment = {**os.environ, "MDBOOK_LOG": "warn"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     complaints = (built.stdout + built.stderr).strip()
     if built.returncode != 0 or complaints:

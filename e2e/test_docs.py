@@ -1,0 +1,133 @@
+"""The pages that can be followed without anything from elsewhere, followed as
+they are printed; the shell of all the others, read by bash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import token_clients as clients
+import tools
+from stack import free_port
+
+DOCS = tools.ROOT / "docs"
+PAGES = sorted([tools.ROOT / "README.md", *DOCS.rglob("*.md")])
+
+# Run here, from the first command to the last, but for the ports.
+FOLLOWED = ["tutorial.md", "api-keys.md", "key-rotation.md", "outages.md", "many-clients.md"]
+
+# Not run here, and why.
+ELSEWHERE = {
+    "README.md": "make demo, which builds a release; the end-to-end tests start the same",
+    "clients.md": "test_clients.py",
+    "issuers/keycloak.md": "test_keycloak.py",
+    "istio.md": "kube/",
+    "envoy-gateway.md": "kube/",
+    "kubernetes-service-accounts.md": "kube/",
+    "kubernetes.md": "helm needs a cluster; the chart's commands run in charts/ and kube/",
+    "edge.md": "test_edge.py runs the files, on the page's ports only when free",
+    "envoy.md": "the curl commands need the reader's Envoy; test_envoy_configs.py loads the snippets",
+    "configuration.md": "a command line on a file of the reader's",
+    "operations.md": "command lines on files of the reader's",
+    "why-denied.md": "command lines on files of the reader's; tests/explain.rs has the output",
+    "policy-tests.md": "command lines on files of the reader's; tests/policy_tests.rs",
+    "leaving-alb.md": "needs an AWS account; tests of import-alb have its files",
+    "mcp.md": "command lines on files of the reader's",
+    "errors.md": "command lines on files of the reader's",
+    "tracing.md": "needs a collector",
+    "providers.md": "needs the reader's own service",
+    "issuers/cognito.md": "needs an AWS account; tests/docs/issuers.rs has its tokens",
+    "issuers/entra.md": "needs an Entra tenant; tests/docs/issuers.rs has its tokens",
+    "issuers/okta.md": "needs an Okta organisation; tests/docs/issuers.rs has its tokens",
+    "issuers/auth0.md": "needs an Auth0 tenant; tests/docs/issuers.rs has its tokens",
+}
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+WRITE = re.compile(r"Write `([\w./-]+)`")
+
+
+def name_of(page: Path) -> str:
+    """The page as the lists above call it."""
+    return str(page.relative_to(DOCS if page.is_relative_to(DOCS) else tools.ROOT))
+
+
+def typed(block: str) -> list[str]:
+    """The commands of a console block; a backslash continues one."""
+    commands = clients.commands(re.sub(r"\\\n\s*", "", block))
+    return [command for command, _ in commands]
+
+
+def steps(page: str) -> list[tuple[str, list[str]]]:
+    """What the reader does, as shell commands, each with the output shown.
+    A block after "Write `name`" is that file."""
+    found: list[tuple[str, list[str]]] = []
+    end = 0
+    for fence in FENCE.finditer(page):
+        language, text = fence.groups()
+        between = page[end : fence.start()]
+        end = fence.end()
+        if language == "console":
+            found += clients.commands(re.sub(r"\\\n\s*", "", text))
+        elif named := WRITE.findall(between):
+            found.append((f"cat > {named[-1]} <<'END OF FILE'\n{text}END OF FILE", []))
+    return found
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_the_page_works_as_printed(tmp_path: Path, name: str):
+    page = (DOCS / name).read_text()
+    for printed in set(re.findall(r"127\.0\.0\.1:(\d+)", page)):
+        page = page.replace(f"127.0.0.1:{printed}", f"127.0.0.1:{free_port()}")
+    todo = steps(page)
+    assert len(todo) >= 4
+    script = "".join(
+        f"{{ {command}\n}} > out.{number} || {{ echo failed: step {number} >&2; exit 1; }}\n"
+        for number, (command, _) in enumerate(todo)
+    )
+    own = tmp_path / "bin"
+    own.mkdir()
+    (own / "claimgate").symlink_to(tools.claimgate())
+    shell = subprocess.Popen(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{own}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=(tmp_path / "errors").open("wb"),
+        start_new_session=True,
+    )
+    try:
+        status = shell.wait(timeout=4 * clients.SECONDS)
+    finally:
+        # What the page left running in the background.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert status == 0, (tmp_path / "errors").read_text()
+    for number, (command, shown) in enumerate(todo):
+        lines = (tmp_path / f"out.{number}").read_text().splitlines()
+        for expected in shown:
+            pattern = re.escape(expected).replace("…", ".+")
+            assert any(re.fullmatch(pattern, line) for line in lines), (command, expected, lines)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_shell_on_the_page_is_shell(page: Path):
+    text = page.read_text()
+    scripts = ["\n".join(typed(block)) for block in clients.blocks(text, "console")]
+    scripts += [*clients.blocks(text, "sh"), *clients.blocks(text, "bash")]
+    if scripts:
+        assert name_of(page) in [*FOLLOWED, *ELSEWHERE], "follow the page, or say why not"
+    for script in scripts:
+        read = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
+        assert read.returncode == 0, f"{script}\n{read.stderr}"
+
+
+def test_every_listed_page_is_there_once():
+    assert not set(FOLLOWED) & set(ELSEWHERE)
+    later = {"leaving-alb.md", "tracing.md"}
+    assert {*FOLLOWED, *ELSEWHERE} - later <= {name_of(page) for page in PAGES}

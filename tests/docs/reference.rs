@@ -1,0 +1,103 @@
+//! The pages of the reference that are made from the program itself.
+//!
+//! `make docs-reference` writes them; the tests only compare.
+
+use std::{env, fmt::Write as _, fs, path::Path};
+
+use claimgate::cli::Cli;
+use clap::CommandFactory;
+use serde_json::Value;
+
+use super::page;
+
+/// Compares a page with what it must be, or writes it where that is asked for.
+fn assert_page(name: &str, expected: &str) {
+    if env::var_os("CLAIMGATE_WRITE_DOCS").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), expected).unwrap();
+    }
+    assert!(page(name) == expected, "{name} is not up to date; run `make docs-reference`");
+}
+
+#[test]
+fn the_page_of_commands_is_what_help_says() {
+    let mut text = "# Commands\n\nWhat `--help` says, for each command. Made from the program; \
+        [operations.md](operations.md#commands-and-exit-codes) has the exit codes.\n"
+        .to_owned();
+    let mut program = Cli::command().term_width(80);
+    program.build();
+    for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        let name = command.get_name().to_owned();
+        // What the variable holds here is nobody else's business.
+        *command = command.clone().mut_args(|argument| argument.hide_env_values(true));
+        let help = command.render_long_help().to_string();
+        let help: Vec<_> = help.lines().map(str::trim_end).collect();
+        write!(text, "\n## claimgate {name}\n\n```text\n{}\n```\n", help.join("\n").trim())
+            .unwrap();
+    }
+    assert_page("docs/commands.md", &text);
+}
+
+#[test]
+fn the_page_of_config_keys_is_what_the_schema_says() {
+    let schema: Value = serde_json::from_str(&page("schema/claimgate.schema.json")).unwrap();
+    let mut keys = Keys { schema: &schema, rows: String::new() };
+    keys.visit("", &schema);
+    let rows = keys.rows.lines().count();
+    assert!(rows >= 90, "{rows}");
+    let text = format!(
+        "# Configuration keys\n\nEvery key of the file, in the schema's words. Made from \
+        `claimgate schema`; [configuration.md](configuration.md) explains how they work together. \
+        `[]` is an element of a list, `*` a name of your choice.\n\n\
+        | key | default | meaning |\n| --- | --- | --- |\n{}",
+        keys.rows
+    );
+    assert_page("docs/config-keys.md", &text);
+}
+
+/// A walk through the schema, one row for each key.
+struct Keys<'s> {
+    schema: &'s Value,
+    rows: String,
+}
+
+impl<'s> Keys<'s> {
+    fn visit(&mut self, path: &str, node: &'s Value) {
+        let node = self.resolved(node);
+        let members = node.get("properties").and_then(Value::as_object);
+        for (name, property) in members.into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            self.row(&path, property);
+            self.visit(&path, property);
+        }
+        if let Some(items) = node.get("items") {
+            self.visit(&format!("{path}[]"), items);
+        }
+        for choice in ["anyOf", "oneOf"] {
+            let branches = node.get(choice).and_then(Value::as_array);
+            branches.into_iter().flatten().for_each(|branch| self.visit(path, branch));
+        }
+    }
+
+    /// Adds the row of a key, unless another shape of its block had it before.
+    fn row(&mut self, path: &str, property: &Value) {
+        let described = [property, self.resolved(property)];
+        let member = |name| described.iter().find_map(|node| node.get(name));
+        let meaning = member("description").and_then(Value::as_str).unwrap_or_default();
+        let default = member("default").filter(|default| !default.is_null());
+        let default = default.map(|default| format!("`{default}`")).unwrap_or_default();
+        let meaning = meaning.replace('\n', " ").replace('|', "\\|");
+        let row = format!("| `{path}` | {default} | {meaning} |\n");
+        if !self.rows.contains(&row) {
+            self.rows.push_str(&row);
+        }
+    }
+
+    fn resolved<'n>(&self, node: &'n Value) -> &'n Value
+    where
+        's: 'n,
+    {
+        let reference = node.get("$ref").and_then(Value::as_str);
+        let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
+        pointer.and_then(|pointer| self.schema.pointer(pointer)).unwrap_or(node)
+    }
+}
