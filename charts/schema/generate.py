@@ -44,7 +44,28 @@ def _schema(chart: Path) -> None:
     (refers_to / "kubernetes.json").write_text(kubernetes_types.referred_to(values))
     _run("helm-schema", "--config", HERE / "helm-schema.yaml", chart=chart)
     file = chart / "values.schema.json"
-    file.write_text(json.dumps(json.loads(file.read_text()), indent=1) + "\n")
+    schema = json.loads(file.read_text())
+    _name_the_known_keys(schema)
+    file.write_text(json.dumps(schema, indent=1) + "\n")
+
+
+def _name_the_known_keys(schema: object) -> None:
+    """Lets Helm say, beside the key that it doesn't know, which ones there are.
+
+    Its own sentence can't be changed, but it quotes what a `const` asks for.
+    """
+    if isinstance(schema, list):
+        for entry in schema:
+            _name_the_known_keys(entry)
+    if not isinstance(schema, dict):
+        return
+    for entry in schema.values():
+        _name_the_known_keys(entry)
+    properties = schema.get("properties")
+    if schema.get("additionalProperties") is False and isinstance(properties, dict):
+        names = sorted(properties)
+        schema["if"] = {"propertyNames": {"enum": names}}
+        schema["else"] = {"const": f"a mapping of no other keys than {', '.join(names)}"}
 
 
 def _readme(chart: Path) -> None:

@@ -8,6 +8,9 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- include "claimgate.problems.running" . }}
 {{- include "claimgate.problems.monitoring" . }}
 {{- include "claimgate.problems.mesh" . }}
+{{- include "claimgate.problems.names" . }}
+{{- include "claimgate.problems.pod" . }}
+{{- include "claimgate.problems.reaching" . }}
 {{- end }}
 
 {{- define "claimgate.problems.config" -}}
@@ -16,6 +19,10 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- if $config }}
 - config and existingConfigMap.name are both set: remove one of them
 {{- end }}
+{{- else if ne .Values.existingConfigMap.key "gateway.yaml" }}
+- existingConfigMap.key is set, but existingConfigMap.name is not: name the ConfigMap, or remove the key
+{{- else if and (kindIs "string" $config) (not (trim $config)) }}
+- config is empty: give it the contents of a gateway.yaml, or remove it
 {{- else if $config }}
 {{- $file := $config }}
 {{- $isText := kindIs "string" $config }}
@@ -58,7 +65,7 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- $path := .path }}
 {{- if kindIs "slice" .keys }}
 {{- range $i, $key := .keys }}
-{{- if and (kindIs "map" $key) (get $key "key") (not (contains "${" (get $key "key" | toString))) }}
+{{- if and (kindIs "map" $key) (get $key "key") (or (not (contains "${" (get $key "key" | toString))) (regexMatch "\\$\\{[^}]*:-[^}]" (get $key "key" | toString))) }}
 - {{ $path }}[{{ $i }}].key holds an API key in plain text, which a ConfigMap would show to everybody: write key_hash (claimgate hash-key makes one), or key: "${NAME}" with the key in existingSecret
 {{- end }}
 {{- end }}
@@ -130,14 +137,14 @@ finds unknown keys and wrong types before; here is what it can't see.
 - podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable are both set: remove one of them
 {{- else if not (kindIs "invalid" $pdb.minAvailable) }}
 {{- $min := $pdb.minAvailable | toString }}
-{{- if not (regexMatch "^[0-9]+%?$" $min) }}
+{{- if not (regexMatch "^([0-9]+|[0-9]{1,2}%|100%)$" $min) }}
 - podDisruptionBudget.minAvailable is {{ $min | quote }}: write a number or a percentage
 {{- else if or (eq $min "100%") (and (regexMatch "^[0-9]+$" $min) (ge (int $min) $pods) (gt $pods 0)) }}
 - podDisruptionBudget.minAvailable is {{ $min }} of {{ $pods }} pods, so that no node can ever be drained: lower it, or run more pods
 {{- end }}
 {{- else if not (kindIs "invalid" $pdb.maxUnavailable) }}
 {{- $max := $pdb.maxUnavailable | toString }}
-{{- if not (regexMatch "^[0-9]+%?$" $max) }}
+{{- if not (regexMatch "^([0-9]+|[0-9]{1,2}%|100%)$" $max) }}
 - podDisruptionBudget.maxUnavailable is {{ $max | quote }}: write a number or a percentage
 {{- else if has $max (list "0" "0%") }}
 - podDisruptionBudget.maxUnavailable is {{ $max }}, so that no node can ever be drained: set it to 1 or more
