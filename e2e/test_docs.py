@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -125,6 +126,40 @@ def test_the_shell_on_the_page_is_shell(page: Path):
     for script in scripts:
         read = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
         assert read.returncode == 0, f"{script}\n{read.stderr}"
+
+
+def calls(command: str) -> list[list[str]]:
+    """The calls of claimgate in a shell command, with their arguments alone."""
+    words = shlex.shlex(command, posix=True, punctuation_chars="|&;<>()")
+    words.whitespace_split = True
+    found: list[list[str]] = []
+    arguments: list[str] | None = None
+    begins = True
+    for word in words:
+        operator = set(word) <= set("|&;<>()")
+        if begins and word == "claimgate":
+            found.append(arguments := [])
+        elif operator:
+            arguments = None
+        elif arguments is not None:
+            arguments.append(word)
+        begins = operator or (begins and "=" in word)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_claimgate_knows_the_arguments(page: Path):
+    """An unknown command or option ends with an error even before --help."""
+    for block in clients.blocks(page.read_text(), "console"):
+        for arguments in (call for command in typed(block) for call in calls(command)):
+            command = [tools.claimgate(), *arguments, "--help"]
+            asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert asked.returncode == 0, f"{arguments}\n{asked.stderr}"
+
+
+def test_calls_are_found():
+    assert calls("X=1 claimgate token --a > f | claimgate hash-key && ls") == [["token", "--a"], ["hash-key"]]
+    assert calls("helm install claimgate --a; echo $(claimgate token) 'claimgate x'") == [["token"]]
 
 
 def test_every_listed_page_is_there_once():
