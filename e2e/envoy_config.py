@@ -17,13 +17,15 @@ def envoy_config(
     access_log: Path | None = None,
     named_routes: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
+    patience: str = "0.2s",
 ) -> dict:
     """One listener, on a free port unless told otherwise, that asks Claimgate about every request.
 
     Paths are left as the client sent them, so that Claimgate gets to read the
     ambiguous ones. `named_routes` maps a path prefix to the `claimgate_route`
     that Envoy's route for it names. With `health_checks` Envoy stops asking an
-    endpoint that says it is not serving.
+    endpoint that says it is not serving. `patience` is how long it waits for an
+    answer, unless told otherwise as long as Envoy's own default.
     """
     endpoints = [claimgate] if isinstance(claimgate, str) else claimgate
     routes = [_route(prefix, name) for prefix, name in (named_routes or {}).items()]
@@ -52,7 +54,7 @@ def envoy_config(
                                 ]
                             },
                             "http_filters": [
-                                _ext_authz(encode_raw_headers),
+                                _ext_authz(encode_raw_headers, patience),
                                 {
                                     "name": "router",
                                     "typed_config": {
@@ -84,8 +86,8 @@ def envoy_config(
     }
 
 
-def _ext_authz(encode_raw_headers: bool) -> dict:
-    grpc_service = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": "0.2s"}
+def _ext_authz(encode_raw_headers: bool, patience: str) -> dict:
+    grpc_service = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": patience}
     return {
         "name": EXT_AUTHZ,
         "typed_config": {

@@ -91,7 +91,10 @@ curl_config() {
     # A proxy's loopback is not ours.
     is_loopback "$authority" && printf 'noproxy = "*"\n'
     printf 'header = "Accept: application/json"\n'
+    # Where the length is not told beforehand, older curls know no largest size;
+    # the rate keeps an endless answer from filling the memory.
     printf 'connect-timeout = %s\nmax-time = %s\nmax-filesize = 65536\n' "$timeout" "$timeout"
+    printf 'limit-rate = 256K\n'
     printf 'proto = "=http,https"\ngloboff\nsilent\nshow-error\nwrite-out = "\\n%%{http_code}\\n"\n'
 }
 
