@@ -249,7 +249,8 @@ impl RequestFacts {
         Self {
             method: request.method.into(),
             host: request.host.into(),
-            path: request.bare_path().into(),
+            // A token may stand in a fragment, too.
+            path: request.bare_path().split('#').next().unwrap_or_default().into(),
         }
     }
 }

@@ -30,7 +30,7 @@ pub mod history;
 pub mod http;
 mod page;
 pub mod report;
-mod text;
+pub(crate) mod text;
 mod wanted;
 
 use denials::Denials;

@@ -327,6 +327,31 @@ fn a_captured_request_is_explained() {
     assert!(code == 3 && out.starts_with("deny: malformed_request"), "{out}");
 }
 
+#[test]
+fn a_file_that_holds_something_else_is_an_error() {
+    let folder = folder(&SigningKey::generate(Algorithm::Es256).unwrap());
+    std::fs::write(folder.path().join("none"), b"").unwrap();
+    let nothing: &[&str] = &["--check-request", "none"];
+    for (arguments, token, expected) in [
+        (nothing, None, "none is empty: it must hold a CheckRequest"),
+        (&["--path", "/"], Some("Bearer secret-token"), "must hold the token alone"),
+        (&["--path", "/"], Some("secret\ntoken"), "must hold the token alone"),
+    ] {
+        let (code, out, error) = explain(folder.path(), arguments, token);
+        assert!(code == 1 && error.contains(expected), "{arguments:?}: {out}{error}");
+        assert!(!(out + &error).contains("secret"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn nothing_hides_in_what_is_printed() {
+    let folder = folder(&SigningKey::generate(Algorithm::Es256).unwrap());
+    let request = ["--path", "/a\u{202e}\u{1b}[31m#secret", "--host", "\u{200b}h"];
+    let (_, out, _) = explain(folder.path(), &request, None);
+    assert!(out.contains(r"GET /a\u{202e}\u{1b}[31m on \u{200b}h, at"), "{out}");
+    assert!(!out.contains("secret"), "{out}");
+}
+
 /// A provider that is late is unavailable to the service, and so it is here;
 /// what it says in the end is told as well.
 #[test]

@@ -309,3 +309,45 @@ fn the_config_is_the_one_that_is_named() {
     let (code, out, error) = run(folder.path(), &[]);
     assert!(code == 1 && out.is_empty() && error.contains("<FILE>"), "{out}{error}");
 }
+
+#[test]
+fn a_token_is_named_and_never_printed() {
+    let cases = r#"
+  - {name: same, request: /, token: sesame, expect: {headers: {cookie: null}}}
+  - name: shown
+    request: {path: /, headers: {x-copy: "Bearer {token}"}}
+    token: token-of-somebody
+    expect: {decision: deny}
+  - name: compared
+    request: {path: /, headers: {cookie: "session={token}", x-copy: "is {token}"}}
+    token: sesame
+    expect: {headers: {x-copy: "is {token}"}}
+  - name: differs
+    request: {path: /, headers: {cookie: "session=sesame", x-copy: "is sesame"}}
+    expect: {headers: {x-copy: null}}
+"#;
+    let folder = folder(cases);
+    let (code, out, _) = run(folder.path(), &["t.yaml", "--junit", "junit.xml"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("3 passed, 1 failed"), "{out}");
+    assert!(out.contains(r#"headers.x-copy: expected none, got "is {token}""#), "{out}");
+    let junit = fs::read_to_string(folder.path().join("junit.xml")).unwrap();
+    assert!(!(out + &junit).contains("sesame"));
+}
+
+#[test]
+fn no_name_makes_the_junit_report_unreadable() {
+    let cases = r#"
+  - name: "]]> <x> & \"' \u0001\u001b[31m \ufffe\uffff é"
+    request: "/\u0007"
+    expect: {decision: allow, headers: {x-y: "]]>\uffff\u0000"}}
+"#;
+    let folder = folder(cases);
+    let (code, _, error) = run(folder.path(), &["t.yaml", "--junit", "junit.xml"]);
+    assert_eq!((code, error.as_str()), (1, ""));
+    let junit = fs::read_to_string(folder.path().join("junit.xml")).unwrap();
+    let is_char = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    assert!(junit.chars().all(is_char), "{}", junit.escape_default());
+    assert!(junit.contains("]]&gt; &lt;x&gt; &amp; "), "{junit}");
+    assert!(!junit.contains("]]>") && junit.contains(" é\""), "{junit}");
+}

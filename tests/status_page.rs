@@ -41,6 +41,7 @@ const AUTH: &str = r#"
       keys:
         - {name: client, key: good-key-abcdef, scopes: [read]}
         - {name: old, key: expired-key-abcdef, expires_at: 2020-01-01T00:00:00Z}
+        - {name: new, key: early-key-abcdef, not_before: 2100-01-01T00:00:00Z}
         - {name: stolen, key: revoked-key-abcdef, revoked: true}
     - name: issuer
       type: oauth2
@@ -49,6 +50,8 @@ const AUTH: &str = r#"
       audience: us
       algorithms: [ES256]
       required_claims: {use: access}
+      client_ids: [c1]
+      max_token_lifetime_seconds: 7200
     - name: down
       type: oauth2
       issuer: http://127.0.0.1:9
@@ -56,6 +59,7 @@ const AUTH: &str = r#"
   max_token_bytes: 4000
   routes:
     - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin-scope]}
+    - {name: team, match: {path_prefix: /team}, required_claims: {team: search}}
 "#;
 
 /// The service inside this process, with its config file.
@@ -132,15 +136,20 @@ impl Service {
     }
 
     fn token(&self, header: Value, claims: Value) -> String {
+        self.signed(&self.key, header, claims)
+    }
+
+    fn signed(&self, key: &SigningKey, header: Value, claims: Value) -> String {
         let now = UnixTime::now().as_seconds();
         let mut all = json!({
             "iss": "https://issuer.example.com", "sub": "me", "aud": "us", "use": "access",
+            "client_id": "c1",
             "iat": now, "exp": now + 3600.0,
         });
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
         let mut head = json!({"alg": "ES256", "kid": self.key.kid()});
         head.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
-        self.key.sign_with(&head, all.to_string().as_bytes()).unwrap()
+        key.sign_with(&head, all.to_string().as_bytes()).unwrap()
     }
 
     async fn stop(self) {
@@ -236,6 +245,9 @@ async fn denials_are_told_with_what_would_have_been_needed() {
     let mut service = Service::start().await;
     let kid = service.key.kid().to_owned();
     let token = |change| service.token(json!({}), change);
+    let later = |seconds: f64| UnixTime::now().as_seconds() + seconds;
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    let forged = service.signed(&stranger, json!({}), json!({}));
     let long = "x".repeat(4001);
     let cases = [
         (Reason::MissingToken, "/", String::new(), "authorization: Bearer …"),
@@ -254,6 +266,20 @@ async fn denials_are_told_with_what_would_have_been_needed() {
         (Reason::Expired, "/", token(json!({"exp": 1})), "30 s"),
         (Reason::WrongAudience, "/", token(json!({"aud": "them"})), "aud must hold us"),
         (Reason::WrongClaim, "/", token(json!({"use": "id"})), "use is \"access\""),
+        (Reason::MalformedToken, "/", "a.b.c".into(), "keys"),
+        (Reason::BadSignature, "/", forged, &kid),
+        (Reason::NotYetValid, "/", token(json!({"nbf": later(600.0)})), "30 s"),
+        (Reason::IssuedInFuture, "/", token(json!({"iat": later(600.0)})), "30 s"),
+        (Reason::LifetimeTooLong, "/", token(json!({"exp": later(9000.0)})), "at most 7200 s"),
+        (Reason::WrongClient, "/", token(json!({"client_id": "c2"})), "client_ids: c1"),
+        (Reason::MissingClaim, "/team", token(json!({})), "needed: team is \"search\" (route)"),
+        (
+            Reason::AmbiguousPath,
+            "/x/..%2fadmin",
+            "good-key-abcdef".into(),
+            "read plainly, the path is /x/..%2fadmin; read generously, it is /admin",
+        ),
+        (Reason::KeyNotYetValid, "/", "early-key-abcdef".into(), "new"),
         (Reason::KeyExpired, "/", "expired-key-abcdef".into(), "old"),
         (Reason::KeyRevoked, "/", "revoked-key-abcdef".into(), "stolen"),
         (Reason::InsufficientScope, "/admin", "good-key-abcdef".into(), "admin-scope"),
@@ -297,13 +323,19 @@ async fn denials_are_told_with_what_would_have_been_needed() {
     for secret in secrets.chain(["query-secret", "good-key"]) {
         assert!(!text.contains(secret) || secret == "nobody", "{secret} is told");
     }
+    provoke_what_has_no_token(&mut service).await;
+    let known: Vec<_> = cases.iter().map(|(reason, ..)| reason.as_str()).collect();
+    let elsewhere = ["ok", "public", "disabled", "unknown_route", "internal"];
+    for reason in Reason::ALL.iter().map(|reason| reason.as_str()) {
+        assert!(known.contains(&reason) != elsewhere.contains(&reason), "{reason}");
+    }
     let mut named = to("/", "named");
     named.headers.insert("named-route".into(), "nowhere".into());
     service.check(named, "").await;
     let json = service.json().await;
     let denial = &json["denials"][0];
     assert_eq!((&denial["reason"], &denial["route"]), (&json!("unknown_route"), &json!("nowhere")));
-    assert_eq!(denial["wanted"], "known routes: admin");
+    assert_eq!(denial["wanted"], "known routes: admin, team");
     let found: Value = service.get("/status.json?request_id=id-3").await.json().await.unwrap();
     assert_eq!(array(&found, "denials").len(), 1);
     assert_eq!(found["denials"][0]["reason"], "unknown_key");
@@ -312,7 +344,52 @@ async fn denials_are_told_with_what_would_have_been_needed() {
     assert!(found.contains("id=\"found\""));
     let not_found = service.page("/?request_id=%3Cb%3Eid-33").await;
     assert!(not_found.contains("Request &#60;b&#62;id-33"), "{not_found}");
-    assert!(not_found.contains("not among the last 16 denials"));
+    assert!(not_found.contains(&format!("not among the last {} denials", cases.len() + 5)));
+    service.stop().await;
+}
+
+/// Denials that tell of the request itself.
+async fn provoke_what_has_no_token(service: &mut Service) {
+    let endless = format!("/{}#", "x".repeat(300));
+    for (path, reason, wanted) in [
+        ("/a#access_token=query-secret", "ambiguous_path", "the path holds a `#`"),
+        ("/a%2500", "ambiguous_path", "the path holds a control character once it is decoded"),
+        (&endless, "ambiguous_path", "what makes the path ambiguous is beyond what is kept of it"),
+        ("", "malformed_request", "a method and a path"),
+    ] {
+        service.check(to(path, ""), "").await;
+        let denial = &service.json().await["denials"][0];
+        assert_eq!((&denial["reason"], &denial["wanted"]), (&json!(reason), &json!(wanted)));
+        assert!(!denial.to_string().contains("secret"), "{denial}");
+    }
+}
+
+#[tokio::test]
+async fn key_ids_of_any_length_and_kind_leave_the_page_small() {
+    let mut service = Service::start().await;
+    let long = format!("<b>\u{202e}{}", "k".repeat(50_000));
+    let jwk = |number| {
+        let mut jwk = service.key.jwk().clone();
+        jwk["kid"] = format!("{number}{long}").into();
+        jwk
+    };
+    let jwks = json!({"keys": (0..8).map(jwk).collect::<Vec<_>>()}).to_string();
+    std::fs::write(service.folder.path().join("jwks.json"), jwks).unwrap();
+    service.orders.send(Order::Reload).await.unwrap();
+    eventually("the keys are there", async || {
+        array(&service.json().await["providers"][1]["keys"], "usable").len() == 8
+    })
+    .await;
+    let token = service.token(json!({"kid": long}), json!({}));
+    for _ in 0..200 {
+        service.check(to("/", ""), &service.token(json!({"kid": "no"}), json!({}))).await;
+    }
+    service.check(to("/", &long), &token).await;
+    let page = service.page("/").await;
+    assert!(page.len() < 1_000_000, "{}", page.len());
+    assert!(!page.contains("<b>\\u") && !page.contains('\u{202e}'), "a kid is markup");
+    let json = service.json().await;
+    assert!(json["denials"].to_string().len() < 1_000_000);
     service.stop().await;
 }
 
@@ -396,7 +473,12 @@ async fn the_configuration_and_its_failures_are_told() {
         array(json, "api_keys").iter().map(|key| (text(key, "name"), text(key, "state"))).collect()
     };
     let pair = |name: &str, state: &str| (name.to_owned(), state.to_owned());
-    let expected = [pair("old", "expired"), pair("client", "valid"), pair("stolen", "revoked")];
+    let expected = [
+        pair("old", "expired"),
+        pair("client", "valid"),
+        pair("new", "not_yet_valid"),
+        pair("stolen", "revoked"),
+    ];
     assert_eq!(names(&json), expected);
     eventually("the failed fetch is told", async || {
         let json = service.json().await;

@@ -187,6 +187,7 @@ impl ExplainArgs {
 fn read_capture(file: &Path) -> anyhow::Result<(Sent, Option<UnixTime>)> {
     let bytes = read(file)
         .with_context(|| format!("cannot read the captured request from {}", file.display()))?;
+    ensure!(!bytes.is_empty(), "{} is empty: it must hold a CheckRequest", file.display());
     let capture = Capture::read(&bytes).with_context(|| file.display().to_string())?;
     Ok((Sent::captured(&capture)?, capture.time()))
 }
@@ -196,8 +197,13 @@ fn read_token(file: &Path) -> anyhow::Result<String> {
         read(file).with_context(|| format!("cannot read the token from {}", file.display()))?;
     let token = String::from_utf8(token)
         .map_err(|_| anyhow::anyhow!("{} is no text: it must hold the token", file.display()))?;
-    let token = token.trim();
+    let token = token.trim_start_matches('\u{feff}').trim();
     ensure!(!token.is_empty(), "{} is empty: it must hold the token", file.display());
+    ensure!(
+        !token.contains(|c: char| c.is_whitespace() || c.is_control()),
+        "{} must hold the token alone: leave out its scheme, such as Bearer, and line breaks",
+        file.display()
+    );
     Ok(token.into())
 }
 

@@ -53,6 +53,7 @@ impl Capture {
     ///
     /// [`CaptureError`]; never with a value of the capture, which holds a token.
     pub fn read(bytes: &[u8]) -> Result<Self, CaptureError> {
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let message = match json(bytes) {
             Some(value) => from_json(value?)?,
             None => unframed(bytes).to_vec(),
@@ -75,6 +76,9 @@ impl Capture {
         self.time
     }
 }
+
+/// What some editors and shells put in front of a text. No message begins so.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The capture as JSON; `None` if it does not look like any. A binary message
 /// may begin with what looks like a line break and a brace, so only what
@@ -125,11 +129,17 @@ fn from_json(value: Value) -> Result<Vec<u8>, CaptureError> {
 
 const CHECK_REQUEST: &str = "envoy.service.auth.v3.CheckRequest";
 
-/// The error up to the value that it may quote.
+/// The error without the value that it may quote: what is in front of it and,
+/// where serde says so last of all, what was expected instead.
 fn without_values(error: serde_json::Error) -> serde_json::Error {
     let text = error.to_string();
-    let until = text.find(['"', '`']).unwrap_or(text.len());
-    serde::de::Error::custom(text[..until].trim_end_matches([' ', ':']))
+    let Some(until) = text.find(['"', '`']) else { return serde::de::Error::custom(text) };
+    let told = text[..until].trim_end_matches([' ', ':']);
+    let expected = match told.starts_with("invalid type") || told.starts_with("invalid value") {
+        true => text.rfind(", expected ").map_or("", |at| &text[at..]),
+        false => "",
+    };
+    serde::de::Error::custom(format_args!("{told}{expected}"))
 }
 
 /// The request holds a token.
@@ -184,6 +194,7 @@ mod tests {
         let forms = [
             snake.into_bytes(),
             format!("\n {JSON}").into_bytes(),
+            format!("\u{feff}{JSON}").into_bytes(),
             value["attributes"].to_string().into_bytes(),
             camel.message().to_vec(),
             framed,
@@ -217,6 +228,14 @@ mod tests {
             (r#"{"attributes": ["secret"]}"#, "`attributes`"),
             (r#"{"attributes": {"request": {"http": {"headers": "secret"}}}}"#, "no CheckRequest"),
             (r#"{"request": {"http": {"method": {"secret": 1}}}}"#, "no CheckRequest"),
+            (
+                r#"{"request": {"http": {"headers": {"a": "b", "c": 5}}}}"#,
+                "invalid type: integer, expected a string",
+            ),
+            (
+                r#"{"request": {"http": {"headers": ", expected `secret"}}}"#,
+                "invalid type: string, expected a map",
+            ),
             ("{secret", "no CheckRequest"),
             ("GET /secret", "neither"),
         ];

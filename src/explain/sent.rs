@@ -8,6 +8,7 @@ use crate::{
     },
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
+    token::{cookies, decode_form},
 };
 
 /// The parts of a request, owned.
@@ -60,8 +61,8 @@ impl Sent {
         }
     }
 
-    /// Puts the token where the first source looks for it. A header that is
-    /// there already is replaced: captured requests have theirs blotted out.
+    /// Puts the token where the first source looks for it. What is there
+    /// already is replaced: captured requests have theirs blotted out.
     ///
     /// # Errors
     ///
@@ -81,19 +82,31 @@ impl Sent {
                 self.headers.retain(|(other, _)| other != name);
                 self.headers.push((name.clone(), value.into_bytes()));
             }
-            TokenPlace::Query(name) => {
-                let separator = if self.path.contains('?') { '&' } else { '?' };
-                let pair = url::form_urlencoded::Serializer::new(String::new())
-                    .append_pair(name, token)
-                    .finish();
-                self.path.push(separator);
-                self.path.push_str(&pair);
-            }
-            TokenPlace::Cookie(name) => {
-                self.headers.push(("cookie".into(), format!("{name}={token}").into_bytes()));
-            }
+            TokenPlace::Query(name) => self.present_parameter(name, token),
+            TokenPlace::Cookie(name) => self.present_cookie(name, token),
         }
         Ok(())
+    }
+
+    fn present_parameter(&mut self, name: &str, token: &str) {
+        let request = self.request();
+        let others = request.query().unwrap_or_default().split('&').filter(|pair| {
+            let spelled = pair.split('=').next().unwrap_or_default();
+            !pair.is_empty() && decode_form(spelled) != name
+        });
+        let mut pairs: Vec<String> = others.map(Into::into).collect();
+        let mut own = url::form_urlencoded::Serializer::new(String::new());
+        pairs.push(own.append_pair(name, token).finish());
+        self.path = format!("{}?{}", request.bare_path(), pairs.join("&"));
+    }
+
+    fn present_cookie(&mut self, name: &str, token: &str) {
+        let request = self.request();
+        let others = cookies(&request).filter(|cookie| cookie.name != name.as_bytes());
+        let mut pairs: Vec<Vec<u8>> = others.map(|cookie| cookie.pair.into()).collect();
+        pairs.push(format!("{name}={token}").into_bytes());
+        self.headers.retain(|(other, _)| other != "cookie");
+        self.headers.push(("cookie".into(), pairs.join(&b"; "[..])));
     }
 }
 
@@ -104,5 +117,46 @@ impl std::fmt::Debug for Sent {
             .field("method", &self.method)
             .field("host", &self.host)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_takes_the_place_of_what_is_there() {
+        let present = |place: TokenPlace| {
+            let mut sent = Sent {
+                path: "/x?a=1&access%5Ftoken=old&b".into(),
+                headers: vec![
+                    ("cookie".into(), b"a=1; s=old".to_vec()),
+                    ("x-key".into(), b"old".to_vec()),
+                ],
+                ..Sent::default()
+            };
+            sent.present("new", &[TokenSourceSettings { place, providers: None }]).unwrap();
+            let text = |(name, value): &(String, Vec<u8>)| {
+                format!("{name}: {}", String::from_utf8_lossy(value))
+            };
+            (sent.path.clone(), sent.headers.iter().map(text).collect::<Vec<_>>().join(", "))
+        };
+        let (path, headers) = ("/x?a=1&access%5Ftoken=old&b", "cookie: a=1; s=old, x-key: old");
+        for (place, expected) in [
+            (
+                TokenPlace::Query("access_token".into()),
+                ("/x?a=1&b&access_token=new".to_owned(), headers.to_owned()),
+            ),
+            (
+                TokenPlace::Cookie("s".into()),
+                (path.to_owned(), "x-key: old, cookie: a=1; s=new".to_owned()),
+            ),
+            (
+                TokenPlace::Header { name: "x-key".into(), scheme: None },
+                (path.to_owned(), "cookie: a=1; s=old, x-key: new".to_owned()),
+            ),
+        ] {
+            assert_eq!(present(place), expected);
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{AskedProvider, Client, Explanation, FoundToken, RouteTaken, Scopes, Upstream};
+use crate::status::text::visible;
 
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -18,7 +19,7 @@ impl Display for Explanation {
         }
         writeln!(f)?;
         let facts = &self.request;
-        let (method, path, host) = (plain(&facts.method), plain(&facts.path), plain(&facts.host));
+        let [method, path, host] = [&facts.method, &facts.path, &facts.host].map(|it| visible(it));
         writeln!(f, "request: {method} {path} on {host}, at {}", self.at)?;
         if let Some(sentence) = &self.decided_early {
             writeln!(f, "decided before routing: {sentence}")?;
@@ -46,15 +47,6 @@ impl Display for Explanation {
         }
         Ok(())
     }
-}
-
-/// What the client chose, without characters that a terminal obeys.
-fn plain(text: &str) -> String {
-    let shown = |c: char| match c.is_control() {
-        true => c.escape_debug().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(shown).collect()
 }
 
 impl Display for RouteTaken {
@@ -98,7 +90,7 @@ impl Display for Scopes {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let list = |names: &[String]| match names {
             [] => "none".to_owned(),
-            names => plain(&names.join(" ")),
+            names => visible(&names.join(" ")).into_owned(),
         };
         writeln!(f, "scopes wanted: {}", list(&self.wanted))?;
         let Some(granted) = &self.granted else { return Ok(()) };
@@ -114,13 +106,13 @@ impl Display for Upstream {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nthe upstream gets:")?;
         for (name, value) in self.set.shown() {
-            writeln!(f, "  {name}: {value}")?;
+            writeln!(f, "  {name}: {}", visible(value))?;
         }
         for name in &self.remove {
             writeln!(f, "  {name}: (removed)")?;
         }
         for name in &self.remove_query {
-            writeln!(f, "  query parameter {}: (removed)", plain(name))?;
+            writeln!(f, "  query parameter {}: (removed)", visible(name))?;
         }
         Ok(())
     }
@@ -131,7 +123,7 @@ impl Display for Client {
         writeln!(f, "\nthe client gets:")?;
         writeln!(f, "  HTTP {}", self.status)?;
         for (name, value) in self.headers.shown() {
-            writeln!(f, "  {name}: {value}")?;
+            writeln!(f, "  {name}: {}", visible(value))?;
         }
         writeln!(f, "  {}", self.body)
     }

@@ -27,6 +27,19 @@ pub enum Readings<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
+impl Unreadable {
+    /// Which of these it is about `path`.
+    pub fn describe(self, path: &str) -> &'static str {
+        if !path.starts_with('/') {
+            "the path does not start with `/`"
+        } else if path.contains('#') {
+            "the path holds a `#`"
+        } else {
+            "the path holds a control character once it is decoded"
+        }
+    }
+}
+
 /// Reads a path that has no query.
 ///
 /// # Errors

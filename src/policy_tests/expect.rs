@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::TOKEN;
 use crate::{explain::Explanation, reason::Reason, request::Request};
 
 /// What must come out; what is `None` may be anything.
@@ -63,8 +64,15 @@ impl Expectations {
             && headers.is_empty()
     }
 
-    /// Everything that came out otherwise, in the order of the keys.
-    pub(super) fn compare(&self, request: &Request<'_>, got: &Explanation) -> Vec<Mismatch> {
+    /// Everything that came out otherwise, in the order of the keys. `tokens`
+    /// are those in the request: they may be real ones, so [`TOKEN`] stands for
+    /// them on both sides.
+    pub(super) fn compare(
+        &self,
+        request: &Request<'_>,
+        got: &Explanation,
+        tokens: &[Option<&str>],
+    ) -> Vec<Mismatch> {
         let mut found = Comparison::default();
         found.text("decision", self.decision, got.decision);
         if let Some(status) = self.status {
@@ -85,8 +93,13 @@ impl Expectations {
             }
         }
         for (name, wanted) in &self.headers {
-            let value = header(request, got, name);
-            found.optional(&format!("headers.{name}"), Some(wanted), value.as_deref());
+            let blotted = |value: &str| {
+                let tokens = tokens.iter().flatten().filter(|token| !token.is_empty());
+                tokens.fold(value.to_owned(), |value, token| value.replace(token, TOKEN))
+            };
+            let value = header(request, got, name).map(|value| blotted(&value));
+            let wanted = wanted.as_deref().map(blotted);
+            found.optional(&format!("headers.{name}"), Some(&wanted), value.as_deref());
         }
         found.0
     }

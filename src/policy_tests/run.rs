@@ -48,7 +48,9 @@ pub async fn run(stage: &mut Stage, case: &Case, now: UnixTime) -> Result<CaseRe
     }
     let request = sent.request();
     let explanation = explain(&scene.engine, &request, now, stage.check_timeout()).await;
-    let mismatches = case.expect.compare(&request, &explanation);
+    let found = scene.engine.sources().find(&request).ok();
+    let tokens = [scene.token.as_deref(), found.as_ref().map(|found| &*found.token)];
+    let mismatches = case.expect.compare(&request, &explanation, &tokens);
     let duration = started.elapsed();
     Ok(CaseReport { name: case.name.clone(), mismatches, explanation, duration })
 }

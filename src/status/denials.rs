@@ -18,7 +18,7 @@ use crate::{metrics::checks::thread_number, reason::Reason, time::UnixTime};
 pub const KEPT: usize = 200;
 
 /// The longest that any one value is kept, in bytes.
-const MAX_VALUE_BYTES: usize = 256;
+pub(super) const MAX_VALUE_BYTES: usize = 256;
 
 /// The memory of the last denials.
 pub struct Denials {

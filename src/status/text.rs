@@ -68,7 +68,7 @@ pub(super) fn rate(per_second: f64) -> String {
 
 /// The value with everything that a reader could not see, or that would turn
 /// the text around it, written as an escape.
-pub(super) fn visible(value: &str) -> Cow<'_, str> {
+pub(crate) fn visible(value: &str) -> Cow<'_, str> {
     if !value.contains(is_unseen) {
         return value.into();
     }
@@ -82,7 +82,8 @@ pub(super) fn visible(value: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// The beginning of a value that may have any length.
+/// The beginning of a value that may have any length, such as a key id of an
+/// issuer's document.
 pub(super) fn shortened(value: &str) -> Cow<'_, str> {
     const LONGEST: usize = 128;
     match value.floor_char_boundary(LONGEST) {

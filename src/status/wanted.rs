@@ -4,8 +4,13 @@
 
 use std::fmt::Display;
 
-use super::{InForce, denials::Denial};
+use super::{
+    InForce,
+    denials::{Denial, MAX_VALUE_BYTES},
+    text::shortened,
+};
 use crate::{
+    policy::path::{self, Readings},
     provider::{api_key, oauth2::key_source::KeyStatus},
     reason::Reason,
     settings::{
@@ -24,6 +29,9 @@ pub(super) fn wanted(config: &InForce, denial: &Denial) -> Option<String> {
     let oauth2 = oauth2(config, denial.provider());
     let sentence = match denial.reason {
         Reason::MissingToken => format!("looked for in {}", list(places(&auth.token_sources))),
+        Reason::MalformedRequest if denial.method().is_empty() || denial.path().is_empty() => {
+            "a method and a path".into()
+        }
         Reason::MalformedRequest => {
             format!("one token is read from {}", list(places(&auth.token_sources)))
         }
@@ -36,6 +44,10 @@ pub(super) fn wanted(config: &InForce, denial: &Denial) -> Option<String> {
             let keys = keys(config, denial.provider());
             let algorithms = oauth2.map(|oauth2| list(&oauth2.algorithms)).unwrap_or_default();
             format!("allowed: {algorithms}; keys of {}: {}", denial.provider(), list(keys))
+        }
+        // Only a caller whom the provider let in has a subject.
+        Reason::MissingClaim | Reason::WrongClaim if !denial.subject().is_empty() => {
+            claims(route, None)?
         }
         Reason::MissingClaim | Reason::WrongClaim => claims(route, oauth2)?,
         Reason::InsufficientScope => {
@@ -50,7 +62,7 @@ pub(super) fn wanted(config: &InForce, denial: &Denial) -> Option<String> {
             format!("known routes: {}", list(auth.routes.iter().map(|route| &route.name)))
         }
         Reason::ProviderUnavailable => unavailable(config, denial.provider()),
-        Reason::AmbiguousPath => "its readings lead to different routes".into(),
+        Reason::AmbiguousPath => readings(denial.path()),
         Reason::Internal => "the log has \"panicked, please report this\"".into(),
         _ => oauth2.and_then(|oauth2| of_the_provider(denial.reason, oauth2))?,
     };
@@ -130,7 +142,10 @@ fn opaque<'c>(
 fn keys(config: &InForce, provider: &str) -> Vec<String> {
     let source = config.sources.iter().find(|(name, _)| name == provider);
     let keys = source.map(|(_, keys)| keys.status().keys).unwrap_or_default();
-    keys.into_iter().map(|KeyStatus { kid, .. }| kid.unwrap_or("(no kid)".into())).collect()
+    let name = |KeyStatus { kid, .. }: KeyStatus| {
+        kid.map_or("(no kid)".into(), |kid| shortened(&kid).into_owned())
+    };
+    keys.into_iter().map(name).collect()
 }
 
 /// Both may be what was lacking: the provider's is checked first.
@@ -170,6 +185,20 @@ fn refused_keys(config: &InForce, denial: &Denial) -> Vec<String> {
         refusal == Some(denial.reason)
     };
     keys.iter().filter(is_it).map(|key| key.name.clone()).collect()
+}
+
+/// What makes this path ambiguous. Denials are kept without what follows a `#`.
+fn readings(path: &str) -> String {
+    match path::read(path) {
+        Err(unreadable) => unreadable.describe(path).into(),
+        Ok(Readings::Two { plain, generous }) => format!(
+            "read plainly, the path is {}; read generously, it is {}: these lead to different routes",
+            plain.escape_ascii(),
+            generous.escape_ascii()
+        ),
+        Ok(Readings::One(_)) if path.len() < MAX_VALUE_BYTES - 3 => "the path holds a `#`".into(),
+        Ok(Readings::One(_)) => "what makes the path ambiguous is beyond what is kept of it".into(),
+    }
 }
 
 fn unavailable(config: &InForce, provider: &str) -> String {

@@ -3,7 +3,7 @@
 
 use super::Routes;
 use crate::{
-    policy::path::{self, Readings, Unreadable},
+    policy::path::{self, Readings},
     request::Request,
 };
 
@@ -16,7 +16,7 @@ impl Routes {
     /// What makes a request's path ambiguous.
     pub(crate) fn describe_ambiguity(&self, request: &Request<'_>) -> String {
         match path::read(request.bare_path()) {
-            Err(Unreadable) => defect(request.bare_path()).into(),
+            Err(unreadable) => unreadable.describe(request.bare_path()).into(),
             Ok(Readings::One(_)) => "the path has one reading".into(),
             Ok(Readings::Two { plain, generous }) => {
                 let leads = |path: &[u8]| {
@@ -31,16 +31,6 @@ impl Routes {
                 )
             }
         }
-    }
-}
-
-fn defect(path: &str) -> &'static str {
-    if !path.starts_with('/') {
-        "the path does not start with `/`"
-    } else if path.contains('#') {
-        "the path holds a `#`"
-    } else {
-        "the path holds a control character once it is decoded"
     }
 }
 
