@@ -44,6 +44,7 @@ BUILT = {
     "etcd": "kubernetes",
     "kube-apiserver": "kubernetes",
     "kubectl": "kubernetes",
+    "istio-manifest": "istio",
     "istiod": "istio",
 }
 """Programs that have no main package which `go install` would accept, each

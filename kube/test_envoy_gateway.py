@@ -182,6 +182,26 @@ def test_fail_open_opens_on_a_mistake(gateway: Gateway, stack: Stack, tmp_path: 
     assert web.get(envoy.address, "/orders", FORGED[:1]).seen.named("x-auth-") == FORGED[:1]
 
 
+@pytest.mark.parametrize(("kind", "well"), [("GRPC", False), ("TCP", True)])
+def test_active_health_checks(
+    gateway: Gateway, stack: Stack, tmp_path: Path, kind: str, well: bool
+):
+    """Those over gRPC carry the cluster's name, which is no host name, as their
+    authority. The page says to take TCP."""
+    active = {"type": kind, "interval": "100ms", "timeout": "1s", "unhealthyThreshold": 1}
+    active |= {"tcp": {}} if kind == "TCP" else {}
+    objects = copy.deepcopy(gateway.objects)
+    for each in objects:
+        if each["kind"] == "SecurityPolicy":
+            grpc = each["spec"]["extAuth"]["grpc"]
+            grpc["backendSettings"] = {"healthCheck": {"active": active}}
+    envoy = _run(stack, tmp_path, objects, gateway.running)
+    counter = "cluster.securitypolicy.*health_check." + ("success" if well else "failure")
+    web.wait_until(lambda: envoy.stat(counter) > 0, f"{counter} to count")
+    other = "cluster.securitypolicy.*health_check." + ("failure" if well else "success")
+    assert envoy.stat(other) == 0
+
+
 def test_the_pages_policies_are_what_the_api_server_takes(cluster: Cluster, gateway: Gateway):
     for name in ("client-traffic-policy.yaml", "rate-limit.yaml"):
         cluster.apply(gateway.page.objects(name), "--dry-run=server")

@@ -141,7 +141,7 @@ def test_the_ports_are_those_of_the_program():
 def test_the_test_pod_runs_the_program_as_the_deployment_does(example: Rendered):
     test = example.one("Pod", "claimgate-test")["spec"]
     deployment = example.one("Deployment")["spec"]["template"]["spec"]
-    (container,) = test["containers"]
+    container = test["containers"][0]
     for key in ("image", "env", "securityContext", "volumeMounts"):
         assert container[key] == example.container[key]
     assert container["args"] == ["validate", *example.container["args"][1:]]
@@ -161,6 +161,27 @@ def test_the_pod_starts_is_ready_and_stops(tmp_path: Path):
             program.wait_ready(lambda: pod.probe("readinessProbe") == 503)
             assert pod.probe("livenessProbe") == 200
         assert program.wait(left) == 0
+
+
+def test_the_test_pod_asks_the_running_one(tmp_path: Path):
+    made = with_free_ports(tmp_path, {"config": DEFAULT})
+    _, health = made.one("Pod", "claimgate-test")["spec"]["containers"]
+    assert health["image"] == made.container["image"]
+    assert health["securityContext"] == made.container["securityContext"]
+    service = made.one("Service", "claimgate-admin")
+    named = f"claimgate-admin.{chart.NAMESPACE}:{service['spec']['ports'][0]['port']}"
+    assert named in health["args"]
+    pod = Pod(tmp_path / "pod", made)
+    here = f"127.0.0.1:{pod.port('admin')}"
+    command = [
+        tools.claimgate(),
+        *(here if argument == named else argument for argument in health["args"]),
+    ]
+    assert subprocess.run(command, capture_output=True).returncode == 1
+    with Stack(tmp_path) as stack:
+        pod.start(stack)
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert (ran.returncode, ran.stdout) == (0, "ready\n"), ran.stderr
 
 
 def test_mtls_works_as_rendered(tmp_path: Path):
