@@ -98,7 +98,7 @@ pub async fn serve(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
     let meters = CheckMeters::new(&metrics, &engine);
     let check_timeout = Duration::from_millis(150);
-    let live = Live { engine, meters, check_timeout, denials: None };
+    let live = Live { engine, meters, check_timeout, denials: None, tracer: None };
     // Storing another `Live` replaces the configuration.
     let checks = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
     Server::builder()

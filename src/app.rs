@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
     sync::mpsc,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tonic::service::Routes;
 use tracing::{error, info, warn};
@@ -49,7 +49,7 @@ use readiness::{Readiness, State};
 use reload::Reloader;
 use server::{Drained, Server};
 use signals::Order;
-use site::{Plan, Site};
+use site::{Instruments, Plan, Site};
 use watch::Watch;
 
 /// How often tokens that can't be used any more are dropped from memory.
@@ -106,7 +106,8 @@ impl App {
         let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let mut watch = Watch::new([path.to_owned()]);
-        let plan = Plan::read(path, &mut watch, &[], &metrics)?;
+        let instruments = Instruments::from(metrics.clone());
+        let plan = Plan::read(path, &mut watch, &[], &instruments)?;
 
         let settings = &plan.server;
         let listener = Listener::bind("server.grpc.address", &settings.grpc.address).await?;
@@ -119,7 +120,7 @@ impl App {
         let board =
             Board::new(revision, path, address, workers, readiness.clone(), metrics.clone());
         let board = Arc::new(board);
-        let site = Site::open(plan, metrics.clone(), Arc::clone(&board));
+        let site = Site::open(plan, instruments, Arc::clone(&board));
         let (health, routes) = others().await?;
         let services = || Services::new(&site.current, routes());
         let server = Server::start(listener, workers, &site.tls, services)?;
@@ -170,11 +171,13 @@ impl App {
             () = reloader.run(&mut orders) => {}
         }
         let grace = reloader.site.server.shutdown_grace;
+        let deadline = Instant::now() + grace;
+        let traces = reloader.site.instruments.traces.clone();
         info!(?grace, "shutting down");
         readiness.drain();
         health.set_serving(false).await;
         tokio::select! {
-            drained = server.drain(grace) => Ended::Drained(drained),
+            drained = drain(server, grace, traces.flush(deadline)) => Ended::Drained(drained),
             () = stop(&mut orders) => {
                 warn!("told to stop again, ending at once");
                 Ended::Interrupted
@@ -253,6 +256,13 @@ async fn count(board: Arc<Board>) {
         ticks.tick().await;
         board.count();
     }
+}
+
+/// Ends the server, and sends the spans of its last requests.
+async fn drain(server: Server, grace: Duration, flush: impl Future<Output = ()>) -> Drained {
+    let drained = server.drain(grace).await;
+    flush.await;
+    drained
 }
 
 /// Waits for the order to stop.

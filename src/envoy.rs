@@ -4,7 +4,8 @@
 //! A `CheckRequest` arrives as bytes and is read where it lies ([`decode`]);
 //! the engine decides; the `CheckResponse` is written straight into its final
 //! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
-//! metrics, the log line ([`log`]) and the status page's memory of each check.
+//! metrics, the log line ([`log`]), the span and the status page's memory of each
+//! check.
 //! [`capture`] and [`sides`] read the same messages for people who ask why.
 //!
 //! The generated message types of `envoy-types` are not used here: filling and
@@ -23,7 +24,7 @@ pub mod reflection;
 mod remember;
 pub mod service;
 pub mod sides;
-mod traceparent;
+mod trace;
 pub mod wire;
 mod writer;
 

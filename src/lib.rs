@@ -45,6 +45,10 @@ pub mod admin;
 
 pub mod telemetry;
 
+pub mod traceparent;
+
+pub mod traces;
+
 pub mod app;
 
 pub mod cli;

@@ -4,6 +4,8 @@
 //! message the request came in. An adapter (Envoy's, a test's, `explain`'s)
 //! fills a [`Request`] with slices of its own buffers.
 
+use crate::traceparent::Traceparent;
+
 /// The facts of one HTTP request.
 ///
 /// An absent part is an empty string: a request without method or path is
@@ -27,6 +29,16 @@ impl<'a> Request<'a> {
     /// The path without its query, as received.
     pub fn bare_path(&self) -> &'a str {
         split_query(self.path).0
+    }
+
+    /// The value of `x-request-id`, if it is text.
+    pub fn request_id(&self) -> Option<&'a str> {
+        self.headers.first("x-request-id").and_then(|id| str::from_utf8(id).ok())
+    }
+
+    /// Where the request stands in its caller's trace, if `traceparent` says so.
+    pub fn traceparent(&self) -> Option<Traceparent<'a>> {
+        self.headers.first("traceparent").and_then(Traceparent::parse)
     }
 
     /// The query without its `?`, if there is one.

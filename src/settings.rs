@@ -36,6 +36,31 @@ pub struct ServerSettings {
     pub check_timeout: Duration,
     /// How long a drain may take after SIGTERM.
     pub shutdown_grace: Duration,
+    /// Where spans go; `None` makes none.
+    pub tracing: Option<TracingSettings>,
+}
+
+/// `server.tracing`: spans for an OpenTelemetry collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TracingSettings {
+    /// An http or https URL without user, query and fragment.
+    pub endpoint: String,
+    /// How spans are sent there.
+    pub protocol: OtlpProtocol,
+    /// The share, from 0 to 1, of requests outside of any trace that begin
+    /// one. Those inside of one follow their caller.
+    pub sample_ratio: f64,
+    /// PEM roots trusted on top of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A transport of the OpenTelemetry protocol (OTLP 1.0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// gRPC, usually on port 4317.
+    Grpc,
+    /// Protobuf over HTTP, usually on port 4318.
+    Http,
 }
 
 /// The gRPC listener.
@@ -353,6 +378,7 @@ impl Default for ServerSettings {
             workers: None,
             check_timeout: Duration::from_millis(150),
             shutdown_grace: Duration::from_secs(20),
+            tracing: None,
         }
     }
 }

@@ -86,7 +86,7 @@ fn live(metrics: &Metrics, settings: AuthSettings) -> Live {
     let memory = Arc::new(TokenMemory::new(10));
     let engine = Engine::new(&settings, vec![Arc::new(Obedient)], memory);
     let meters = CheckMeters::new(metrics, &engine);
-    Live { engine, meters, check_timeout: Duration::from_millis(20), denials: None }
+    Live { engine, meters, check_timeout: Duration::from_millis(20), denials: None, tracer: None }
 }
 
 fn metrics() -> Metrics {

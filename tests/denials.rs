@@ -76,7 +76,7 @@ impl Gateway {
         let metrics = Metrics::new("0", "0").unwrap();
         let meters = CheckMeters::new(&metrics, &engine);
         let check_timeout = Duration::from_millis(50);
-        let live = Live { engine, meters, check_timeout, denials: None };
+        let live = Live { engine, meters, check_timeout, denials: None, tracer: None };
         let server = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

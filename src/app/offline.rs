@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::{
     StartError,
-    site::{LoadError, Plan},
+    site::{Instruments, LoadError, Plan},
     watch::Contents,
 };
 use crate::{
@@ -56,8 +56,8 @@ pub enum OfflineError {
 
 impl Offline {
     /// Reads the config file at `path` and asks its issuers for their keys,
-    /// those aside whose keys are local. The listener's TLS is left out: its
-    /// files belong to the machine that serves.
+    /// those aside whose keys are local. The listener's TLS and tracing
+    /// are left out: they belong to the machine that serves.
     ///
     /// # Errors
     /// The configuration can't be used.
@@ -65,6 +65,7 @@ impl Offline {
         let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
         let mut loaded = config::read(path).map_err(wrong).map_err(StartError::from)?;
         loaded.settings.server.grpc.tls = None;
+        loaded.settings.server.tracing = None;
         for keys in local {
             keys.replace(&mut loaded)?;
         }
@@ -76,7 +77,7 @@ impl Offline {
         }
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "").map_err(StartError::from)?;
         let check_timeout = loaded.settings.server.check_timeout;
-        let plan = Plan::make(loaded.settings, &Contents::new(), &[], &metrics);
+        let plan = Plan::make(loaded.settings, &Contents::new(), &[], &Instruments::from(metrics));
         let plan = plan.map_err(StartError::from)?;
         plan.settle(&[]).await;
         Ok(Self { engine: plan.engine, check_timeout })

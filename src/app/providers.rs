@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::watch::{Content, Contents};
+use super::{
+    site::Instruments,
+    watch::{Content, Contents},
+};
 use crate::{
-    metrics::Metrics,
     provider::{
         Provider,
         api_key::ApiKeys,
@@ -84,7 +86,7 @@ pub(crate) fn build(
     settings: &AuthSettings,
     contents: &Contents,
     kept: &[Source],
-    metrics: &Metrics,
+    instruments: &Instruments,
     memory: &Arc<TokenMemory>,
 ) -> Result<Providers, ProviderError> {
     let mut providers = Providers { list: Vec::new(), sources: Vec::new() };
@@ -99,7 +101,7 @@ pub(crate) fn build(
             ProviderKind::ApiKey(keys) => Arc::new(ApiKeys::new(name, forward, keys)),
             ProviderKind::OAuth2(oauth2) => {
                 let origin = Origin::new(&oauth2.issuer, &oauth2.keys, contents);
-                let source = source(name, origin, kept, metrics)?;
+                let source = source(name, origin, kept, instruments)?;
                 let keys = Arc::clone(&source.keys);
                 providers.sources.push(source);
                 let oauth2 = oauth2.as_ref().clone();
@@ -130,14 +132,14 @@ fn source(
     provider: &str,
     origin: Origin,
     kept: &[Source],
-    metrics: &Metrics,
+    instruments: &Instruments,
 ) -> Result<Source, ProviderError> {
     let provider = provider.to_owned();
     if let Some(kept) = kept.iter().find(|kept| kept.provider == provider && kept.origin == origin)
     {
         return Ok(Source { provider, keys: Arc::clone(&kept.keys), origin });
     }
-    let observer = Arc::new(Meter(metrics.clone()));
+    let observer = Arc::new(Meter(instruments.clone()));
     match KeySource::open(&provider, &origin.issuer, &origin.settings, observer) {
         Ok((keys, background)) => {
             tokio::spawn(background);
@@ -147,20 +149,23 @@ fn source(
     }
 }
 
-/// Counts fetches.
-struct Meter(Metrics);
+/// Counts and traces fetches.
+struct Meter(Instruments);
 
 impl FetchObserver for Meter {
     fn fetched(&self, report: &FetchReport<'_>) {
-        let meter = self.0.fetch_meter(report.provider);
+        if let Some(tracer) = self.0.traces.current() {
+            tracer.fetched(report);
+        }
+        let meter = self.0.metrics.fetch_meter(report.provider);
         meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
     }
 
     fn loaded(&self, provider: &str, keys: usize) {
-        self.0.fetch_meter(provider).set_keys(keys);
+        self.0.metrics.fetch_meter(provider).set_keys(keys);
     }
 
     fn withdrawn(&self, provider: &str) {
-        self.0.fetch_meter(provider).set_keys(0);
+        self.0.metrics.fetch_meter(provider).set_keys(0);
     }
 }

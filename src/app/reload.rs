@@ -76,7 +76,7 @@ impl Reloader {
     /// Cancelling this leaves the old configuration in force.
     async fn reload(&mut self, cause: Cause) {
         let kept = &self.site.sources;
-        match Plan::read(&self.path, &mut self.watch, kept, &self.metrics) {
+        match Plan::read(&self.path, &mut self.watch, kept, &self.site.instruments) {
             Ok(plan) => {
                 plan.settle(kept).await;
                 self.site.install(plan);

@@ -30,6 +30,7 @@ use crate::{
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     status::{Board, InForce},
     time::UnixTime,
+    traces::{self, Tracer, Traces},
 };
 
 /// How long a configuration waits for the first keys of its new issuers
@@ -53,6 +54,9 @@ pub enum LoadError {
     /// The listener's TLS can't be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Spans can't be exported so.
+    #[error("server.tracing: {0}")]
+    Traces(#[from] traces::SetupError),
 }
 
 /// Several errors of a file on one line.
@@ -75,6 +79,19 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+/// What outlives every configuration.
+#[derive(Clone)]
+pub(crate) struct Instruments {
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
+}
+
+impl From<Metrics> for Instruments {
+    fn from(metrics: Metrics) -> Self {
+        Self { metrics, traces: Traces::default() }
+    }
+}
+
 /// Everything made of one config file, not in force yet.
 pub(crate) struct Plan {
     pub(crate) server: ServerSettings,
@@ -82,6 +99,7 @@ pub(crate) struct Plan {
     pub(super) engine: Engine,
     sources: Vec<Source>,
     tls: Option<Arc<ServerConfig>>,
+    tracer: Option<Arc<Tracer>>,
     /// Of the config file; empty if there is none.
     digest: String,
 }
@@ -94,7 +112,7 @@ pub(crate) struct Site {
     pub(crate) sources: Vec<Source>,
     /// Those of the first configuration, by which everything is bound.
     bound: ServerSettings,
-    metrics: Metrics,
+    pub(crate) instruments: Instruments,
     board: Arc<Board>,
 }
 
@@ -105,7 +123,7 @@ impl Plan {
         path: &Path,
         watch: &mut Watch,
         kept: &[Source],
-        metrics: &Metrics,
+        instruments: &Instruments,
     ) -> Result<Self, LoadError> {
         let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
         let loaded = config::read(path).map_err(wrong)?;
@@ -118,7 +136,7 @@ impl Plan {
         for warning in &loaded.warnings {
             warn!(config = %path.display(), "{warning}");
         }
-        let plan = Self::make(loaded.settings, watch.contents(), kept, metrics)?;
+        let plan = Self::make(loaded.settings, watch.contents(), kept, instruments)?;
         Ok(Self { digest: loaded.digest, ..plan })
     }
 
@@ -127,15 +145,16 @@ impl Plan {
         settings: Settings,
         contents: &Contents,
         kept: &[Source],
-        metrics: &Metrics,
+        instruments: &Instruments,
     ) -> Result<Self, LoadError> {
         let memory = Arc::new(TokenMemory::of(&settings.auth));
-        let providers = providers::build(&settings.auth, contents, kept, metrics, &memory)?;
+        let providers = providers::build(&settings.auth, contents, kept, instruments, &memory)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
+        let tracer = tracer(&settings.server, contents, &instruments.traces)?;
         let engine = Engine::new(&settings.auth, providers.list, memory);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
-        Ok(Self { server, auth, engine, sources, tls, digest: String::new() })
+        Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })
     }
 
     /// Waits until every issuer that is not in `kept` was asked for its keys,
@@ -148,11 +167,35 @@ impl Plan {
         }
     }
 
-    fn live(engine: Engine, server: &ServerSettings, metrics: &Metrics, board: &Board) -> Live {
-        let meters = CheckMeters::new(metrics, &engine);
+    fn live(
+        engine: Engine,
+        tracer: Option<Arc<Tracer>>,
+        server: &ServerSettings,
+        instruments: &Instruments,
+        board: &Board,
+    ) -> Live {
+        let meters = CheckMeters::new(&instruments.metrics, &engine);
         let denials = board.denials(server);
-        Live { engine, meters, check_timeout: server.check_timeout, denials }
+        instruments.traces.take_up(tracer.clone());
+        Live { engine, meters, check_timeout: server.check_timeout, denials, tracer }
     }
+}
+
+/// Who records spans, if somebody shall; the same as before where nothing
+/// about it has changed.
+fn tracer(
+    server: &ServerSettings,
+    contents: &Contents,
+    traces: &Traces,
+) -> Result<Option<Arc<Tracer>>, traces::SetupError> {
+    let Some(settings) = &server.tracing else { return Ok(None) };
+    let roots = settings.ca_file.as_ref().and_then(|file| contents.get(file).copied().flatten());
+    let (tracer, exporting) = match traces.current() {
+        Some(tracer) if tracer.is_for(settings, roots) => return Ok(Some(tracer)),
+        _ => Tracer::open(settings, roots)?,
+    };
+    tokio::spawn(exporting);
+    Ok(Some(Arc::new(tracer)))
 }
 
 /// Sets up everything that `settings` name, as the service would, and drops it
@@ -163,17 +206,17 @@ impl Plan {
 pub async fn try_out(settings: Settings) -> Result<(), StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
     // Without an await before the drop, no task that fetches keys gets to run.
-    drop(Plan::make(settings, &Contents::new(), &[], &metrics)?);
+    drop(Plan::make(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
     Ok(())
 }
 
 impl Site {
     /// Puts the first configuration in force.
-    pub(crate) fn open(plan: Plan, metrics: Metrics, board: Arc<Board>) -> Self {
-        let Plan { server, auth, engine, sources, tls, digest } = plan;
-        let live = Plan::live(engine, &server, &metrics, &board);
-        export_key_expiries(&metrics, &auth);
-        metrics.config_loaded(UnixTime::now());
+    pub(crate) fn open(plan: Plan, instruments: Instruments, board: Arc<Board>) -> Self {
+        let Plan { server, auth, engine, sources, tls, tracer, digest } = plan;
+        let live = Plan::live(engine, tracer, &server, &instruments, &board);
+        export_key_expiries(&instruments.metrics, &auth);
+        instruments.metrics.config_loaded(UnixTime::now());
         board.take_up(in_force(&server, auth, &sources, digest));
         Self {
             current: Arc::new(ArcSwap::from_pointee(live)),
@@ -181,7 +224,7 @@ impl Site {
             bound: server.clone(),
             server,
             sources,
-            metrics,
+            instruments,
             board,
         }
     }
@@ -189,11 +232,11 @@ impl Site {
     /// Puts another configuration in force. Checks that have begun end by the
     /// one that they began with.
     pub(crate) fn install(&mut self, plan: Plan) {
-        let Plan { server, auth, engine, sources, tls, digest } = plan;
-        let live = Plan::live(engine, &server, &self.metrics, &self.board);
+        let Plan { server, auth, engine, sources, tls, tracer, digest } = plan;
+        let live = Plan::live(engine, tracer, &server, &self.instruments, &self.board);
         self.current.store(Arc::new(live));
         self.tls.store(tls);
-        export_key_expiries(&self.metrics, &auth);
+        export_key_expiries(&self.instruments.metrics, &auth);
         self.board.take_up(in_force(&server, auth, &sources, digest));
         self.sources = sources;
         self.server = server;

@@ -19,6 +19,7 @@ mod routes;
 mod scalars;
 mod server;
 mod sources;
+mod tracing;
 mod urls;
 
 use super::{file::File, report::Place};

@@ -114,6 +114,7 @@ impl Settings {
             files.extend([tls.cert_file.clone(), tls.key_file.clone()]);
             files.extend(tls.client_ca_file.clone());
         }
+        files.extend(self.server.tracing.as_ref().and_then(|it| it.ca_file.clone()));
         for provider in &self.auth.providers {
             match &provider.kind {
                 ProviderKind::ApiKey(_) => {}

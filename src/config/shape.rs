@@ -157,6 +157,7 @@ fn typed(text: &str, accepted: &[ValueKind]) -> Option<Value> {
     accepted.iter().find_map(|kind| match kind {
         ValueKind::Boolean => text.parse::<bool>().ok().map(Value::from),
         ValueKind::Integer => text.parse::<u64>().ok().map(Value::from),
+        ValueKind::Float => text.parse::<f64>().ok().map(Value::from),
         _ => None,
     })
 }

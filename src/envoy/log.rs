@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{Level, debug, enabled, info, warn};
 
-use super::traceparent::trace_id;
 use crate::{
     decision::{Decision, Verdict},
     request::Request,
@@ -41,8 +40,12 @@ pub fn check(
 /// too long to be sent. Only their names are in the line.
 #[cold]
 pub fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
-    let request_id = request.headers.first("x-request-id").and_then(text);
-    warn!(target: TARGET, ?names, request_id, "identity headers are too long and left off");
+    let request_id = request.request_id().map(shortened);
+    let trace_id = request.traceparent().map(|parent| parent.trace_id);
+    warn!(
+        target: TARGET, ?names, request_id, trace_id,
+        "identity headers are too long and left off"
+    );
 }
 
 /// What a line tells.
@@ -68,7 +71,6 @@ impl<'a> Facts<'a> {
     ) -> Self {
         let subject =
             decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
-        let traceparent = request.headers.first("traceparent");
         Self {
             reason: decision.reason.as_str(),
             provider,
@@ -76,8 +78,8 @@ impl<'a> Facts<'a> {
             method: shortened(request.method),
             path: shortened(without_query(request.path)),
             host: shortened(request.host),
-            request_id: request.headers.first("x-request-id").and_then(text),
-            trace_id: traceparent.and_then(trace_id),
+            request_id: request.request_id().map(shortened),
+            trace_id: request.traceparent().map(|parent| parent.trace_id),
             latency_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         }
     }
@@ -105,10 +107,6 @@ fn allowed(facts: &Facts<'_>) {
 fn without_query(target: &str) -> &str {
     let end = memchr::memchr2(b'?', b'#', target.as_bytes());
     &target[..end.unwrap_or(target.len())]
-}
-
-fn text(value: &[u8]) -> Option<&str> {
-    str::from_utf8(value).ok().map(shortened)
 }
 
 /// The longest that one value may make a line, in bytes.
@@ -259,6 +257,7 @@ mod tests {
         let names = ["x-auth-roles".into()];
         let text = captured(false, Level::INFO, || dropped_headers(&hostile(), &names));
         assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\ninfo forged""#), "{text}");
+        assert!(text.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{text}");
     }
 
     #[test]

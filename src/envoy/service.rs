@@ -33,7 +33,7 @@ use super::{
     codec::CheckCodec,
     decode::{Names, check_request},
     framing::{self, CheckBody, Resumed},
-    log, remember,
+    log, remember, trace,
 };
 use crate::{
     decision::{Decision, Denial},
@@ -43,6 +43,7 @@ use crate::{
     request::Request,
     status::denials::Denials,
     time::UnixTime,
+    traces::Tracer,
 };
 
 /// Everything that one configuration decides with.
@@ -55,6 +56,8 @@ pub struct Live {
     pub check_timeout: Duration,
     /// Remembers denials, if anybody may look at them.
     pub denials: Option<Arc<Denials>>,
+    /// Records spans, if anybody collects them.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// Somebody who knows the configuration in force.
@@ -196,12 +199,12 @@ async fn answer<C: Checker>(checker: &C, message: Bytes) -> Encoded {
         match panic::catch_unwind(AssertUnwindSafe(now)) {
             Ok(Some(answer)) => return answer,
             Ok(None) => Guard::into_inner(live),
-            Err(_) => return panicked(&live, started),
+            Err(_) => return panicked(&live, &message, started),
         }
     };
     // In a box, so that a check that waits for nobody needs no room for it.
     let later = Box::pin(AssertUnwindSafe(check_later(&live, &message, started)).catch_unwind());
-    later.await.unwrap_or_else(|_| panicked(&live, started))
+    later.await.unwrap_or_else(|_| panicked(&live, &message, started))
 }
 
 /// Answers a check that needs to wait for nobody; `None` if this one does.
@@ -237,6 +240,7 @@ fn finish(
     let provider = decision.provider.map(|id| live.engine.provider(id).name());
     log::check(request, decision, provider, elapsed);
     remember::denial(live, request, decision, provider);
+    trace::check(live, request, decision, provider, elapsed);
     if let Some(caller) = &decision.caller
         && !caller.identity.dropped.is_empty()
     {
@@ -248,12 +252,22 @@ fn finish(
 /// The denial in place of a decision that panicked. What it panicked with may
 /// quote the request, so that is not repeated here.
 #[cold]
-fn panicked(live: &Live, started: Instant) -> Encoded {
-    error!("a check panicked and is denied");
+fn panicked(live: &Live, message: &[u8], started: Instant) -> Encoded {
+    let names = Names::new();
+    // Reading it may be what panicked.
+    let request = panic::catch_unwind(AssertUnwindSafe(|| check_request(message, &names)));
+    let request = request.ok().and_then(Result::ok).unwrap_or_default();
+    error!(
+        request_id = request.request_id(),
+        trace_id = request.traceparent().map(|parent| parent.trace_id),
+        "a check panicked and is denied"
+    );
     let decision = Decision::deny(Denial::Internal, Reason::Internal);
     let elapsed = started.elapsed();
     live.meters.record(&decision, elapsed);
-    log::check(&Request::default(), &decision, None, elapsed);
-    remember::denial(live, &Request::default(), &decision, None);
+    log::check(&request, &decision, None, elapsed);
+    remember::denial(live, &request, &decision, None);
+    trace::check(live, &request, &decision, None, elapsed);
+    // It may as well be the answer to this request that panicked.
     answer::encode(&live.engine, &Request::default(), &decision)
 }

@@ -1,7 +1,7 @@
 //! Custom providers in any language, asked over gRPC
 //! (`proto/claimgate/provider/v1/provider.proto`).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use quick_cache::{UnitWeighter, sync::Cache};
 use serde_json::{Map, Number, Value};
@@ -112,8 +112,9 @@ impl GrpcProvider {
         settings: &GrpcProviderSettings,
         runtime: Handle,
     ) -> Result<Self, SetupError> {
-        let endpoint =
-            endpoint(settings)?.connect_timeout(settings.timeout).timeout(settings.timeout);
+        let endpoint = endpoint(&settings.address, settings.ca_file.as_deref())?
+            .connect_timeout(settings.timeout)
+            .timeout(settings.timeout);
         let channel = {
             let _inside = runtime.enter();
             endpoint.connect_lazy()
@@ -154,16 +155,26 @@ impl GrpcProvider {
         let (answers, remember) = (Arc::clone(&self.answers), self.remember);
         let remembers = self.remembers;
         let token = message.token.clone();
+        let request_id = request.request_id().map(String::from);
+        let trace_id = request.traceparent().map(|parent| parent.trace_id.to_owned());
         self.runtime.spawn(async move {
             let said = tokio::time::timeout(timeout, client.authenticate(message)).await;
             let said = match said {
                 Ok(Ok(said)) => read(said.into_inner(), now, remember),
                 Ok(Err(status)) => {
-                    tracing::warn!(provider = name, code = ?status.code(), "custom provider failed");
+                    tracing::warn!(
+                        provider = name, code = ?status.code(), request_id, trace_id,
+                        "custom provider failed"
+                    );
                     Said::unavailable(format!("the call failed: {:?}", status.code()))
                 }
                 Err(_) => {
-                    tracing::warn!(provider = name, "custom provider did not answer in time");
+                    tracing::warn!(
+                        provider = name,
+                        request_id,
+                        trace_id,
+                        "custom provider did not answer in time"
+                    );
                     Said::unavailable(format!("no answer within {} ms", timeout.as_millis()))
                 }
             };
@@ -179,17 +190,20 @@ impl GrpcProvider {
     }
 }
 
-fn endpoint(settings: &GrpcProviderSettings) -> Result<Endpoint, SetupError> {
-    let address = || settings.address.clone();
+/// Another program's gRPC port: `http://…`, `https://…` with this system's
+/// trust roots and those of `ca_file`, or `unix:…`.
+pub(crate) fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint, SetupError> {
+    let is_https = address.starts_with("https:");
+    let address = || address.to_owned();
     let endpoint =
         Endpoint::from_shared(address()).map_err(|_| SetupError::Address { address: address() })?;
-    if !settings.address.starts_with("https:") {
+    if !is_https {
         return Ok(endpoint);
     }
     let mut tls = ClientTlsConfig::new().with_native_roots();
-    if let Some(path) = &settings.ca_file {
-        let roots =
-            std::fs::read(path).map_err(|error| SetupError::Roots { path: path.clone(), error })?;
+    if let Some(path) = ca_file {
+        let roots = std::fs::read(path)
+            .map_err(|error| SetupError::Roots { path: path.to_owned(), error })?;
         tls = tls.ca_certificate(Certificate::from_pem(roots));
     }
     endpoint.tls_config(tls).map_err(|error| SetupError::Tls { address: address(), error })

@@ -167,6 +167,7 @@ fn the_defaults() {
     assert_eq!(server.workers, None);
     assert_eq!(server.check_timeout, Duration::from_millis(150));
     assert_eq!(server.shutdown_grace, Duration::from_secs(20));
+    assert_eq!(server.tracing, None);
     let auth = &settings.auth;
     assert_eq!(auth.required_scopes, Vec::<String>::new());
     assert!(!auth.allow_cors_preflight && auth.routes.is_empty() && auth.forward_token);
@@ -215,7 +216,14 @@ fn nulls_are_defaults() {
         "token_cache_entries",
     ]);
     let key = nulls(&["key_hash", "scopes", "expires_at", "not_before", "revoked", "claims"]);
-    let server = nulls(&["grpc", "admin", "workers", "check_timeout_ms", "shutdown_grace_seconds"]);
+    let server = nulls(&[
+        "grpc",
+        "admin",
+        "workers",
+        "check_timeout_ms",
+        "shutdown_grace_seconds",
+        "tracing",
+    ]);
     let text = format!(
         "server: {{{server}}}\nauth: {{{auth_keys}, api_keys: [{{name: n, key: k1, {key}}}]}}"
     );
@@ -374,6 +382,19 @@ fn listeners() {
     assert_eq!(server("{workers: '${NUMBER}'}").workers.map(usize::from), Some(7));
     assert_eq!(server("{workers: '${GONE:-auto}'}").workers, None);
     assert_eq!(server("{shutdown_grace_seconds: 0}").shutdown_grace, Duration::ZERO);
+    let tracing = |keys: &str| server(&format!("{{tracing: {{{keys}}}}}")).tracing.unwrap();
+    let spans = tracing("otlp_endpoint: 'http://c:4317/', sample_ratio: 1");
+    assert_eq!((spans.endpoint.as_str(), spans.sample_ratio), ("http://c:4317", 1.0));
+    for (endpoint, url) in [
+        ("http://c:4318", "http://c:4318/v1/traces"),
+        ("https://c/otlp/", "https://c/otlp/v1/traces"),
+        ("https://c/v1/traces", "https://c/v1/traces"),
+    ] {
+        let spans = tracing(&format!("otlp_endpoint: '{endpoint}', protocol: http"));
+        assert_eq!((spans.endpoint.as_str(), spans.sample_ratio), (url, 0.0));
+    }
+    let ratio = "otlp_endpoint: 'http://c', sample_ratio: '${GONE:-0.25}'";
+    assert_eq!(tracing(ratio).sample_ratio, 0.25);
     let both = server("{grpc: {address: '127.0.0.1:0'}, admin: {address: '127.0.0.1:0'}}");
     assert_eq!(both.admin_address, "127.0.0.1:0");
     let page = |value| server(&format!("{{admin: {{status_page: {value}}}}}")).status_page;

@@ -362,6 +362,37 @@ fn durations_and_counts() {
             "server.shutdown_grace_seconds",
             "too long",
         ),
+        (server("{tracing: {protocol: http}}"), "server.tracing.otlp_endpoint", "is missing"),
+        (
+            server("{tracing: {otlp_endpoint: 'http://u:p@c:4317'}}"),
+            "server.tracing.otlp_endpoint",
+            "is no URL of a collector",
+        ),
+        (
+            server("{tracing: {otlp_endpoint: 'collector:4317'}}"),
+            "server.tracing.otlp_endpoint",
+            "write `http://host:port`",
+        ),
+        (
+            server("{tracing: {otlp_endpoint: 'http://c:4317/v1/traces'}}"),
+            "server.tracing.otlp_endpoint",
+            "has a path",
+        ),
+        (
+            server("{tracing: {otlp_endpoint: 'http://c:4317', ca_file: ca.crt}}"),
+            "server.tracing.ca_file",
+            "is for https",
+        ),
+        (
+            server("{tracing: {otlp_endpoint: 'http://c', sample_ratio: 1.5}}"),
+            "server.tracing.sample_ratio",
+            "must be from 0 to 1",
+        ),
+        (
+            server("{tracing: {otlp_endpoint: 'http://c', protocol: grcp}}"),
+            "server.tracing.protocol",
+            "did you mean `grpc`?",
+        ),
         (server("{workers: 0}"), "server.workers", "`auto` or a number from 1"),
         (server("{workers: many}"), "server.workers", "`auto` or a number from 1"),
         (server("{workers: \"4\"}"), "server.workers", "whole number"),

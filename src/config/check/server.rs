@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use super::{
     address,
     scalars::{Zero, file, millis, required, seconds, text, texts},
+    tracing,
 };
 use crate::{
     config::{
@@ -39,6 +40,7 @@ pub(super) fn server(file: server::Server, place: &Place) -> ServerSettings {
             Zero::Allowed,
             &grace,
         ),
+        tracing: file.tracing.and_then(|tracing| tracing::tracing(tracing, &place.key("tracing"))),
     };
     let same = settings.grpc.address == ListenAddress::Tcp(settings.admin_address.clone());
     if same && !settings.admin_address.ends_with(":0") {

@@ -1,9 +1,13 @@
 //! The `server` block.
 
+use deserr::Deserr;
+use schemars::JsonSchema;
+
 use super::{
     block,
     forms::{List, Workers},
 };
+use crate::config::shape::Problems;
 
 block! {
     /// Where and how the service listens.
@@ -22,6 +26,8 @@ block! {
         /// Seconds that requests in flight get to finish after SIGTERM.
         #[schemars(extend("default" = 20))]
         shutdown_grace_seconds: Option<u64>,
+        /// Spans for an OpenTelemetry collector; left out, none are made.
+        tracing: Option<Tracing>,
     }
 }
 
@@ -65,4 +71,36 @@ block! {
         /// the port. Left out, it is there if the address is a loopback one.
         status_page: Option<bool>,
     }
+}
+
+block! {
+    /// Spans for an OpenTelemetry collector.
+    struct Tracing {
+        /// `http://host:port` or `https://host:port` of the collector. With
+        /// `protocol: http`, `/v1/traces` is added unless the URL ends so.
+        #[schemars(required)]
+        otlp_endpoint: Option<String>,
+        /// How spans are sent: `grpc` (the collector's port 4317) or `http`
+        /// (protobuf; port 4318).
+        #[schemars(extend("default" = "grpc"))]
+        protocol: Option<OtlpProtocol>,
+        /// The share of requests without a valid `traceparent` that begin a
+        /// trace, from 0 to 1. Others are traced if their caller traces them.
+        #[schemars(extend("default" = 0.0), range(min = 0, max = 1))]
+        sample_ratio: Option<f64>,
+        /// PEM roots trusted on top of the system's, for an https collector.
+        ca_file: Option<String>,
+    }
+}
+
+#[derive(Clone, Copy, Deserr, JsonSchema)]
+#[deserr(error = Problems)]
+#[schemars(rename_all = "snake_case")]
+pub(in crate::config) enum OtlpProtocol {
+    /// gRPC.
+    #[deserr(rename = "grpc")]
+    Grpc,
+    /// Protobuf over HTTP.
+    #[deserr(rename = "http")]
+    Http,
 }

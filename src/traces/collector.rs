@@ -1,0 +1,81 @@
+//! The way to the collector.
+
+use std::env;
+
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
+use opentelemetry_sdk::{Resource, trace::SpanExporter as _};
+use reqwest::{Client, Url, redirect};
+
+use crate::{
+    provider::{
+        grpc,
+        oauth2::fetch::{self, root_cause},
+    },
+    settings::{OtlpProtocol, TracingSettings},
+};
+
+/// Why spans can't be exported so; one line.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The collector's gRPC port can't be used.
+    #[error(transparent)]
+    Grpc(#[from] grpc::SetupError),
+    /// The trust roots can't be used.
+    #[error(transparent)]
+    Tls(#[from] fetch::SetupError),
+    /// The HTTP client can't be set up.
+    #[error("the HTTP client can't be set up: {0}")]
+    Client(String),
+    /// The endpoint is no URL, which the checks of a config file exclude.
+    #[error("otlp_endpoint is no URL: {0}")]
+    Url(#[from] url::ParseError),
+    /// One of the standard variables, `OTEL_EXPORTER_OTLP_…`, can't be used.
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// Sends spans; nothing is connected before there are some.
+pub(super) fn exporter(settings: &TracingSettings) -> Result<SpanExporter, SetupError> {
+    let mut exporter = match settings.protocol {
+        OtlpProtocol::Grpc => {
+            let endpoint = grpc::endpoint(&settings.endpoint, settings.ca_file.as_deref())?;
+            let builder = SpanExporter::builder().with_tonic();
+            builder.with_channel(endpoint.connect_lazy()).build()?
+        }
+        OtlpProtocol::Http => {
+            let builder = SpanExporter::builder().with_http().with_http_client(client(settings)?);
+            builder.with_endpoint(&settings.endpoint).build()?
+        }
+    };
+    exporter.set_resource(&resource());
+    Ok(exporter)
+}
+
+fn client(settings: &TracingSettings) -> Result<Client, SetupError> {
+    let url = Url::parse(&settings.endpoint)?;
+    let mut client = Client::builder()
+        .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(fetch::client_tls(&url, settings.ca_file.as_deref())?);
+    if fetch::is_loopback(&url) {
+        // A proxy's loopback is not ours.
+        client = client.no_proxy();
+    }
+    client.build().map_err(|error| SetupError::Client(root_cause(&error)))
+}
+
+/// Who sends: what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say,
+/// and `claimgate` where they name no service.
+fn resource() -> Resource {
+    let says = |name: &str, what: &str| {
+        env::var(name).is_ok_and(|value| !value.is_empty() && value.contains(what))
+    };
+    let named = says("OTEL_SERVICE_NAME", "") || says("OTEL_RESOURCE_ATTRIBUTES", "service.name=");
+    let resource = Resource::builder();
+    match named {
+        true => resource.build(),
+        false => resource.with_service_name("claimgate").build(),
+    }
+}
