@@ -345,7 +345,13 @@ fn a_file_that_holds_something_else_is_an_error() {
 
 #[test]
 fn nothing_hides_in_what_is_printed() {
-    let folder = folder(&SigningKey::generate(Algorithm::Es256).unwrap());
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let folder = folder(&key);
+    let claims = json!({"iss": "https://issuer.example.com", "aud": "\u{202e}", "exp": 4e9});
+    let header = json!({"alg": "ES256", "kid": key.kid()});
+    let token = key.sign_with(&header, claims.to_string().as_bytes()).unwrap();
+    let (_, out, _) = explain(folder.path(), &["--path", "/"], Some(&token));
+    assert!(out.contains(r#"its aud is "\u{202e}", wanted"#), "{out}");
     let request = ["--path", "/a\u{202e}\u{1b}[31m#secret", "--host", "\u{200b}h"];
     let (_, out, _) = explain(folder.path(), &request, None);
     assert!(out.contains(r"GET /a\u{202e}\u{1b}[31m on \u{200b}h, at"), "{out}");

@@ -266,7 +266,7 @@ async fn denials_are_told_with_what_would_have_been_needed() {
         (Reason::Expired, "/", token(json!({"exp": 1})), "30 s"),
         (Reason::WrongAudience, "/", token(json!({"aud": "them"})), "aud must hold us"),
         (Reason::WrongClaim, "/", token(json!({"use": "id"})), "use is \"access\""),
-        (Reason::MalformedToken, "/", "a.b.c".into(), "keys"),
+        (Reason::MalformedToken, "/", token(json!({"exp": "1"})), "times that are numbers"),
         (Reason::BadSignature, "/", forged, &kid),
         (Reason::NotYetValid, "/", token(json!({"nbf": later(600.0)})), "30 s"),
         (Reason::IssuedInFuture, "/", token(json!({"iat": later(600.0)})), "30 s"),

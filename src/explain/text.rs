@@ -37,7 +37,7 @@ impl Display for Explanation {
             scopes.fmt(f)?;
         }
         for sentence in &self.policy {
-            writeln!(f, "policy: {sentence}")?;
+            writeln!(f, "policy: {}", visible(sentence))?;
         }
         if let Some(upstream) = &self.upstream {
             upstream.fmt(f)?;
@@ -82,7 +82,7 @@ impl Display for AskedProvider {
             (answer, None) => answer.to_owned(),
         };
         writeln!(f, "provider {}: {answer}", self.name)?;
-        self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
+        self.notes.iter().try_for_each(|note| writeln!(f, "  {}", visible(note)))
     }
 }
 

@@ -87,7 +87,8 @@ fn of_the_provider(reason: Reason, oauth2: &OAuth2Settings) -> Option<String> {
             format!("accepted types: {types}; accept_bound_tokens: {bound}")
         }
         Reason::MalformedToken => format!(
-            "subject_claim is {}, scope_claim is {}",
+            "needed: no crit, times that are numbers, {} (subject_claim) a string, \
+             {} (scope_claim) a string or a list",
             oauth2.subject_claim, oauth2.scope_claim
         ),
         _ => return None,
