@@ -29,6 +29,8 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- if $isText }}{{ $file = $config | fromYaml }}{{ end }}
 {{- if and $isText (hasKey $file "Error") (eq (len $file) 1) }}
 - config is no YAML mapping ({{ $file.Error | replace "\n" " " }}): give it the contents of a gateway.yaml
+{{- else if and $isText (regexMatch "(?s)\\S.*\n---(\\s|$)" (regexReplaceAll "(?m)^#.*$" $config "")) }}
+- config holds several YAML documents, of which Claimgate reads none: leave one
 {{- else if not (kindIs "map" (get $file "auth")) }}
 - config has no auth block: write what is required of requests, or auth: {enabled: false} to let all of them pass
 {{- else }}
@@ -95,6 +97,8 @@ finds unknown keys and wrong types before; here is what it can't see.
 - tls.allowedClientSANs needs roots to check clients' certificates by: set tls.clientCA.existingSecret or tls.clientCA.existingConfigMap
 {{- end }}
 {{- if .Values.existingConfigMap.name }}
+{{- else if and (not $facts.hasTls) (kindIs "string" .Values.config) (not (hasKey (.Values.config | fromYaml) "server")) }}
+- tls.enabled is true, but config is written in braces or indented as a whole, where the chart can't add to it: add {{ include "claimgate.tlsBlock" . | fromYaml | toJson }} to it, or write it as plain YAML
 {{- else if not $facts.hasTls }}
 - tls.enabled is true, but config has a server block that says nothing of it: add {{ include "claimgate.tlsBlock" . | fromYaml | toJson }} to config, or leave server out of it
 {{- else if ne $facts.certFile (printf "/etc/claimgate/tls/%s" $tls.certKey) }}
