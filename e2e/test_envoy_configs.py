@@ -38,7 +38,15 @@ static_resources:
 %s
   clusters:
     - {name: claimgate, type: STATIC, connect_timeout: 1s}
+    - {name: gateway, type: STATIC, connect_timeout: 1s}
 """
+# Around the routes of a virtual host.
+NO_ROUTES = 'route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: []}]}'
+ROUTES = """route_config:
+                  virtual_hosts:
+                    - name: all
+                      domains: ["*"]
+%s"""
 ROUTER = """
 - name: envoy.filters.http.router
   typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -83,6 +91,11 @@ def test_snippets(tmp_path: Path, block: str):
     config = tmp_path / "envoy.yaml"
     if block.startswith("static_resources:"):
         config.write_text(block)
+    elif block.startswith("routes:"):
+        routes = ROUTES % textwrap.indent(block, " " * 22)
+        router = textwrap.indent(ROUTER, " " * 18)
+        around = AROUND_FILTERS % (" " * 16 + "http_filters:", router)
+        config.write_text(around.replace(NO_ROUTES, routes))
     else:
         assert block.startswith("http_filters:"), "a kind of snippet that this test can't complete"
         filters = textwrap.indent(block, " " * 16)

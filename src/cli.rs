@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 pub mod explain;
 pub mod hash_key;
 pub mod health;
+pub mod import_alb;
 pub mod issuer;
 pub mod schema;
 pub mod serve;
@@ -32,6 +33,7 @@ enum Command {
     Test(test::TestArgs),
     HashKey(hash_key::Args),
     Health(health::Args),
+    ImportAlb(import_alb::Args),
     Schema(schema::Args),
     Issuer(issuer::IssuerArgs),
     Token(token::TokenArgs),
@@ -59,6 +61,7 @@ impl Cli {
             Command::Test(args) => test::run(&args),
             Command::HashKey(args) => Ok(hash_key::run(&args)?),
             Command::Health(args) => health::run(&args),
+            Command::ImportAlb(args) => import_alb::run(&args),
             Command::Schema(args) => Ok(schema::run(&args)?),
             Command::Issuer(args) => issuer::run(&args),
             Command::Token(args) => token::run(&args),

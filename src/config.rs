@@ -31,6 +31,8 @@ pub use files::{NamedFile, NamedFileKind};
 pub use report::{ConfigError, ConfigErrors};
 pub use schema::schema;
 
+pub(crate) use check::is_loopback;
+
 use report::{Place, Report};
 
 /// A good config file.

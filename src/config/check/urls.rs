@@ -62,7 +62,8 @@ fn has_odd_characters(text: &str) -> bool {
     !text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL leads to this machine, which needs no https.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -1,0 +1,261 @@
+//! From ALB's rules to routes, never asking less of a request than ALB did.
+//!
+//! Both try their rules in order and let the first match decide. Where a rule
+//! can be said as routes exactly, the same outcome results. Where it can't
+//! (a `*` in the middle, a header condition), Claimgate can't tell which
+//! requests it matches: those in its [`Fence`] may. Leaving such a rule out
+//! hands its requests to the rules after it, so whatever they ask there is
+//! joined with what the rule asks. A rule that asks for nothing changes
+//! nothing by this, and so never becomes wider than it was.
+
+use super::{
+    alb::Rule,
+    matcher::{Fence, Matcher},
+    outcome::Outcome,
+    region::{PathSet, Region},
+};
+
+/// A route to be.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// Its unique name.
+    pub(super) name: String,
+    /// Which requests; `None` if only Envoy's own routes lead here.
+    pub(super) region: Option<Region>,
+    /// What it asks of them.
+    pub(super) outcome: Outcome,
+    /// The position of the rule it is made for.
+    pub(super) rule: usize,
+    /// Whether it is the rule itself, and not the rule within another.
+    pub(super) is_own: bool,
+    /// What is different from ALB here; one or more sentences each.
+    pub(super) notes: Vec<String>,
+}
+
+/// A rule that could not be said in full, for those that come after it.
+#[derive(Clone, Debug)]
+struct Pending {
+    fences: Vec<Fence>,
+    outcome: Outcome,
+    label: String,
+    route: String,
+}
+
+/// The routes of a list of rules, the last of which matches everything.
+pub(super) fn routes(rules: &[Rule]) -> Vec<Route> {
+    let rules: Vec<_> = rules.iter().map(|rule| (rule, Matcher::of(rule))).collect();
+    let mut planner = Planner { rules: &rules, routes: Vec::new() };
+    planner.plan(0, &Region::everything(), &[], None);
+    planner.routes
+}
+
+struct Planner<'r> {
+    rules: &'r [(&'r Rule, Matcher)],
+    routes: Vec<Route>,
+}
+
+/// Which earlier rules concern a region.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    /// Those whose fence has all of it inside.
+    All,
+    /// Those whose fence has some of it inside.
+    Any,
+}
+
+/// The rule around a hole, while the hole is filled.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    route: &'a str,
+    path: &'a str,
+}
+
+impl Planner<'_> {
+    /// Plans the rules from `first` on for the requests in `scope`.
+    fn plan(
+        &mut self,
+        first: usize,
+        scope: &Region,
+        pending: &[Pending],
+        around: Option<Around<'_>>,
+    ) {
+        let mut pending = pending.to_vec();
+        for (at, (rule, matcher)) in self.rules.iter().enumerate().skip(first) {
+            let own = self.unsaid(at, scope);
+            if around.is_none() && own.is_some() {
+                self.by_name_only(at);
+            }
+            let mut covered = false;
+            for part in &matcher.exact {
+                let Some(region) = part.region.and(scope) else { continue };
+                let hole = match (&part.hole, &region.path) {
+                    (Some(hole), PathSet::Exact(path)) if hole == path => continue,
+                    (_, PathSet::Exact(_)) => None,
+                    (hole, PathSet::Under(_)) => hole.as_ref(),
+                };
+                if let Some(path) = hole {
+                    let mut with_own = pending.clone();
+                    with_own.extend(own.clone());
+                    let around = Around { route: &rule.route_name(), path };
+                    self.fill(at, &region, &with_own, around);
+                }
+                self.decide(at, &region, &pending, around);
+                covered |= hole.is_none() && scope.is_within(&region);
+            }
+            if covered {
+                return;
+            }
+            pending.extend(own.filter(|own| own.outcome != Outcome::Public));
+        }
+    }
+
+    /// What of a rule can't be said within `scope`.
+    fn unsaid(&self, at: usize, scope: &Region) -> Option<Pending> {
+        let (rule, matcher) = &self.rules[at];
+        let fences: Vec<_> =
+            matcher.vague.iter().filter(|fence| fence.may_match_in(scope)).cloned().collect();
+        (!fences.is_empty()).then(|| Pending {
+            fences,
+            outcome: rule.outcome(),
+            label: rule.label(),
+            route: rule.route_name(),
+        })
+    }
+
+    /// `path_prefix: /x` has `/x` in it, which ALB's `/x/*` has not: that one
+    /// path gets what the rules after this one ask of it.
+    fn fill(&mut self, at: usize, region: &Region, pending: &[Pending], around: Around<'_>) {
+        let point = Region { path: PathSet::Exact(around.path.into()), ..region.clone() };
+        let Some(scope) = region.and(&point) else { return };
+        let mut hole = Planner { rules: self.rules, routes: Vec::new() };
+        hole.plan(at + 1, &scope, pending, Some(around));
+        let [all, any] = [Touch::All, Touch::Any].map(|it| self.asked(at, &scope, pending, it).0);
+        if all != any || hole.routes.iter().any(|route| route.outcome != all) {
+            hole.routes.into_iter().for_each(|route| self.push(route));
+        }
+    }
+
+    /// Adds the routes for a region that a rule matches as a whole.
+    fn decide(
+        &mut self,
+        at: usize,
+        region: &Region,
+        pending: &[Pending],
+        around: Option<Around<'_>>,
+    ) {
+        let name = self.rules[at].0.route_name();
+        let name = around.map_or(name.clone(), |around| format!("{name}-within-{}", around.route));
+        let route = |name: &str, region: Region, (outcome, notes)| Route {
+            name: name.into(),
+            region: Some(region),
+            outcome,
+            rule: at,
+            is_own: around.is_none(),
+            notes,
+        };
+        let whole = self.asked(at, region, pending, Touch::All);
+        for earlier in pending {
+            for fence in &earlier.fences {
+                let part = fence.region.and(region).filter(|part| part != region);
+                let Some(part) = part.filter(|part| fence.may_match_in(part)) else { continue };
+                let asked = self.asked(at, &part, pending, Touch::Any);
+                if asked.0 != whole.0 {
+                    let name = format!("{name}-or-{}", earlier.route);
+                    self.push(Route { is_own: false, ..route(&name, part, asked) });
+                }
+            }
+        }
+        let mut route = route(&name, region.clone(), whole);
+        if let Some(around) = around {
+            route.notes.push(format!(
+                "ALB's pattern {0}/* does not match {0} itself, path_prefix: {0} would; so what \
+                 comes later in ALB's order is asked of {0} here.",
+                around.path
+            ));
+        }
+        self.push(route);
+    }
+
+    /// What is asked of the requests in a region that a rule matches: its own
+    /// demands, and those of the earlier rules that may match there, too.
+    fn asked(
+        &self,
+        at: usize,
+        region: &Region,
+        pending: &[Pending],
+        touch: Touch,
+    ) -> (Outcome, Vec<String>) {
+        let mut outcome = self.rules[at].0.outcome();
+        let mut notes = Vec::new();
+        for earlier in pending {
+            let concerns = |fence: &Fence| {
+                fence.may_match_in(region)
+                    && (touch == Touch::Any || region.is_within(&fence.region))
+            };
+            if !earlier.fences.iter().any(concerns) {
+                continue;
+            }
+            let stricter = outcome.and(&earlier.outcome);
+            if stricter != outcome {
+                notes.push(stricter_note(earlier, &stricter));
+                outcome = stricter;
+            }
+        }
+        (outcome, notes)
+    }
+
+    /// A route that Envoy can name for a rule that it can match and Claimgate
+    /// can't.
+    fn by_name_only(&mut self, at: usize) {
+        let (rule, matcher) = &self.rules[at];
+        if rule.outcome() == Outcome::Closed || !matcher.exact.is_empty() {
+            return;
+        }
+        self.push(Route {
+            name: rule.route_name(),
+            region: None,
+            outcome: rule.outcome(),
+            rule: at,
+            is_own: true,
+            notes: Vec::new(),
+        });
+    }
+
+    /// Adds a route under a name that is free, unless an earlier one matches
+    /// all that it does.
+    fn push(&mut self, mut route: Route) {
+        let is_wider = |other: &Route| match (&other.region, &route.region) {
+            (Some(wide), Some(region)) => region.is_within(wide),
+            _ => false,
+        };
+        if self.routes.iter().any(is_wider) {
+            return;
+        }
+        let is_free = |name: &String| self.routes.iter().all(|other| other.name != *name);
+        let numbered = (2..).map(|number| format!("{}-{number}", route.name));
+        let mut names = std::iter::once(route.name.clone()).chain(numbered);
+        if let Some(name) = names.find(is_free) {
+            route.name = name;
+        }
+        self.routes.push(route);
+    }
+}
+
+fn stricter_note(earlier: &Pending, stricter: &Outcome) -> String {
+    let (label, route) = (&earlier.label, &earlier.route);
+    match stricter {
+        Outcome::Closed => format!(
+            "Stricter than ALB: {label} comes first, may match some of these requests, and can't \
+             be told from here, so nobody is let in. If Envoy's own route matches {label} before \
+             Claimgate is asked, write here what ALB asked."
+        ),
+        _ => format!(
+            "Stricter than ALB: {label} comes first, may match some of these requests, and can't \
+             be told from here, so what it asks is asked here too. If Envoy's own route matches \
+             {label} and names `claimgate_route: {route}`, remove that here."
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;
