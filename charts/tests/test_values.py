@@ -37,6 +37,7 @@ NONSENSE = [
     ("image: {pullPolicy: always}", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
     ("config: [a]", "at '/config': got array, want null or string or object"),
     ("istio: {authorizationPolicies: [{}]}", "missing property 'name'"),
+    ("istio: {authorizationPolicies: [{name: a, selector: {app: b}, rules: [{to: [{operation: {path: [/c]}}]}]}]}", "no other keys than hosts, methods, notHosts, notMethods, notPaths, notPorts, paths, ports"),
     ("prometheusRule: {overrides: {ClaimgateIsSlow: {four: 1m}}}", "additional properties 'four'"),
     ("secretFiles: [{name: a, secret: b}]", "missing property 'mountPath'"),
     # The file.
