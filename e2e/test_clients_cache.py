@@ -267,6 +267,21 @@ def test_a_home_that_can_not_be_written_to_is_no_obstacle(
     assert len(endpoint.asked) == 2
 
 
+@every_client
+@pytest.mark.parametrize("umask", [0o000, 0o177, 0o277])
+def test_no_umask_makes_it_more_or_less_than_private(endpoint: Endpoint, desk: Desk, umask: int):
+    for _ in range(2):
+        subprocess.run(
+            [str(part) for part in desk.client.command()], env=desk.environment, umask=umask,
+            capture_output=True, check=True, timeout=clients.SECONDS,
+        )
+    assert len(endpoint.asked) == 1
+    file = only_file(desk)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for folder in (file.parent, file.parent.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def token_of(endpoint: Endpoint) -> str:
     return json.loads(endpoint.next[2])["access_token"]
 

@@ -7,9 +7,9 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -105,8 +105,9 @@ impl Cache {
     /// The file or its folder can't be written.
     pub(super) fn keep(&self, token: &Token) -> io::Result<()> {
         let ends = token.ends.map(|ends| format!("{:.0}", ends.as_seconds())).unwrap_or_default();
-        // It is made with mode 0600, and put in place under its name at once.
         let mut file = NamedTempFile::with_prefix_in(".token-", self.folder()?)?;
+        // It has no more than that from the start, but less under some umasks.
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
         write!(file, "{}\n{ends}\n{}\n", self.owner, token.text)?;
         file.persist(&self.file)?;
         Ok(())
@@ -116,7 +117,7 @@ impl Cache {
     fn folder(&self) -> io::Result<&Path> {
         let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new("."));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make_private(folder)?;
         Ok(folder)
     }
 
@@ -148,6 +149,25 @@ impl Cache {
         let mut path = self.file.clone().into_os_string();
         path.push(".turn");
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    }
+}
+
+/// Makes a folder, and those above it, for their owner alone. What is there
+/// already stays as it is.
+fn make_private(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_private(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        // A umask that takes rights from the owner would leave a folder that
+        // nobody can use.
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o700)),
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -187,7 +207,7 @@ fn own_uid() -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use tempfile::TempDir;
 
