@@ -2,7 +2,7 @@
 //! who is let through.
 
 /// What a listener is called that the document gives no name.
-pub(super) const UNNAMED: &str = "of this document";
+pub(super) const UNNAMED: &str = "(unnamed)";
 
 /// The end of an ARN, which tells the listeners of one account apart.
 pub(super) fn short(arn: &str) -> &str {

@@ -21,7 +21,7 @@ use crate::config::{self, ConfigErrors};
 pub(super) enum ProduceError {
     /// Nothing to take over.
     #[error(
-        "{0} has no rule that passes requests with a checked token on to a target (a \
+        "the listener {0} has no rule that passes requests with a checked token on to a target (a \
          jwt-validation action), so there is nothing for Claimgate to take over"
     )]
     NoTokens(String),
