@@ -1,0 +1,252 @@
+"""The dashboard and the alerts against what the running service exports."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import prometheus
+import pytest
+import standard
+import web
+import yaml
+from envoy_config import envoy_config
+from stack import Stack, free_port
+
+import chart
+
+RULES = chart.CHART / "files" / "alerts.yaml"
+DASHBOARD = json.loads((chart.CHART / "dashboards" / "claimgate.json").read_text())
+
+QUERIES = sorted({target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])})
+ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
+
+WITHOUT_SERIES = {
+    # Counted for a header with a value over 8192 bytes; no series without one.
+    'sum by (header) (rate(claimgate_identity_headers_dropped_total{namespace=~"$namespace"}[$__rate_interval]))',
+}
+
+DOWN = "http://127.0.0.1:{port}"
+
+CONFIG = standard.SERVER + standard.AUTH.replace(
+    "        - {name: gone,",
+    "        - {name: ending, key: ending-key, expires_at: 2099-01-01T00:00:00Z}\n        - {name: gone,",
+).replace(
+    "  required_scopes:",
+    "    - {name: down, type: oauth2, issuer: '${DOWN_URL}', audience: api}\n  required_scopes:",
+    1,
+)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prometheus]:
+    """Prometheus beside a service with traffic of every kind: allowed and
+    denied requests, an issuer that is down, reloads, good ones and bad ones."""
+    with Stack(tmp_path_factory.mktemp("monitoring")) as stack:
+        issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
+        down = DOWN.format(port=free_port())
+        claimgate = stack.claimgate(CONFIG, wait=False, ISSUER_URL=issuer.url, DOWN_URL=down)
+        envoy = stack.envoy(envoy_config(claimgate.grpc, upstream))
+        labels = {"namespace": "claimgate", "pod": "claimgate-0"}
+        running = prometheus.start(stack, claimgate.admin, labels, RULES)
+        # An increase is one between two scrapes.
+        web.wait_until(lambda: running.query("claimgate_config_reloads_total"), "the first scrape", 60)
+        good = claimgate.config.read_text()
+        claimgate.config.write_text("auth: [")
+        web.wait_until(lambda: claimgate.reloads("failure") > 0, "the bad reload", 60)
+        claimgate.config.write_text(good)
+        web.wait_until(lambda: claimgate.reloads("success") > 0, "the good reload", 60)
+        token = issuer.token("web", "web-secret")
+        elsewhere = _of_issuer(down)
+        turn = iter(range(10**9))
+        kinds = [web.bearer(token), web.bearer("job-key"), web.bearer("gone-key"), web.bearer(elsewhere), []]
+
+        def next_headers() -> web.Headers:
+            time.sleep(0.02)  # Fifty requests a second are enough.
+            return kinds[next(turn) % len(kinds)]
+
+        with web.Flow(envoy.address, "/orders", next_headers, threads=1):
+            yield running
+
+
+def _of_issuer(issuer: str) -> str:
+    """A token that says to be this issuer's; nobody gets to its signature."""
+    parts = ({"alg": "RS256", "kid": "any"}, {"iss": issuer, "exp": 4_000_000_000})
+    encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
+    return ".".join([*(part.rstrip("=") for part in encoded), "AA"])
+
+
+def _filled_in(query: str) -> str:
+    """A query of the dashboard as Grafana sends it, for all namespaces."""
+    return query.replace("$namespace", ".*").replace("$__rate_interval", "10s")
+
+
+def _has_values(series: list[dict]) -> bool:
+    return any(math.isfinite(float(one["value"][1])) for one in series)
+
+
+def test_every_query_of_the_dashboard_returns_something(watched: prometheus.Prometheus):
+    assert WITHOUT_SERIES <= set(QUERIES)
+    missing = set(QUERIES) - WITHOUT_SERIES
+
+    def all_answered() -> bool:
+        missing.difference_update([query for query in missing if _has_values(watched.query(_filled_in(query)))])
+        return not missing
+
+    try:
+        web.wait_until(all_answered, "every query returns a series", 90)
+    except AssertionError as error:
+        raise AssertionError("\n".join(sorted(missing))) from error
+    for query in WITHOUT_SERIES:
+        watched.query(_filled_in(query))
+
+
+def test_every_alert_looks_at_series_that_exist(watched: prometheus.Prometheus):
+    selectors = {
+        selector for rule in ALERTS.values() for selector in re.findall(r"claimgate_\w+\{[^}]*\}", rule["expr"])
+    }
+    assert len(selectors) >= len(ALERTS) - 1
+    web.wait_until(lambda: all(map(watched.query, selectors)), f"series of {selectors}", 60)
+    web.wait_until(lambda: all(rule["health"] == "ok" for rule in watched.rules()), "sound rules", 60)
+    assert {rule["name"] for rule in watched.rules()} == set(ALERTS)
+
+
+def test_an_issuer_that_is_down_is_noticed(watched: prometheus.Prometheus):
+    def noticed() -> bool:
+        active = {rule["name"] for rule in watched.rules() if rule["state"] in ("pending", "firing")}
+        return {"ClaimgateHasNoKeys", "ClaimgateCannotDecide", "ClaimgateReloadFailed"} <= active
+
+    try:
+        web.wait_until(noticed, "alerts about the issuer and the reload", 90)
+    except AssertionError as error:
+        states = {rule["name"]: rule["state"] for rule in watched.rules()}
+        raise AssertionError(str(states)) from error
+
+
+BUCKETS = "claimgate_check_duration_seconds_bucket"
+
+CASES = {
+    # alert: (series that raise it, series that don't, minutes, labels, summary)
+    "ClaimgateHasNoReadyPod": (
+        {'kube_deployment_status_replicas_ready{deployment="claimgate"}': "0x30", "claimgate_build_info": "1x30"},
+        {'kube_deployment_status_replicas_ready{deployment="claimgate"}': "1x30", "claimgate_build_info": "1x30"},
+        5,
+        {"deployment": "claimgate"},
+        "No pod of Claimgate is ready",
+    ),
+    "ClaimgateIssuerUnreachable": (
+        {'claimgate_jwks_fetches_total{provider="p",result="failure"}': "0+1x30"},
+        {
+            'claimgate_jwks_fetches_total{provider="p",result="failure"}': "0+1x30",
+            'claimgate_jwks_fetches_total{provider="p",result="not_modified"}': "0+1x30",
+        },
+        20,
+        {"provider": "p"},
+        "Keys of p can't be fetched",
+    ),
+    "ClaimgateKeysGrowStale": (
+        {'claimgate_jwks_last_success_timestamp_seconds{provider="p"}': "60x300"},
+        # A file of keys is never fetched.
+        {'claimgate_jwks_last_success_timestamp_seconds{provider="p"}': "0x300"},
+        241,
+        {"provider": "p"},
+        "Keys of p were not refreshed for 4h 0m 0s",
+    ),
+    "ClaimgateHasNoKeys": (
+        {'claimgate_jwks_keys{provider="p"}': "0x30"},
+        {'claimgate_jwks_keys{provider="p"}': "1x30"},
+        10,
+        {"provider": "p"},
+        "There is no usable key of p",
+    ),
+    "ClaimgateCannotDecide": (
+        {'claimgate_checks_total{decision="deny",reason="provider_unavailable",provider="p"}': "0+6x30"},
+        {'claimgate_checks_total{decision="deny",reason="expired",provider="p"}': "0+6x30"},
+        15,
+        {"provider": "p"},
+        "Requests get 503 because p is unavailable",
+    ),
+    "ClaimgateDeniesMore": (
+        {
+            'claimgate_checks_total{decision="deny",reason="expired"}': "0+75x60",
+            'claimgate_checks_total{decision="allow",reason="ok"}': "0+25x60",
+        },
+        {
+            'claimgate_checks_total{decision="deny",reason="expired"}': "0+25x60",
+            'claimgate_checks_total{decision="allow",reason="ok"}': "0+75x60",
+        },
+        50,
+        {},
+        "75% of the requests are denied",
+    ),
+    "ClaimgateIsSetUpWrongly": (
+        {'claimgate_checks_total{decision="deny",reason="unknown_route"}': "0+1x30"},
+        {'claimgate_checks_total{decision="deny",reason="internal"}': "0x30"},
+        10,
+        {"reason": "unknown_route"},
+        "Requests were answered as unknown_route",
+    ),
+    "ClaimgateReloadFailed": (
+        {'claimgate_config_reloads_total{result="failure"}': "0 0 1x30"},
+        {'claimgate_config_reloads_total{result="success"}': "0+1x30"},
+        10,
+        {},
+        "A changed configuration was not taken over",
+    ),
+    "ClaimgateApiKeyExpires": (
+        {'claimgate_api_key_expiry_timestamp_seconds{provider="p",key="k"}': "864600x30"},
+        {'claimgate_api_key_expiry_timestamp_seconds{provider="p",key="k"}': "2592000x30"},
+        10,
+        {"provider": "p", "key": "k"},
+        "API key k of p expires in 10d 0h 0m 0s",
+    ),
+    "ClaimgateIsSlow": (
+        {f'{BUCKETS}{{le="0.05"}}': "0x60", f'{BUCKETS}{{le="0.1"}}': "0+60x60", f'{BUCKETS}{{le="+Inf"}}': "0+60x60"},
+        {f'{BUCKETS}{{le="0.01"}}': "0+60x60", f'{BUCKETS}{{le="0.1"}}': "0+60x60", f'{BUCKETS}{{le="+Inf"}}': "0+60x60"},
+        30,
+        {},
+        "One decision in a hundred takes longer than 99.5ms",
+    ),
+}
+
+
+def _in_namespace(series: str) -> str:
+    name, _, labels = series.partition("{")
+    return f'{name}{{namespace="claimgate",{labels or "}"}'
+
+
+def _promtool_case(alert: str, fires: bool) -> dict:
+    raising, quiet, minutes, labels, summary = CASES[alert]
+    rule = ALERTS[alert]
+    expected = {
+        "exp_labels": {"namespace": "claimgate", **rule["labels"], **labels},
+        "exp_annotations": {"description": rule["annotations"]["description"], "summary": summary},
+    }
+    return {
+        "interval": "1m",
+        "input_series": [
+            {"series": _in_namespace(series), "values": values}
+            for series, values in (raising if fires else quiet).items()
+        ],
+        "alert_rule_test": [
+            {"eval_time": f"{minutes}m", "alertname": alert, "exp_alerts": [expected] if fires else []}
+        ],
+    }
+
+
+def test_every_alert_has_cases():
+    assert set(CASES) == set(ALERTS)
+
+
+@pytest.mark.parametrize("alert", sorted(CASES))
+@pytest.mark.parametrize("fires", [True, False], ids=["fires", "is quiet"])
+def test_alert(alert: str, fires: bool, tmp_path: Path):
+    file = tmp_path / "alert_test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [_promtool_case(alert, fires)]}))
+    ran = prometheus.promtool("test", "rules", file)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
