@@ -15,10 +15,15 @@ pub struct Claims {
 
 impl Claims {
     /// The claims of a list, in any order; `None` if a name occurs twice.
-    pub fn unique(mut claims: Vec<(Box<str>, Value)>) -> Option<Self> {
-        claims.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let repeats = claims.windows(2).any(|pair| pair[0].0 == pair[1].0);
-        (!repeats).then_some(Self { by_name: claims })
+    pub fn unique(claims: Vec<(Box<str>, Value)>) -> Option<Self> {
+        let claims = Self::sorted(claims);
+        let repeats = claims.by_name.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        (!repeats).then_some(claims)
+    }
+
+    fn sorted(mut by_name: Vec<(Box<str>, Value)>) -> Self {
+        by_name.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self { by_name }
     }
 
     /// The claim of this name.
@@ -44,10 +49,7 @@ impl Claims {
 
 impl From<Map<String, Value>> for Claims {
     fn from(members: Map<String, Value>) -> Self {
-        let mut by_name: Vec<_> =
-            members.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        by_name.sort_unstable_by(|(one, _): &(Box<str>, _), (other, _)| one.cmp(other));
-        Self { by_name }
+        Self::sorted(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 

@@ -9,7 +9,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -97,7 +97,7 @@ impl<B: Body<Data: Unpin, Error: Unpin> + Unpin> Body for Resumed<B> {
         let this = self.get_mut();
         match this.first.take() {
             Some(first) => Poll::Ready(Some(first)),
-            None => Poll::Ready(ready!(Pin::new(&mut this.rest).poll_frame(cx))),
+            None => Pin::new(&mut this.rest).poll_frame(cx),
         }
     }
 
