@@ -1,29 +1,37 @@
 """What it costs to be watched: the same checks with and without the status
-page, which remembers every denial."""
+page, which remembers every denial, and with and without traces."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import load
+import place
 import programs
 import rig
 import web
 from rig import Ratio, Sample
 from settings import Effort
-from stack import Claimgate, Stack
+from stack import Claimgate, Program, Stack
 
 ISSUER = "https://rs256.example.com"
 
 KNOWN, DENIED = "known RS256 token", "denial (scope missing)"
 
+PAGE, NOT_SAMPLED, ALL_SAMPLED = "status page", "traces, none sampled", "traces, all sampled"
+
+WATCHED = {KNOWN: (PAGE, NOT_SAMPLED, ALL_SAMPLED), DENIED: (PAGE,)}
+"""What each kind of check is measured with."""
+
 
 @dataclass(frozen=True)
 class Pair:
-    """One kind of check with the status page on and off."""
+    """One kind of check with something on and with all of it off."""
 
     kind: str
+    what: str
     on: list[Sample]
     off: list[Sample]
 
@@ -47,11 +55,20 @@ def _measure(stack: Stack, effort: Effort) -> list[Pair]:
         "required_scopes": ["https://gateway.internal/no-one"],
     }
     auth = programs.auth([programs.provider(ISSUER, minted.jwks)], routes=[admin])
-    on, off = (
-        programs.claimgate(stack, name, auth, rig.SERVER_CORE, status_page=shown)
-        for name, shown in (("page-on", True), ("page-off", False))
-    )
-    _confirm(on, off)
+    collector = _collector(stack)
+
+    def service(name: str, **server: object) -> Claimgate:
+        return programs.claimgate(stack, name, auth, rig.SERVER_CORE, **server)
+
+    def traced(ratio: float) -> dict:
+        return {"otlp_endpoint": collector, "protocol": "http", "sample_ratio": ratio}
+
+    off = service("off")
+    services = {
+        PAGE: service("page", status_page=True),
+        NOT_SAMPLED: service("not-sampled", tracing=traced(0)),
+        ALL_SAMPLED: service("all-sampled", tracing=traced(1)),
+    }
     bearer = f"Bearer {minted.first}"
     bodies = {
         KNOWN: load.body(stack.folder / "known", bearer),
@@ -62,18 +79,31 @@ def _measure(stack: Stack, effort: Effort) -> list[Pair]:
         def contender(service: Claimgate) -> Callable[[], Sample]:
             return lambda: load.h2load(service, service.grpc, body, effort.seconds)
 
-        contenders = {"on": contender(on), "off": contender(off)}
-        rig.take_turns(contenders, 1)  # warms both up
+        contenders = {what: contender(services[what]) for what in WATCHED[kind]}
+        contenders["off"] = contender(off)
+        rig.take_turns(contenders, 1)  # warms all up
         samples = rig.take_turns(contenders, effort.repetitions)
-        pairs.append(Pair(kind, samples["on"], samples["off"]))
-        effort.say(f"{kind}, status page on against off: checks/s {pairs[-1].rate_ratio}")
-    remembered = web.get(on.admin, "/status.json").json()["denials"]
-    if len(remembered) != 200:
-        raise load.WrongAnswers(f"{len(remembered)} denials are remembered instead of 200")
+        for what in WATCHED[kind]:
+            pairs.append(Pair(kind, what, samples[what], samples["off"]))
+            effort.say(f"{kind}, {what} against nothing: checks/s {pairs[-1].rate_ratio}")
+    _confirm(off, services[PAGE], collector)
     return pairs
 
 
-def _confirm(on: Claimgate, off: Claimgate) -> None:
-    statuses = tuple(web.get(service.admin, "/").status for service in (on, off))
-    if statuses != (200, 404):
-        raise load.WrongAnswers(f"the status pages answer with {statuses}")
+def _collector(stack: Stack) -> str:
+    """The URL of a collector that takes everything, away from the service."""
+    command = rig.pinned(rig.LOAD_CORE, sys.executable, place.HERE / "collector.py")
+    program = stack.start(Program, "collector", command)
+    program.wait_ready(lambda: "listening on" in program.log.read_text())
+    return f"http://{program.log.read_text().split()[-1]}"
+
+
+def _confirm(off: Claimgate, page: Claimgate, collector: str) -> None:
+    """What was to be on was on."""
+    if web.get(off.admin, "/").status != 404:
+        raise load.WrongAnswers("the status page is on where it was to be off")
+    remembered = web.get(page.admin, "/status.json").json()["denials"]
+    if len(remembered) != 200:
+        raise load.WrongAnswers(f"{len(remembered)} denials are remembered instead of 200")
+    if int(web.get(collector.removeprefix("http://"), "/").body) == 0:
+        raise load.WrongAnswers("no spans were sent")

@@ -111,12 +111,20 @@ def empty_server(stack: Stack, core: int) -> tuple[Program, str]:
 
 
 def claimgate(
-    stack: Stack, name: str, auth: dict, core: int, *, status_page: bool = False
+    stack: Stack,
+    name: str,
+    auth: dict,
+    core: int,
+    *,
+    status_page: bool = False,
+    tracing: dict | None = None,
 ) -> Claimgate:
     """The service with this `auth` block and all defaults; JSON is YAML. The
     status page is off, as it is unless the port is bound to loopback."""
     grpc, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
     server = {"grpc": {"address": grpc}, "admin": {"address": admin, "status_page": status_page}}
+    if tracing:
+        server["tracing"] = tracing
     file = stack.folder / f"{name}.yaml"
     file.write_text(json.dumps({"server": server, "auth": auth}, indent=2))
     command = rig.pinned(core, tools.claimgate(), "serve", "--config", file)

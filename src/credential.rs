@@ -10,7 +10,10 @@ use std::{
 
 use crate::{
     decision::Recall,
-    provider::oauth2::{jwt::Unverified, memory::Known},
+    provider::oauth2::{
+        jwt::Unverified,
+        memory::{Known, Recalled},
+    },
     reason::Reason,
     request::Request,
     time::UnixTime,
@@ -22,7 +25,7 @@ pub struct Credential<'a> {
     request: &'a Request<'a>,
     now: UnixTime,
     jwt: OnceLock<Option<Unverified>>,
-    known: Option<Arc<Known>>,
+    recalled: Recalled,
     recall: AtomicU8,
     notes: Option<&'a Notes>,
 }
@@ -38,15 +41,15 @@ impl<'a> Credential<'a> {
             request,
             now,
             jwt: OnceLock::new(),
-            known: None,
+            recalled: Recalled::default(),
             recall: AtomicU8::new(NO_RECALL),
             notes: None,
         }
     }
 
     /// With what is remembered of this token.
-    pub(crate) fn recalled(mut self, known: Option<Arc<Known>>) -> Self {
-        self.known = known;
+    pub(crate) fn with_recalled(mut self, recalled: Recalled) -> Self {
+        self.recalled = recalled;
         self
     }
 
@@ -79,7 +82,12 @@ impl<'a> Credential<'a> {
 
     /// What is remembered of this token.
     pub(crate) fn known(&self) -> Option<&Arc<Known>> {
-        self.known.as_ref()
+        self.recalled.known.as_ref()
+    }
+
+    /// What the memory had to say about this token.
+    pub(crate) fn recalled(&self) -> &Recalled {
+        &self.recalled
     }
 
     /// Notes whether the token was remembered.

@@ -1,13 +1,13 @@
 //! The decision: extract the token, ask the providers, apply the policy.
 
 use std::{
-    collections::HashSet,
     fmt,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use ahash::AHashSet;
 use smallvec::SmallVec;
 
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
 /// where there is no executor.
 pub struct Engine {
     enabled: bool,
-    public_paths: HashSet<String>,
+    public_paths: AHashSet<String>,
     resources: Resources,
     allow_cors_preflight: bool,
     routes: Routes,
@@ -216,7 +216,7 @@ impl Engine {
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
         let credential = Credential::new(&found.token, request, now)
-            .recalled(self.memory.recall(&found.token, now))
+            .with_recalled(self.memory.recall(&found.token, now))
             .noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;

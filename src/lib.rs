@@ -29,6 +29,8 @@ pub mod reason;
 
 pub mod time;
 
+mod per_thread;
+
 pub mod config;
 
 pub mod envoy;

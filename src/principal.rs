@@ -33,6 +33,18 @@ impl Principal {
         Self { subject, ..Self::default() }
     }
 
+    /// The same, what the upstream is told not rendered yet.
+    pub(crate) fn copied(&self) -> Self {
+        Self {
+            subject: self.subject.clone(),
+            scopes: self.scopes.clone(),
+            claims: self.claims.clone(),
+            client_id: self.client_id.clone(),
+            expires_at: self.expires_at,
+            rendered: OnceLock::new(),
+        }
+    }
+
     /// With these scopes.
     pub fn with_scopes(mut self, scopes: impl Into<Scopes>) -> Self {
         self.scopes = scopes.into();

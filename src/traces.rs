@@ -155,6 +155,12 @@ impl Tracer {
         Position { trace_id, parent: SpanId::INVALID, state: TraceState::NONE }
     }
 
+    /// Whether a span is worth making: one that nobody could send is counted
+    /// as lost instead.
+    pub fn takes_more(&self) -> bool {
+        self.queue.takes_more()
+    }
+
     /// Records a decision that took this time. Those of the providers
     /// `asked` whose keys it waited for get a span below it.
     pub fn checked<'p>(

@@ -23,6 +23,7 @@ pub(super) fn check(
 ) {
     if let Some(tracer) = &live.tracer
         && let Some(position) = position(tracer, request)
+        && tracer.takes_more()
     {
         record(tracer, position, live, request, decision, provider, elapsed);
     }

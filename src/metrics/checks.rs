@@ -3,9 +3,8 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
-    thread,
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use super::{Census, Families, Metrics, durations::Timings};
 use crate::{
     decision::{Decision, ProviderId, Recall, Verdict},
     engine::Engine,
+    per_thread::PerThread,
     provider::{AnswerKind, Provider},
     reason::Reason,
 };
@@ -45,14 +45,14 @@ impl CheckMeters {
 
     /// A check that is being decided, until this is dropped.
     pub fn in_flight(&self) -> InFlight<'_> {
-        let count = &self.shards.own().in_flight;
+        let count = &self.shards.shards.own().in_flight;
         count.fetch_add(1, Relaxed);
         InFlight(count)
     }
 
     /// Counts a decided check that took `elapsed`.
     pub fn record(&self, decision: &Decision<'_>, elapsed: Duration) {
-        let shard = self.shards.own();
+        let shard = self.shards.shards.own();
         let slot = decision.provider.map_or(0, |ProviderId(id)| usize::from(id) + 1);
         shard.checks.add(slot * Reason::ALL.len() + decision.reason as usize);
         for (ProviderId(id), answer) in &decision.answers {
@@ -91,12 +91,9 @@ impl Drop for InFlight<'_> {
 pub(super) struct Shards {
     /// Their names, by [`ProviderId`].
     pub(super) providers: Vec<String>,
-    shards: Box<[Shard]>,
+    shards: PerThread<Shard>,
 }
 
-/// Aligned so that no two share a cache line, nor a pair of them, which
-/// processors like to fetch together.
-#[repr(align(128))]
 struct Shard {
     /// By provider (0 is none), then by reason.
     checks: Counts,
@@ -110,7 +107,6 @@ struct Shard {
 
 impl Shards {
     fn new(providers: Vec<String>) -> Self {
-        let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_SHARDS));
         let shard = || Shard {
             checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
             answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
@@ -118,31 +114,16 @@ impl Shards {
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
-        Self { shards: (0..threads).map(|_| shard()).collect(), providers }
-    }
-
-    /// The shard of this thread. Two threads may share one, which is slower
-    /// and no less right.
-    fn own(&self) -> &Shard {
-        &self.shards[thread_number() % self.shards.len()]
+        Self { shards: PerThread::new(shard), providers }
     }
 }
-
-/// A number for this thread: 0 for the first that asks, and so on.
-pub(crate) fn thread_number() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static THREAD: usize = THREADS.fetch_add(1, Relaxed));
-    THREAD.with(|thread| *thread)
-}
-
-const MAX_SHARDS: usize = 64;
 
 impl Families {
     /// Takes what a configuration has counted into the series, except for
     /// providers that are no longer exported; says how many checks it is
     /// deciding.
     pub(super) fn collect_generation(&self, generation: &Shards, census: &Census) -> i64 {
-        for shard in &generation.shards {
+        for shard in generation.shards.iter() {
             for (cell, count) in shard.checks.take() {
                 let reason = Reason::ALL[cell % Reason::ALL.len()];
                 self.totals[reason as usize].fetch_add(count, Relaxed);

@@ -1,7 +1,7 @@
 //! What clients may discover about the resources behind the gateway: OAuth
 //! 2.0 Protected Resource Metadata (RFC 9728).
 
-use std::collections::HashMap;
+use ahash::AHashMap;
 
 use serde_json::{Map, Value};
 
@@ -21,7 +21,7 @@ pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 pub struct Resources {
     documents: Vec<String>,
     /// By path; resources of one path are told apart by their hosts.
-    by_path: HashMap<String, Vec<(String, ResourceId)>>,
+    by_path: AHashMap<String, Vec<(String, ResourceId)>>,
 }
 
 impl Resources {

@@ -1,6 +1,6 @@
 //! Which rules apply to a request.
 
-use std::collections::HashMap;
+use ahash::AHashMap;
 
 mod readings;
 
@@ -42,7 +42,7 @@ pub struct ProviderFilter(Option<Box<[bool]>>);
 pub struct Routes {
     routes: Vec<Route>,
     defaults: Route,
-    by_name: HashMap<String, usize>,
+    by_name: AHashMap<String, usize>,
     anywhere: Vec<usize>,
     tree: Node,
 }
@@ -53,7 +53,7 @@ pub struct Routes {
 struct Node {
     exact: Vec<usize>,
     prefix: Vec<usize>,
-    below: HashMap<Box<[u8]>, Node>,
+    below: AHashMap<Box<[u8]>, Node>,
 }
 
 /// Why no route could be chosen.
@@ -71,7 +71,7 @@ impl Routes {
         let mut routes = Self {
             routes: Vec::with_capacity(settings.routes.len()),
             defaults: Route::new(&RouteSettings::default(), settings),
-            by_name: HashMap::new(),
+            by_name: AHashMap::new(),
             anywhere: Vec::new(),
             tree: Node::default(),
         };

@@ -1,7 +1,8 @@
 //! API keys: opaque tokens the operator wrote into the configuration.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use ahash::AHashMap;
 use aws_lc_rs::{constant_time, digest};
 
 use super::{Answer, Answering, Provider};
@@ -20,7 +21,7 @@ pub struct ApiKeys {
     forward_token: Option<bool>,
     /// By the first bytes of the hash. They are no secret in themselves, and
     /// the rest is compared in constant time.
-    by_prefix: HashMap<u64, Vec<ApiKey>>,
+    by_prefix: AHashMap<u64, Vec<ApiKey>>,
 }
 
 struct ApiKey {
@@ -34,7 +35,7 @@ struct ApiKey {
 impl ApiKeys {
     /// A provider called `name` of validated keys.
     pub fn new(name: &str, forward_token: Option<bool>, keys: &[ApiKeySettings]) -> Self {
-        let mut by_prefix: HashMap<u64, Vec<ApiKey>> = HashMap::with_capacity(keys.len());
+        let mut by_prefix: AHashMap<u64, Vec<ApiKey>> = AHashMap::with_capacity(keys.len());
         for key in keys {
             by_prefix.entry(prefix(&key.hash)).or_default().push(ApiKey::new(key));
         }

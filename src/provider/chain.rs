@@ -1,8 +1,9 @@
 //! The ordered chain of providers: who is asked about a token, and what
 //! their answers come to.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
+use ahash::AHashMap;
 use futures_util::future::{Either, select};
 use smallvec::SmallVec;
 
@@ -23,7 +24,7 @@ pub struct Chain {
     /// Those that any token is shown to.
     of_any_token: Vec<ProviderId>,
     /// Those that recognise the JWTs of one issuer.
-    by_issuer: HashMap<String, Vec<ProviderId>>,
+    by_issuer: AHashMap<String, Vec<ProviderId>>,
 }
 
 /// How long providers may take.
@@ -59,7 +60,7 @@ impl Chain {
     /// The providers in the order in which they are asked.
     pub fn new(providers: Vec<Arc<dyn Provider>>) -> Self {
         let mut of_any_token = Vec::new();
-        let mut by_issuer: HashMap<String, Vec<ProviderId>> = HashMap::new();
+        let mut by_issuer: AHashMap<String, Vec<ProviderId>> = AHashMap::new();
         for (id, provider) in (0..).map(ProviderId).zip(&providers) {
             match provider.issuer() {
                 Some(issuer) => by_issuer.entry(issuer.into()).or_default().push(id),

@@ -107,7 +107,8 @@ impl OAuth2 {
             credential.record(Recall::Miss);
             return verify().map(|known| Answer::Authenticated(known.principal));
         }
-        let (known, recall) = self.memory.learn(credential.token(), verify)?;
+        let (known, recall) =
+            self.memory.learn(credential.token(), credential.recalled(), verify)?;
         credential.record(recall);
         if known.by == self.tag && known.key.is_live() {
             checks::times(&self.settings, &known.times, credential)?;
@@ -133,6 +134,7 @@ impl OAuth2 {
         checks::client(settings, jwt, credential)?;
         checks::required_claims(settings, jwt, credential)?;
         Ok(Known {
+            token: credential.token().into(),
             by: self.tag,
             issuer: Arc::clone(&self.issuer),
             key,

@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use crate::{metrics::checks::thread_number, reason::Reason, time::UnixTime};
+use crate::{per_thread::thread_number, reason::Reason, time::UnixTime};
 
 /// How many denials are kept.
 pub const KEPT: usize = 200;

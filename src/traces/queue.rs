@@ -60,6 +60,16 @@ pub(super) fn start<E: SpanExporter + 'static>(
 }
 
 impl Queue {
+    /// Whether a span would be taken. One that would not is lost here and now,
+    /// so that nobody need make it.
+    pub(super) fn takes_more(&self) -> bool {
+        let takes_more = self.sender.capacity() > 0;
+        if !takes_more {
+            self.lost.fetch_add(1, Relaxed);
+        }
+        takes_more
+    }
+
     /// Takes a span; it is lost if too many wait.
     pub(super) fn send(&self, span: SpanData) {
         if self.sender.try_send(Parcel::Span(Box::new(span))).is_err() {
@@ -86,7 +96,8 @@ impl Queue {
 
 /// Sends what comes in. It looks into the queue from time to time only:
 /// waking somebody up for each span would cost the one who made it more than
-/// the span.
+/// the span, and spans without end would cost the cores that decide. Whoever
+/// waits for a flush gets everything that is there without a pause.
 async fn export<E: SpanExporter>(
     exporter: E,
     mut inbox: mpsc::Receiver<Parcel>,
@@ -94,6 +105,7 @@ async fn export<E: SpanExporter>(
     hurry: Arc<Notify>,
 ) {
     let mut outage = Outage::default();
+    let mut is_hurried = false;
     let mut parcels = Vec::new();
     while inbox.recv_many(&mut parcels, BATCH).await > 0 {
         let mut spans = Vec::with_capacity(parcels.len());
@@ -117,10 +129,11 @@ async fn export<E: SpanExporter>(
         for done in flushes {
             let _ = done.send(());
         }
-        if inbox.is_empty() {
+        is_hurried &= !inbox.is_empty();
+        if !is_hurried {
             select! {
                 () = sleep(GATHERING) => {}
-                () = hurry.notified() => {}
+                () = hurry.notified() => is_hurried = true,
             }
         }
     }
