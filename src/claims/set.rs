@@ -3,6 +3,7 @@
 use std::{fmt, ops::Index};
 
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 
 /// A caller's claims, each name once.
 ///
@@ -15,7 +16,8 @@ pub struct Claims(Vec<Claim>);
 struct Claim {
     /// See [`head`].
     head: u64,
-    name: Box<str>,
+    /// Nearly all names are short enough to need no memory of their own.
+    name: SmolStr,
     value: Value,
 }
 
@@ -44,8 +46,8 @@ impl Claims {
     }
 
     /// Adds a claim, of whose name there may be one already.
-    pub(crate) fn push(&mut self, name: Box<str>, value: Value) {
-        self.0.push(Claim { head: head(&name), name, value });
+    pub(crate) fn push(&mut self, name: &str, value: Value) {
+        self.0.push(Claim { head: head(name), name: name.into(), value });
     }
 
     /// Whether a name occurs twice.
@@ -94,7 +96,7 @@ const FEW: usize = 64;
 impl From<Map<String, Value>> for Claims {
     fn from(members: Map<String, Value>) -> Self {
         let mut claims = Self::with_capacity(members.len());
-        members.into_iter().for_each(|(name, value)| claims.push(name.into(), value));
+        members.into_iter().for_each(|(name, value)| claims.push(&name, value));
         claims
     }
 }
@@ -123,7 +125,7 @@ mod tests {
 
     fn claims(names: &[&str]) -> Claims {
         let mut claims = Claims::default();
-        names.iter().for_each(|name| claims.push((*name).into(), json!(name)));
+        names.iter().for_each(|name| claims.push(name, json!(name)));
         claims
     }
 

@@ -1,6 +1,6 @@
 //! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, cell::RefCell, fmt, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::de::{
@@ -13,7 +13,7 @@ use crate::claims::Claims;
 
 /// A readable JWT whose signature nobody has looked at.
 pub struct Unverified {
-    header: Header,
+    header: Arc<Header>,
     claims: Claims,
     signed_bytes: usize,
     signature: Vec<u8>,
@@ -26,7 +26,7 @@ impl Unverified {
     pub fn read(token: &str) -> Option<Self> {
         let [header, claims, signature] = parts(token)?;
         let jwt = Self {
-            header: parse(header)?,
+            header: read_header(header)?,
             claims: parse::<ClaimsSet>(claims)?.0,
             signed_bytes: header.len() + 1 + claims.len(),
             signature: decode(signature)?,
@@ -237,6 +237,22 @@ fn parts(token: &str) -> Option<[&str; 3]> {
     dots.next().is_none().then(|| [&token[..one], &token[one + 1..two], &token[two + 1..]])
 }
 
+/// A header. All tokens that a key signs have the same, so each thread keeps
+/// the last one that it read.
+fn read_header(part: &str) -> Option<Arc<Header>> {
+    thread_local!(static LAST: RefCell<Option<(Box<str>, Arc<Header>)>> = const { RefCell::new(None) });
+    LAST.with_borrow_mut(|last| {
+        if let Some((text, header)) = last
+            && **text == *part
+        {
+            return Some(Arc::clone(header));
+        }
+        let header = Arc::new(parse(part)?);
+        *last = Some((part.into(), Arc::clone(&header)));
+        Some(header)
+    })
+}
+
 /// What a part says as JSON. To look at the encoding of all of it at once is
 /// faster than string by string.
 fn parse<T: DeserializeOwned>(part: &str) -> Option<T> {
@@ -269,7 +285,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
         // Most claims sets fit without growing.
         let mut claims = Claims::with_capacity(16);
         while let Some(Name(name)) = access.next_key()? {
-            claims.push(name.into(), access.next_value_seed(StrictSeed)?);
+            claims.push(&name, access.next_value_seed(StrictSeed)?);
         }
         match claims.have_repeats() {
             false => Ok(ClaimsSet(claims)),
