@@ -56,8 +56,8 @@ fn config_keys() -> BTreeSet<String> {
     keys
 }
 
-/// Every metric family, each with something to show.
-fn metric_families() -> BTreeSet<String> {
+/// What `/metrics` says once every metric family has something to show.
+fn exposition() -> String {
     let metrics = Metrics::new("0", "0").unwrap();
     metrics.set_key_expiries([("provider", "key", UnixTime::from_seconds(1.0))]);
     metrics.fetch_meter("provider").set_keys(1);
@@ -66,9 +66,13 @@ fn metric_families() -> BTreeSet<String> {
     let caller = Caller { principal: Arc::default(), identity: Arc::new(identity) };
     let decision = Decision { caller: Some(caller), ..Decision::new(Verdict::Allow, Reason::Ok) };
     meters.record(&decision, Duration::ZERO);
-    let text = metrics.encode().unwrap();
+    metrics.encode().unwrap()
+}
+
+/// Every metric family.
+fn metric_families() -> BTreeSet<String> {
     let family = |line: &str| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned());
-    text.lines().filter_map(family).collect()
+    exposition().lines().filter_map(family).collect()
 }
 
 #[test]

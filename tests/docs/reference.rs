@@ -4,11 +4,11 @@
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use claimgate::cli::Cli;
+use claimgate::{Reason, cli::Cli};
 use clap::CommandFactory;
 use serde_json::Value;
 
-use super::page;
+use super::{exposition, page};
 
 /// Compares a page with what it must be, or writes it where that is asked for.
 fn assert_page(name: &str, expected: &str) {
@@ -52,6 +52,52 @@ fn the_page_of_config_keys_is_what_the_schema_says() {
         keys.rows
     );
     assert_page("docs/config-keys.md", &text);
+}
+
+#[test]
+fn the_page_of_metrics_is_what_the_program_exports() {
+    let text = exposition();
+    let mut rows = String::new();
+    for block in text.split("# HELP ").skip(1) {
+        let (help, rest) = block.split_once('\n').unwrap();
+        let (name, help) = help.split_once(' ').unwrap();
+        let (kind, samples) = rest.split_once('\n').unwrap();
+        let kind = kind.strip_prefix(&format!("# TYPE {name} ")).unwrap();
+        let labels = labels(samples.lines().next().unwrap());
+        writeln!(rows, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
+    }
+    let count = rows.lines().count();
+    assert!(count >= 20, "{count}");
+    let text = format!(
+        "# Metric names\n\nEvery metric that `/metrics` exports, in its own words. Made from the \
+        program; [operations.md](operations.md#metrics) explains how to read them, \
+        [dashboards.md](dashboards.md) shows them.\n\n\
+        | name | type | labels | help |\n| --- | --- | --- | --- |\n{rows}"
+    );
+    assert_page("docs/metric-names.md", &text);
+}
+
+/// The names of a sample's labels; a histogram's `le` goes without saying.
+fn labels(sample: &str) -> String {
+    let Some((_, rest)) = sample.split_once('{') else { return String::new() };
+    let (labels, _) = rest.rsplit_once('}').unwrap();
+    let names = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0));
+    let names: Vec<_> =
+        names.filter(|name| *name != "le").map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+#[test]
+fn the_page_of_reason_words_is_the_closed_list() {
+    let mut text = "# Reason words\n\nThe closed list, and the sentence that a client is told as \
+        `error_description`. Made from the program; [reasons.md](reasons.md) explains each and \
+        what to do about it.\n\n| reason | sentence |\n| --- | --- |\n"
+        .to_owned();
+    for reason in Reason::ALL {
+        let sentence = reason.description();
+        writeln!(text, "| [`{reason}`](reasons.md#{reason}) | {sentence} |").unwrap();
+    }
+    assert_page("docs/reason-words.md", &text);
 }
 
 /// A walk through the schema, one row for each key.
