@@ -28,15 +28,14 @@ impl Claim {
     }
 }
 
-/// The first bytes of a name as a number. To compare it first spares nearly
-/// every comparison of names.
+/// The first eight bytes of a name as a number, zeros behind a shorter one. To
+/// compare it first spares nearly every comparison of names.
 #[inline]
 fn head(name: &str) -> u64 {
-    let name = name.as_bytes();
-    let mut head = [0; 8];
-    let length = name.len().min(head.len());
-    head[..length].copy_from_slice(&name[..length]);
-    u64::from_le_bytes(head)
+    match name.as_bytes() {
+        [a, b, c, d, e, f, g, h, ..] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+        short => short.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
+    }
 }
 
 impl Claims {

@@ -401,6 +401,15 @@ mod tests {
     }
 
     #[test]
+    fn every_token_has_its_own_header() {
+        for alg in ["RS256", "RS256", "ES256", "none", "RS256"] {
+            let token = token(&format!(r#"{{"alg":"{alg}"}}"#), "{}");
+            assert_eq!(Unverified::read(&token).unwrap().header().alg, alg);
+            assert!(Unverified::read("e30.e30.c2ln").is_none());
+        }
+    }
+
+    #[test]
     fn the_signed_bytes_are_the_first_two_parts() {
         let token = token(r#"{"alg":"ES256"}"#, r#"{"iss":"me"}"#);
         let jwt = Unverified::read(&token).unwrap();

@@ -184,3 +184,80 @@ impl fmt::Debug for TokenMemory {
         f.debug_struct("TokenMemory").field("entries", &self.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        issuer::signing::SigningKey,
+        provider::oauth2::{Algorithm, keys::KeySet},
+    };
+
+    pub(super) const NOW: UnixTime = UnixTime::from_seconds(1000.0);
+    pub(super) const END: UnixTime = UnixTime::from_seconds(2000.0);
+
+    pub(super) fn keys() -> KeySet {
+        let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        KeySet::parse(json!({"keys": [key.jwk()]}).to_string().as_bytes()).unwrap().set
+    }
+
+    pub(super) fn first(keys: &KeySet) -> Arc<VerifyingKey> {
+        Arc::clone(keys.iter().next().unwrap())
+    }
+
+    /// What is remembered of a token that is good until [`END`].
+    pub(super) fn known(token: &str, key: &Arc<VerifyingKey>) -> Known {
+        Known {
+            token: token.into(),
+            by: ProviderTag(0),
+            issuer: "https://issuer.example.com".into(),
+            key: Arc::clone(key),
+            times: Times { expires_at: END, not_before: None, issued_at: None },
+            principal: Arc::new(Principal::new(Some(format!("subject of {token}")))),
+        }
+    }
+
+    /// Nobody can find two tokens of one hash, so one is put under the other's.
+    #[test]
+    fn tokens_of_one_hash_are_told_apart() {
+        let (memory, key) = (TokenMemory::new(10), first(&keys()));
+        let other = Arc::new(known("other", &key));
+        memory.by_hash.insert(memory.hash("token"), other);
+        let recalled = memory.recall("token", NOW);
+        assert!(recalled.known.is_none());
+        let verify = || Ok::<_, ()>(known("token", &key));
+        let (learned, recall) = memory.learn("token", &recalled, verify).unwrap();
+        assert_eq!((&*learned.token, recall), ("token", Recall::Miss));
+        assert!(memory.recall("token", NOW).known.is_none());
+    }
+
+    #[test]
+    fn a_refused_token_is_not_remembered() {
+        let (memory, key) = (TokenMemory::new(10), first(&keys()));
+        let recalled = memory.recall("token", NOW);
+        assert_eq!(memory.learn("token", &recalled, || Err("no good")).unwrap_err(), "no good");
+        assert!(memory.is_empty());
+        let verify = || Ok::<_, ()>(known("token", &key));
+        memory.learn("token", &recalled, verify).unwrap();
+        assert!(memory.recall("token", NOW).known.is_some());
+    }
+
+    #[test]
+    fn only_wanted_claims_are_kept() {
+        let mut claims = Claims::default();
+        for name in ["roles", "client_id", "email"] {
+            claims.push(name, json!("x"));
+        }
+        assert_eq!(TokenMemory::new(10).worth_keeping(&claims), claims);
+        let mut settings = AuthSettings::default();
+        settings.headers.claims = vec![
+            (ClaimPath::named("roles"), "x-roles".into()),
+            (ClaimPath::named("roles"), "x-roles-again".into()),
+            (ClaimPath::named("email.domain"), "x-domain".into()),
+        ];
+        let kept = TokenMemory::of(&settings).worth_keeping(&claims);
+        assert_eq!(kept.names().collect::<Vec<_>>(), ["email", "roles"]);
+    }
+}

@@ -96,31 +96,11 @@ fn slot_of(tail: u64) -> usize {
 mod tests {
     use std::cell::Cell;
 
-    use serde_json::json;
-
-    use super::*;
-    use crate::{
-        issuer::signing::SigningKey,
-        principal::Principal,
-        provider::oauth2::{
-            Algorithm,
-            checks::Times,
-            keys::{KeySet, VerifyingKey},
-            memory::ProviderTag,
-        },
+    use super::{
+        super::tests::{END, NOW, first, keys, known},
+        *,
     };
-
-    const NOW: UnixTime = UnixTime::from_seconds(1000.0);
-    const END: UnixTime = UnixTime::from_seconds(2000.0);
-
-    fn keys() -> KeySet {
-        let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
-        KeySet::parse(json!({"keys": [key.jwk()]}).to_string().as_bytes()).unwrap().set
-    }
-
-    fn first(keys: &KeySet) -> Arc<VerifyingKey> {
-        Arc::clone(keys.iter().next().unwrap())
-    }
+    use crate::provider::oauth2::keys::{KeySet, VerifyingKey};
 
     /// A memory, and one of all threads that knows every token.
     struct Memories {
@@ -139,15 +119,7 @@ mod tests {
             let before = self.asked.get();
             let known = self.hot.recall(token, now, || {
                 self.asked.set(before + 1);
-                let known = Known {
-                    token: token.into(),
-                    by: ProviderTag(0),
-                    issuer: "https://issuer.example.com".into(),
-                    key: Arc::clone(&self.key),
-                    times: Times { expires_at: END, not_before: None, issued_at: None },
-                    principal: Arc::new(Principal::new(Some(format!("subject of {token}")))),
-                };
-                Some(Arc::new(known)).filter(|known| known.holds(now))
+                Some(Arc::new(known(token, &self.key))).filter(|known| known.holds(now))
             });
             let subject = known.and_then(|known| known.principal.subject.clone());
             (subject, self.asked.get() > before)
@@ -218,14 +190,7 @@ mod tests {
     #[test]
     fn a_copy_shares_nothing_that_is_counted() {
         let memories = Memories::new(first(&keys()));
-        let shared = Arc::new(Known {
-            token: "token-of-one".into(),
-            by: ProviderTag(0),
-            issuer: "https://issuer.example.com".into(),
-            key: Arc::clone(&memories.key),
-            times: Times { expires_at: END, not_before: None, issued_at: None },
-            principal: Arc::default(),
-        });
+        let shared = Arc::new(known("token-of-one", &memories.key));
         let recall = || memories.hot.recall("token-of-one", NOW, || Some(Arc::clone(&shared)));
         recall();
         let own = recall().unwrap();
