@@ -290,7 +290,8 @@ def _observing(pairs: list[observing.Pair]) -> str:
         "Being watched",
         "The same checks with the status page on, where every denial is remembered, with traces "
         "on, and with neither. Where all requests are sampled there are far more spans than an "
-        "instance sends (docs/tracing.md); the sending takes its CPU from the same core here.\n\n"
+        "instance sends (tracing.md); the sending takes its CPU from the same core here. There are "
+        f"{observing.PATIENCE} times as many repetitions as elsewhere.\n\n"
         + table,
     )
 

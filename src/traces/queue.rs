@@ -24,8 +24,9 @@ const WAITING: usize = 4096;
 /// How many spans are sent at once.
 const BATCH: usize = 512;
 
-/// How long spans are gathered before they are sent.
-const GATHERING: Duration = Duration::from_millis(100);
+/// How long spans are gathered before they are sent. With [`BATCH`] it bounds
+/// what tracing takes from a core that is busy deciding.
+const GATHERING: Duration = Duration::from_millis(200);
 
 /// How long a collector may take to accept a batch.
 const PATIENCE: Duration = Duration::from_secs(10);
