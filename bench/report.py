@@ -56,7 +56,7 @@ def _introduction(measured: Measured) -> str:
 
 **Machine.** {_processor()}, {os.cpu_count()} cores, {_memory()} of memory, Linux {platform.release()}. {_rustc()}. Commit {_commit()}.
 
-**Method.** Two programs that are compared take turns: each runs once per repetition, in an order that is reversed from one repetition to the next, after one run of each that does not count. There are {effort.repetitions} repetitions of {effort.seconds} s. A ratio is the median of the ratios of the repetitions, with the least and the greatest in brackets; other numbers are medians.
+**Method.** Two programs that are compared take turns: each runs once per repetition, in an order that is reversed from one repetition to the next, after one run of each that does not count. There are {effort.repetitions} repetitions of {effort.seconds} s. A sample during which the host of this virtual machine kept more than {rig.TOLERATED:.0%} of the cores' time to itself is taken again, up to {rig.TRIES} times, whatever it says. A ratio is the median of the ratios of the repetitions, with the least and the greatest in brackets; other numbers are medians.
 
 The server has core {rig.SERVER_CORE} to itself and the load comes from core {rig.LOAD_CORE}. CPU time is what the scheduler counts for all threads of the server (`/proc/PID/task/*/schedstat`), user and system, so it includes the server's share of the kernel's network stack. Load is {load.CONNECTIONS} HTTP/2 connections with {load.STREAMS} streams each, all of them always busy.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,37 @@ class Sample:
         return self.server_cpu / self.checks * 1e6
 
 
+TOLERATED = 0.03
+"""The share of both cores' time that a sample may lack."""
+
+TRIES = 3
+
+
+def undisturbed(run: Callable[[], T]) -> T:
+    """A sample that had its cores to itself. A virtual machine's host lends
+    them to others at times; a sample that lacks more than is tolerated is
+    taken again, and of a few such the one that lacks least counts. Whether
+    it is fast plays no part."""
+    samples = []
+    for _ in range(TRIES):
+        start, had = time.monotonic(), _cpu_time()
+        sample = run()
+        lacking = 1 - (_cpu_time() - had) / (2 * (time.monotonic() - start))
+        if lacking <= TOLERATED:
+            return sample
+        samples.append((lacking, sample))
+    return min(samples, key=lambda each: each[0])[1]
+
+
+def _cpu_time() -> float:
+    """Seconds that the two cores have had, busy or idle, but not stolen."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    cores = [f"cpu{core}" for core in (SERVER_CORE, LOAD_CORE)]
+    # user, nice, system, idle, iowait, irq, softirq; then comes what was stolen.
+    rows = [line.split()[1:8] for line in lines if line.split()[0] in cores]
+    return sum(sum(map(int, row)) for row in rows) / os.sysconf("SC_CLK_TCK")
+
+
 def take_turns(
     contenders: Mapping[str, Callable[[], T]], repetitions: int
 ) -> dict[str, list[T]]:
@@ -68,7 +100,7 @@ def take_turns(
     for repetition in range(repetitions):
         order = list(contenders)
         for name in order if repetition % 2 == 0 else reversed(order):
-            samples[name].append(contenders[name]())
+            samples[name].append(undisturbed(contenders[name]))
     return samples
 
 

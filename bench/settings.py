@@ -22,5 +22,5 @@ class Effort:
         tools.say(text)
 
 
-FULL = Effort(repetitions=15, seconds=1, tokens=100_000)
+FULL = Effort(repetitions=11, seconds=1, tokens=100_000)
 QUICK = Effort(repetitions=2, seconds=1, tokens=5_000)
