@@ -14,7 +14,7 @@ import rig
 import web
 from rig import Ratio, Sample
 from settings import Effort
-from stack import Claimgate, Program, Stack
+from stack import Claimgate, Stack
 
 ISSUER = "https://rs256.example.com"
 
@@ -96,9 +96,8 @@ def _measure(stack: Stack, effort: Effort) -> list[Pair]:
 def _collector(stack: Stack) -> str:
     """The URL of a collector that takes everything, away from the service."""
     command = rig.pinned(rig.LOAD_CORE, sys.executable, place.HERE / "collector.py")
-    program = stack.start(Program, "collector", command)
-    program.wait_ready(lambda: "listening on" in program.log.read_text())
-    return f"http://{program.log.read_text().split()[-1]}"
+    _, address = programs.listening(stack, "collector", command)
+    return f"http://{address}"
 
 
 def _confirm(off: Claimgate, page: Claimgate, collector: str) -> None:

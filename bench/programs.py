@@ -101,13 +101,17 @@ def mint(folder: Path, algorithm: str, issuer: str, count: int) -> Minted:
     return Minted(folder)
 
 
+def listening(stack: Stack, name: str, command: list) -> tuple[Program, str]:
+    """A program that ends its first message with the address it listens on."""
+    program = stack.start(Program, name, command)
+    program.wait_ready(lambda: "listening on" in program.log.read_text())
+    return program, program.log.read_text().split()[-1]
+
+
 def empty_server(stack: Stack, core: int) -> tuple[Program, str]:
     """The yardstick and its address."""
-    address = f"127.0.0.1:{free_port()}"
-    command = rig.pinned(core, _targets()["empty_server"], address)
-    program = stack.start(Program, "empty-server", command)
-    program.wait_ready(lambda: "listening on" in program.log.read_text())
-    return program, address
+    command = rig.pinned(core, _targets()["empty_server"], "127.0.0.1:0")
+    return listening(stack, "empty-server", command)
 
 
 def claimgate(

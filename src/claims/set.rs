@@ -66,9 +66,13 @@ impl Claims {
     /// The claim of this name.
     #[inline]
     pub fn get(&self, name: &str) -> Option<&Value> {
+        self.find(name).map(|claim| &claim.value)
+    }
+
+    #[inline]
+    fn find(&self, name: &str) -> Option<&Claim> {
         let head = head(name);
-        let claim = self.0.iter().find(|claim| claim.is_called(head, name))?;
-        Some(&claim.value)
+        self.0.iter().find(|claim| claim.is_called(head, name))
     }
 
     /// Their names.
@@ -78,11 +82,8 @@ impl Claims {
 
     /// Those of these names, which are all different.
     pub fn only<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let find = |name| {
-            let head = head(name);
-            self.0.iter().find(|claim| claim.is_called(head, name))
-        };
-        let mut chosen: Vec<_> = names.into_iter().filter_map(find).cloned().collect();
+        let found = names.into_iter().filter_map(|name| self.find(name));
+        let mut chosen: Vec<_> = found.cloned().collect();
         // These are kept for long.
         chosen.shrink_to_fit();
         Self(chosen)

@@ -45,14 +45,14 @@ impl CheckMeters {
 
     /// A check that is being decided, until this is dropped.
     pub fn in_flight(&self) -> InFlight<'_> {
-        let count = &self.shards.shards.own().in_flight;
+        let count = &self.shards.by_thread.own().in_flight;
         count.fetch_add(1, Relaxed);
         InFlight(count)
     }
 
     /// Counts a decided check that took `elapsed`.
     pub fn record(&self, decision: &Decision<'_>, elapsed: Duration) {
-        let shard = self.shards.shards.own();
+        let shard = self.shards.by_thread.own();
         let slot = decision.provider.map_or(0, |ProviderId(id)| usize::from(id) + 1);
         shard.checks.add(slot * Reason::ALL.len() + decision.reason as usize);
         for (ProviderId(id), answer) in &decision.answers {
@@ -91,7 +91,7 @@ impl Drop for InFlight<'_> {
 pub(super) struct Shards {
     /// Their names, by [`ProviderId`].
     pub(super) providers: Vec<String>,
-    shards: PerThread<Shard>,
+    by_thread: PerThread<Shard>,
 }
 
 struct Shard {
@@ -114,7 +114,7 @@ impl Shards {
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
-        Self { shards: PerThread::new(shard), providers }
+        Self { by_thread: PerThread::new(shard), providers }
     }
 }
 
@@ -123,7 +123,7 @@ impl Families {
     /// providers that are no longer exported; says how many checks it is
     /// deciding.
     pub(super) fn collect_generation(&self, generation: &Shards, census: &Census) -> i64 {
-        for shard in generation.shards.iter() {
+        for shard in generation.by_thread.iter() {
             for (cell, count) in shard.checks.take() {
                 let reason = Reason::ALL[cell % Reason::ALL.len()];
                 self.totals[reason as usize].fetch_add(count, Relaxed);
@@ -148,7 +148,7 @@ impl Families {
             }
             self.durations.collect_from(&shard.timings);
         }
-        generation.shards.iter().map(|shard| shard.in_flight.load(Relaxed)).sum()
+        generation.by_thread.iter().map(|shard| shard.in_flight.load(Relaxed)).sum()
     }
 }
 

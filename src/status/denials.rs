@@ -9,10 +9,14 @@ use std::{
     collections::VecDeque,
     fmt, mem,
     num::NonZeroUsize,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{per_thread::thread_number, reason::Reason, time::UnixTime};
+use crate::{
+    per_thread::{free, thread_number},
+    reason::Reason,
+    time::UnixTime,
+};
 
 /// How many denials are kept.
 pub const KEPT: usize = 200;
@@ -110,15 +114,6 @@ impl Denials {
     pub fn clear(&self) {
         held(&self.read).clear();
         self.lists.iter().for_each(|list| held(list).clear());
-    }
-}
-
-/// The list, unless somebody else holds it. A panic leaves none half-done.
-fn free(list: &Mutex<List>) -> Option<MutexGuard<'_, List>> {
-    match list.try_lock() {
-        Ok(list) => Some(list),
-        Err(TryLockError::Poisoned(list)) => Some(list.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
     }
 }
 

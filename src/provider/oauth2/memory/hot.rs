@@ -6,10 +6,13 @@
 //! meets often gets a copy for that thread alone. A copy is only of what the
 //! shared memory holds at that moment, and judged by the same rules.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Known;
-use crate::{per_thread::PerThread, time::UnixTime};
+use crate::{
+    per_thread::{PerThread, free},
+    time::UnixTime,
+};
 
 /// How many tokens a thread keeps at hand; a power of two.
 const SLOTS: usize = 128;
@@ -71,11 +74,7 @@ impl HotTokens {
 
     /// The shelf of this thread, unless another one is at it.
     fn own(&self) -> Option<MutexGuard<'_, Vec<Slot>>> {
-        match self.shelves.own().try_lock() {
-            Ok(shelf) => Some(shelf),
-            Err(TryLockError::Poisoned(shelf)) => Some(shelf.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        free(self.shelves.own())
     }
 }
 
