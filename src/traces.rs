@@ -22,15 +22,18 @@ use tokio::time::Instant;
 use crate::{
     app::watch::Content,
     provider::oauth2::key_source::{FetchReport, FetchResult},
+    request::Request,
     settings::TracingSettings,
     traceparent::Traceparent,
 };
 
 mod collector;
 mod queue;
+mod texts;
 
 pub use collector::SetupError;
 use queue::Queue;
+pub use texts::Texts;
 
 /// The name of a decision's span.
 const CHECK: &str = "claimgate.check";
@@ -97,7 +100,7 @@ pub struct Position {
 impl Position {
     /// Below the caller's span. A `tracestate` that can't be read is as good
     /// as none (W3C Trace Context, section 3.3).
-    pub fn below(parent: &Traceparent<'_>, tracestate: &[u8]) -> Option<Self> {
+    fn below(parent: &Traceparent<'_>, tracestate: &[u8]) -> Option<Self> {
         let state = str::from_utf8(tracestate).ok().and_then(|state| state.parse().ok());
         Some(Self {
             trace_id: TraceId::from_hex(parent.trace_id).ok()?,
@@ -139,26 +142,37 @@ impl Tracer {
         self.settings == *settings && self.roots == roots
     }
 
-    /// The top of a new trace, for the configured share of calls.
-    pub fn new_trace(&self) -> Option<Position> {
-        if self.settings.sample_ratio <= 0.0 {
-            return None;
+    /// The place of a decision's span in its caller's trace, or at the top of
+    /// a new one for the configured share of those without a caller that says.
+    /// `None` if there shall be no span, or if nobody could send it: then it
+    /// is counted as lost, and nothing else is done for it.
+    pub fn position(&self, request: &Request<'_>) -> Option<Position> {
+        match request.traceparent() {
+            Some(parent) if parent.sampled && self.queue.takes_more() => {
+                // A state that was sent in several fields is one list (RFC 9110, 5.3).
+                let state: Vec<_> = request.headers.all("tracestate").collect();
+                Position::below(&parent, &state.join(&b','))
+            }
+            Some(_) => None,
+            None if self.settings.sample_ratio <= 0.0 => None,
+            None if self.settings.sample_ratio >= 1.0 => {
+                self.queue.takes_more().then(|| self.top())
+            }
+            None => {
+                let top = self.top();
+                (self.is_sampled(top.trace_id) && self.queue.takes_more()).then_some(top)
+            }
         }
-        let top = self.top();
-        let sampled =
-            self.sampler.should_sample(None, top.trace_id, CHECK, &SpanKind::Server, &[], &[]);
-        (sampled.decision == SamplingDecision::RecordAndSample).then_some(top)
+    }
+
+    fn is_sampled(&self, trace_id: TraceId) -> bool {
+        let sampled = self.sampler.should_sample(None, trace_id, CHECK, &SpanKind::Server, &[], &[]);
+        sampled.decision == SamplingDecision::RecordAndSample
     }
 
     fn top(&self) -> Position {
         let trace_id = self.ids.new_trace_id();
         Position { trace_id, parent: SpanId::INVALID, state: TraceState::NONE }
-    }
-
-    /// Whether a span is worth making: one that nobody could send is counted
-    /// as lost instead.
-    pub fn takes_more(&self) -> bool {
-        self.queue.takes_more()
     }
 
     /// Records a decision that took this time. Those of the providers
@@ -167,7 +181,7 @@ impl Tracer {
         &self,
         position: Position,
         time: Range<SystemTime>,
-        attributes: Vec<KeyValue>,
+        texts: Texts,
         status: Status,
         asked: impl Iterator<Item = &'p str>,
     ) {
@@ -184,11 +198,11 @@ impl Tracer {
                 waiting.attributes.clone_from(&fetch.attributes);
                 waiting.status.clone_from(&fetch.status);
                 waiting.links.links.push(Link::with_context(fetch.context.clone()));
-                self.queue.send(waiting);
+                self.queue.send(waiting, Texts::default());
             }
         }
-        (span.attributes, span.status) = (attributes, status);
-        self.queue.send(span);
+        span.status = status;
+        self.queue.send(span, texts);
     }
 
     /// Records a fetch of keys that has just ended, as a trace of its own:
@@ -218,7 +232,7 @@ impl Tracer {
             let kept = fetches[oldest..].iter().cloned();
             kept.chain([Arc::clone(&fetch)]).collect::<Vec<_>>()
         });
-        self.queue.send(span);
+        self.queue.send(span, Texts::default());
     }
 
     fn span(

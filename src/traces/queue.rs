@@ -17,6 +17,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::Texts;
+
 /// How many spans wait at the most; what comes on top of these is lost. At
 /// about a kilobyte each they take some 4 MB.
 const WAITING: usize = 4096;
@@ -45,7 +47,7 @@ pub(super) struct Queue {
 }
 
 enum Parcel {
-    Span(Box<SpanData>),
+    Span(Box<(SpanData, Texts)>),
     /// Everything before this is to be sent now.
     Flush(oneshot::Sender<()>),
 }
@@ -71,9 +73,10 @@ impl Queue {
         takes_more
     }
 
-    /// Takes a span; it is lost if too many wait.
-    pub(super) fn send(&self, span: SpanData) {
-        if self.sender.try_send(Parcel::Span(Box::new(span))).is_err() {
+    /// Takes a span, and attributes to be added to it; it is lost if too many
+    /// wait.
+    pub(super) fn send(&self, span: SpanData, texts: Texts) {
+        if self.sender.try_send(Parcel::Span(Box::new((span, texts)))).is_err() {
             self.lost.fetch_add(1, Relaxed);
         }
     }
@@ -113,7 +116,11 @@ async fn export<E: SpanExporter>(
         let mut flushes = Vec::new();
         for parcel in parcels.drain(..) {
             match parcel {
-                Parcel::Span(span) => spans.push(*span),
+                Parcel::Span(waiting) => {
+                    let (mut span, texts) = *waiting;
+                    span.attributes.extend(texts.attributes());
+                    spans.push(span);
+                }
                 Parcel::Flush(done) => flushes.push(done),
             }
         }
