@@ -166,7 +166,8 @@ impl Tracer {
     }
 
     fn is_sampled(&self, trace_id: TraceId) -> bool {
-        let sampled = self.sampler.should_sample(None, trace_id, CHECK, &SpanKind::Server, &[], &[]);
+        let sampled =
+            self.sampler.should_sample(None, trace_id, CHECK, &SpanKind::Server, &[], &[]);
         sampled.decision == SamplingDecision::RecordAndSample
     }
 
