@@ -260,6 +260,19 @@ async fn the_callers_choice_is_followed_and_the_ratio_is_for_requests_without_on
 }
 
 #[tokio::test]
+async fn a_ratio_between_is_the_share_of_requests_that_get_a_span() {
+    let (collector, url) = Collector::start("grpc").await;
+    let mut service = Running::start(&tracing(&url, "sample_ratio: 0.5"), KEYS).await;
+    for _ in 0..200 {
+        service.check("/", &[]).await;
+    }
+    service.stop().await;
+    // Six standard deviations around the mean.
+    let count = collector.spans().len();
+    assert!((58..=142).contains(&count), "{count} of 200");
+}
+
+#[tokio::test]
 async fn a_reload_turns_tracing_on_and_off() {
     let (collector, url) = Collector::start("grpc").await;
     let mut service = Running::start("", KEYS).await;

@@ -176,3 +176,69 @@ impl Outage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, time::UNIX_EPOCH};
+
+    use opentelemetry::{
+        InstrumentationScope, SpanId,
+        trace::{SpanContext, SpanKind, Status},
+    };
+    use opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{SpanEvents, SpanLinks},
+    };
+
+    use super::*;
+
+    /// Takes everything, and counts.
+    #[derive(Clone, Debug, Default)]
+    struct Counting(Arc<Mutex<Vec<usize>>>);
+
+    impl SpanExporter for Counting {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().expect("not poisoned").push(batch.len());
+            Ok(())
+        }
+    }
+
+    fn span() -> SpanData {
+        SpanData {
+            span_context: SpanContext::NONE,
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Server,
+            name: "span".into(),
+            start_time: UNIX_EPOCH,
+            end_time: UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_span_is_sent_or_counted_as_lost() {
+        let exporter = Counting::default();
+        let (queue, exporting) = start(exporter.clone());
+        while queue.takes_more() {
+            queue.send(span(), Texts::default());
+        }
+        // Room was seen, and somebody else took it.
+        queue.send(span(), Texts::default());
+        assert_eq!(queue.lost.load(Relaxed), 2);
+
+        let exporting = tokio::spawn(exporting);
+        queue.flush(Instant::now() + LAST_WAIT).await;
+        assert_eq!(queue.lost.load(Relaxed), 0, "the log was told");
+        drop(queue);
+        exporting.await.expect("no panic");
+        let batches = exporter.0.lock().expect("not poisoned").clone();
+        assert_eq!(batches.iter().sum::<usize>(), WAITING);
+        assert!(batches.iter().all(|&batch| batch <= BATCH), "{batches:?}");
+    }
+}
