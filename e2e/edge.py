@@ -10,11 +10,14 @@ from pathlib import Path
 
 import tools
 import web
+from envoy_config import PATIENCE
 from stack import Claimgate, Envoy, Stack, free_port
 
 EXAMPLE = tools.ROOT / "examples" / "envoy"
 ADMIN, REDIRECT, HTTPS, GATEWAY = 9901, 8080, 8443, 8787
 CLAIMGATES = (9001, 9011)
+LIMITS = ("timeout: 0.25s", "max_interval: 0.2s", "connect_timeout: 0.1s", "timeout: 0.5s")
+"""How long the example's Envoy waits for Claimgate; see PATIENCE."""
 
 
 @dataclass
@@ -67,8 +70,9 @@ def start(
 ) -> Edge:
     """Starts an upstream, two Claimgates with this configuration, and Envoy.
 
-    `as_it_is` leaves the example's ports alone; otherwise each is replaced by
-    a free one. `changes` are further replacements in its text.
+    `as_it_is` leaves the example alone; otherwise each port is replaced by a
+    free one, and each limit for Claimgate's answer by one that no busy machine
+    reaches. `changes` are further replacements in its text.
     """
     ports = (ADMIN, REDIRECT, HTTPS, GATEWAY, *CLAIMGATES)
     used = {port: port if as_it_is else free_port() for port in ports}
@@ -80,7 +84,8 @@ def start(
         lambda port: f"{port[1]}: {used[int(port[2])]}",
         (folder / "edge.yaml").read_text(),
     )
-    for old, new in (changes or {}).items():
+    patient = {} if as_it_is else {limit: f"{limit.split()[0]} {PATIENCE}" for limit in LIMITS}
+    for old, new in (patient | (changes or {})).items():
         assert old in text, f"the example has no {old!r}"
         text = text.replace(old, new)
     stack.upstream(used[GATEWAY])

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
+PATIENCE = "8s"
+"""How long Envoy waits for anything. The machines that run tests stand still
+for a second at times; with Envoy's default of 0.2 s it would then answer 503
+by itself, and tests would be about the machine."""
 _TYPES = "type.googleapis.com/envoy.extensions"
 
 
@@ -17,15 +21,13 @@ def envoy_config(
     access_log: Path | None = None,
     named_routes: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
-    patience: str = "0.2s",
 ) -> dict:
     """One listener, on a free port unless told otherwise, that asks Claimgate about every request.
 
     Paths are left as the client sent them, so that Claimgate gets to read the
     ambiguous ones. `named_routes` maps a path prefix to the `claimgate_route`
     that Envoy's route for it names. With `health_checks` Envoy stops asking an
-    endpoint that says it is not serving. `patience` is how long it waits for an
-    answer, unless told otherwise as long as Envoy's own default.
+    endpoint that says it is not serving.
     """
     endpoints = [claimgate] if isinstance(claimgate, str) else claimgate
     routes = [_route(prefix, name) for prefix, name in (named_routes or {}).items()]
@@ -54,7 +56,7 @@ def envoy_config(
                                 ]
                             },
                             "http_filters": [
-                                _ext_authz(encode_raw_headers, patience),
+                                _ext_authz(encode_raw_headers),
                                 {
                                     "name": "router",
                                     "typed_config": {
@@ -86,8 +88,8 @@ def envoy_config(
     }
 
 
-def _ext_authz(encode_raw_headers: bool, patience: str) -> dict:
-    grpc_service = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": patience}
+def _ext_authz(encode_raw_headers: bool) -> dict:
+    grpc_service = {"envoy_grpc": {"cluster_name": "claimgate"}, "timeout": PATIENCE}
     return {
         "name": EXT_AUTHZ,
         "typed_config": {
@@ -118,7 +120,7 @@ def _cluster(name: str, endpoints: list[str]) -> dict:
     return {
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "0.1s",
+        "connect_timeout": PATIENCE,
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [
@@ -134,7 +136,7 @@ def _cluster(name: str, endpoints: list[str]) -> dict:
 
 def _health_check() -> dict:
     return {
-        "timeout": "0.2s",
+        "timeout": PATIENCE,
         "interval": "0.1s",
         "no_traffic_interval": "0.1s",
         "unhealthy_threshold": 1,
