@@ -27,13 +27,13 @@ use crate::{
     traceparent::Traceparent,
 };
 
+mod attributes;
 mod collector;
 mod queue;
-mod texts;
 
+pub use attributes::Attributes;
 pub use collector::SetupError;
 use queue::Queue;
-pub use texts::Texts;
 
 /// The name of a decision's span.
 const CHECK: &str = "claimgate.check";
@@ -182,7 +182,7 @@ impl Tracer {
         &self,
         position: Position,
         time: Range<SystemTime>,
-        texts: Texts,
+        attributes: Attributes,
         status: Status,
         asked: impl Iterator<Item = &'p str>,
     ) {
@@ -199,11 +199,11 @@ impl Tracer {
                 waiting.attributes.clone_from(&fetch.attributes);
                 waiting.status.clone_from(&fetch.status);
                 waiting.links.links.push(Link::with_context(fetch.context.clone()));
-                self.queue.send(waiting, Texts::default());
+                self.queue.send(waiting, Attributes::default());
             }
         }
         span.status = status;
-        self.queue.send(span, texts);
+        self.queue.send(span, attributes);
     }
 
     /// Records a fetch of keys that has just ended, as a trace of its own:
@@ -233,7 +233,7 @@ impl Tracer {
             let kept = fetches[oldest..].iter().cloned();
             kept.chain([Arc::clone(&fetch)]).collect::<Vec<_>>()
         });
-        self.queue.send(span, Texts::default());
+        self.queue.send(span, Attributes::default());
     }
 
     fn span(

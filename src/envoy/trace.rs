@@ -8,7 +8,7 @@ use super::{log::Facts, service::Live};
 use crate::{
     decision::{Decision, Denial, Verdict},
     request::Request,
-    traces::{Position, Texts, Tracer},
+    traces::{Attributes, Position, Tracer},
 };
 
 /// Records the span of a decision that was just made, if its caller or the
@@ -47,21 +47,21 @@ fn record(
         // A denial is what the service is for, no error of it.
         Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => Status::Unset,
     };
-    let texts = texts(request, decision, provider, elapsed);
-    tracer.checked(position, end - elapsed..end, texts, status, asked);
+    let attributes = attributes(request, decision, provider, elapsed);
+    tracer.checked(position, end - elapsed..end, attributes, status, asked);
 }
 
 /// The facts of the log line.
-fn texts(
+fn attributes(
     request: &Request<'_>,
     decision: &Decision<'_>,
     provider: Option<&str>,
     elapsed: Duration,
-) -> Texts {
+) -> Attributes {
     let facts = Facts::of(request, decision, provider, elapsed);
     let denied = matches!(decision.verdict, Verdict::Deny(_));
     let route = decision.route.map(|route| route.name.as_str()).or(request.route);
-    Texts::copy(&[
+    Attributes::copy(&[
         ("claimgate.decision", Some(if denied { "deny" } else { "allow" })),
         ("claimgate.reason", Some(facts.reason)),
         ("http.request.method", Some(facts.method)),

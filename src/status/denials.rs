@@ -15,6 +15,7 @@ use std::{
 use crate::{
     per_thread::{free, thread_number},
     reason::Reason,
+    texts::Texts,
     time::UnixTime,
 };
 
@@ -66,16 +67,8 @@ pub struct Denial {
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
-    /// All values, one after the other: one allocation, which is used again.
-    text: String,
-    /// Where each of them ends.
-    ends: [u16; VALUES],
+    values: Texts,
 }
-
-const VALUES: usize = 8;
-
-/// The longest text must be within reach of its ends.
-const _: () = assert!(VALUES * MAX_VALUE_BYTES <= u16::MAX as usize);
 
 impl Denials {
     /// A memory that so many threads fill.
@@ -123,12 +116,7 @@ fn held(list: &Mutex<List>) -> MutexGuard<'_, List> {
 
 impl Default for Denial {
     fn default() -> Self {
-        Self {
-            at: UnixTime::from_seconds(0.0),
-            reason: Reason::Internal,
-            text: String::new(),
-            ends: [0; VALUES],
-        }
+        Self { at: UnixTime::from_seconds(0.0), reason: Reason::Internal, values: Texts::default() }
     }
 }
 
@@ -145,56 +133,47 @@ impl Denial {
             seen.request_id.unwrap_or_default(),
             seen.trace_id.unwrap_or_default(),
         ];
-        self.text.clear();
-        for (value, end) in values.into_iter().zip(&mut self.ends) {
-            self.text.push_str(cut(value));
-            *end = u16::try_from(self.text.len()).unwrap_or(u16::MAX);
-        }
-    }
-
-    fn value(&self, index: usize) -> &str {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        self.text.get(usize::from(start)..usize::from(self.ends[index])).unwrap_or_default()
+        self.values.fill(values.map(cut).into_iter());
     }
 
     /// The provider that decided.
     pub fn provider(&self) -> &str {
-        self.value(0)
+        self.values.get(0)
     }
 
     /// The route that the request matched, or that Envoy named.
     pub fn route(&self) -> &str {
-        self.value(1)
+        self.values.get(1)
     }
 
     /// Who asked.
     pub fn subject(&self) -> &str {
-        self.value(2)
+        self.values.get(2)
     }
 
     /// The request's method.
     pub fn method(&self) -> &str {
-        self.value(3)
+        self.values.get(3)
     }
 
     /// Its path without the query.
     pub fn path(&self) -> &str {
-        self.value(4)
+        self.values.get(4)
     }
 
     /// Its host.
     pub fn host(&self) -> &str {
-        self.value(5)
+        self.values.get(5)
     }
 
     /// Its `x-request-id`.
     pub fn request_id(&self) -> &str {
-        self.value(6)
+        self.values.get(6)
     }
 
     /// The trace it belongs to.
     pub fn trace_id(&self) -> &str {
-        self.value(7)
+        self.values.get(7)
     }
 }
 

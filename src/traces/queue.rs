@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::Texts;
+use super::Attributes;
 
 /// How many spans wait at the most; what comes on top of these is lost. At
 /// about a kilobyte each they take some 4 MB.
@@ -47,7 +47,7 @@ pub(super) struct Queue {
 }
 
 enum Parcel {
-    Span(Box<(SpanData, Texts)>),
+    Span(Box<(SpanData, Attributes)>),
     /// Everything before this is to be sent now.
     Flush(oneshot::Sender<()>),
 }
@@ -75,8 +75,8 @@ impl Queue {
 
     /// Takes a span, and attributes to be added to it; it is lost if too many
     /// wait.
-    pub(super) fn send(&self, span: SpanData, texts: Texts) {
-        if self.sender.try_send(Parcel::Span(Box::new((span, texts)))).is_err() {
+    pub(super) fn send(&self, span: SpanData, attributes: Attributes) {
+        if self.sender.try_send(Parcel::Span(Box::new((span, attributes)))).is_err() {
             self.lost.fetch_add(1, Relaxed);
         }
     }
@@ -117,8 +117,8 @@ async fn export<E: SpanExporter>(
         for parcel in parcels.drain(..) {
             match parcel {
                 Parcel::Span(waiting) => {
-                    let (mut span, texts) = *waiting;
-                    span.attributes.extend(texts.attributes());
+                    let (mut span, attributes) = *waiting;
+                    span.attributes.extend(attributes.key_values());
                     spans.push(span);
                 }
                 Parcel::Flush(done) => flushes.push(done),
@@ -226,10 +226,10 @@ mod tests {
         let exporter = Counting::default();
         let (queue, exporting) = start(exporter.clone());
         while queue.takes_more() {
-            queue.send(span(), Texts::default());
+            queue.send(span(), Attributes::default());
         }
         // Room was seen, and somebody else took it.
-        queue.send(span(), Texts::default());
+        queue.send(span(), Attributes::default());
         assert_eq!(queue.lost.load(Relaxed), 2);
 
         let exporting = tokio::spawn(exporting);

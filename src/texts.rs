@@ -1,0 +1,51 @@
+//! Several texts in one piece of memory.
+
+use smallvec::SmallVec;
+
+/// Texts, one after the other. Facts of many requests are kept for a while:
+/// with a piece of memory for each fact they would cost a request far more,
+/// and take the memory at hand away from the decisions.
+#[derive(Clone, Default)]
+pub(crate) struct Texts {
+    text: String,
+    /// Where each of them ends.
+    ends: SmallVec<[usize; 9]>,
+}
+
+impl Texts {
+    /// Puts copies of these in place of what is here, whose memory is used
+    /// again.
+    pub(crate) fn fill<'t>(&mut self, texts: impl Iterator<Item = &'t str> + Clone) {
+        self.text.clear();
+        self.ends.clear();
+        self.text.reserve(texts.clone().map(str::len).sum());
+        for text in texts {
+            self.text.push_str(text);
+            self.ends.push(self.text.len());
+        }
+    }
+
+    /// One of them, by its number from 0; empty if there are not so many.
+    pub(crate) fn get(&self, index: usize) -> &str {
+        let Some(&end) = self.ends.get(index) else { return "" };
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back_as_they_were_filled_in_last() {
+        let mut texts = Texts::default();
+        assert_eq!(texts.get(0), "");
+        for given in [&["one", "", "zwölf"][..], &["", "two"], &["x"; 20], &[]] {
+            texts.fill(given.iter().copied());
+            let back: Vec<_> = (0..given.len()).map(|index| texts.get(index)).collect();
+            assert_eq!(back, given);
+            assert_eq!(texts.get(given.len()), "");
+        }
+    }
+}
