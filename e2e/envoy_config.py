@@ -70,7 +70,7 @@ def envoy_config(
             }
         ],
     }
-    authz = _cluster("claimgate", endpoints)
+    authz = cluster("claimgate", endpoints)
     authz["typed_extension_protocol_options"] = {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
@@ -83,7 +83,7 @@ def envoy_config(
         "admin": {"address": _address("127.0.0.1:0")},
         "static_resources": {
             "listeners": [listener],
-            "clusters": [authz, _cluster("upstream", [upstream])],
+            "clusters": [authz, cluster("upstream", [upstream])],
         },
     }
 
@@ -116,7 +116,8 @@ def _route(prefix: str, claimgate_route: str | None) -> dict:
     return route
 
 
-def _cluster(name: str, endpoints: list[str]) -> dict:
+def cluster(name: str, endpoints: list[str]) -> dict:
+    """A cluster of endpoints that are addresses."""
     return {
         "name": name,
         "type": "STATIC",

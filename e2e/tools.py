@@ -23,6 +23,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 OIDC_PROVIDER = HERE / "oidc_provider"
 BROWSER = HERE / "browser"
 SDKS = HERE / "sdks"
+PATH_SERVERS = HERE / "path_servers"
 KEYCLOAK = "26.4.0"
 ARCHIVE_SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c0a"
 
@@ -163,6 +164,54 @@ def _node(source: Path, main: str) -> Path:
         done.touch()
     # Node looks packages up from where the file lies, so it lies beside them.
     return Path(shutil.copy(source / main, folder))
+
+
+@functools.cache
+def servlet_containers() -> list[Path | str]:
+    """The command that starts the Java servers of path_servers/, but for its
+    argument. Java compiles the one source file at each start."""
+    for command, package in [("mvn", "maven"), ("javac", "default-jdk-headless")]:
+        if not shutil.which(command):
+            raise ToolMissing(f"{command} is not installed; Debian has it in the package {package}")
+    source = PATH_SERVERS / "java"
+    folder = cache_dir() / f"servlet-containers-{_digest(source / 'jars.sha256')}"
+    if not folder.exists():
+        say(f"getting Tomcat, Jetty and Undertow into {folder} (once)")
+        fetched = folder.with_suffix(".fetched")
+        shutil.rmtree(fetched, ignore_errors=True)
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+        options = ["--batch-mode", "--quiet", "--file", source / "pom.xml", f"-DoutputDirectory={fetched}"]
+        if subprocess.run(["mvn", *options, plugin]).returncode != 0:
+            raise ToolMissing("mvn can't get the servlet containers; see its message above")
+        jars = sorted(fetched.glob("*.jar"))
+        found = [f"{hashlib.sha256(jar.read_bytes()).hexdigest()}  {jar.name}" for jar in jars]
+        if found != (source / "jars.sha256").read_text().splitlines():
+            raise ToolMissing(f"what mvn got into {fetched} differs from {source / 'jars.sha256'}")
+        fetched.rename(folder)
+    return ["java", "-cp", f"{folder}/*", source / "Servers.java"]
+
+
+@functools.cache
+def node_servers() -> Path:
+    """A copy of the JavaScript servers of path_servers/ with their packages; the
+    file for node."""
+    return _node(PATH_SERVERS / "express", "servers.mjs")
+
+
+@functools.cache
+def python_servers() -> list[Path | str]:
+    """The command that starts the Python servers of path_servers/."""
+    python = venv(PATH_SERVERS / "requirements.txt") / "bin" / "python"
+    return [python, PATH_SERVERS / "servers.py"]
+
+
+@functools.cache
+def debian_server(name: str) -> str:
+    """nginx or lighttpd, which Debian puts where not every PATH looks."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if not found:
+        raise ToolMissing(f"{name} is not installed; Debian has it in the package {name}")
+    return found
 
 
 @functools.cache
