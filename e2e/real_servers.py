@@ -11,6 +11,7 @@ import json
 import shutil
 import socket
 import string
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,10 @@ MODES = {
     "unescaped": {**HARDENED, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
 }
 """What Envoy's connection manager is told about paths."""
+
+METHOD_OVERRIDES = ["x-http-method-override", "x-http-method", "x-method-override"]
+"""Headers by which a client tells some frameworks another method than the one
+that it sent; the hardened Envoys remove them."""
 
 AUTH = """
 auth:
@@ -146,8 +151,8 @@ def _nginx(stack: Stack) -> dict[str, str]:
 def lighttpd(stack: Stack) -> str:
     """lighttpd with its CGI; its address. The scripts `/open` and `/admin` answer
     with what they were told of the request's headers."""
-    folder = stack.folder / "lighttpd"
-    (folder / "scripts").mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="lighttpd-", dir=stack.folder))
+    (folder / "scripts").mkdir()
     for name in ("open", "admin"):
         shutil.copy(tools.PATH_SERVERS / "ran.cgi", folder / "scripts" / name)
     port = free_port()
@@ -195,6 +200,8 @@ def _listener(plain: dict, mode: str, routes: list[dict]) -> dict:
     manager["http_protocol_options"] = {"allow_custom_methods": True}
     hosts = {"name": "all", "domains": ["*"], "routes": routes}
     manager["route_config"] = {"virtual_hosts": [hosts]}
+    if mode != "defaults":
+        manager["route_config"]["request_headers_to_remove"] = METHOD_OVERRIDES
     return listener
 
 

@@ -128,3 +128,12 @@ def test_head_and_the_methods_case_dodge_no_rule(servers: Servers, server: str, 
 def test_such_methods_would_run_the_handler(servers: Servers, server: str, method: str):
     with servers.connect("defaults") as client:
         assert client.ask(server, "/read", method=method, guarded=False).ran == "read"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_method_in_a_header_is_envoys_to_remove(servers: Servers, mode: str):
+    """Claimgate judges the method that was sent. Express, told to, believes the header."""
+    override = [("X-HTTP-Method-Override", "GET")]
+    with servers.connect(mode) as client:
+        answer = client.ask("express", "/read", "basic", method="POST", headers=override)
+    assert answer.ran == ("read" if mode == "defaults" else "other")
