@@ -133,8 +133,10 @@ def test_nothing_forged_gets_through_where_nobody_is_asked(
     envoy: edge.Edge, source: str, path: str
 ):
     names = ["subject", "scopes", "method", "provider", "client-id"]
-    forged = [(f"X-Auth-{name}", "ceo") for name in names]
-    assert envoy.get(path, forged, source=source).seen.named("x-auth-") == []
+    for dash in "-.~!":
+        forged = [(f"X{dash}Auth{dash}{name}", "ceo") for name in names]
+        seen = envoy.get(path, forged, source=source).seen
+        assert [name for name, value in seen.headers if value == "ceo"] == [], dash
 
 
 ADMIN = ["/admin", "/admin/", "/admin/users?x=1", "/%61dmin", "//admin", "/x/../admin",
@@ -166,6 +168,12 @@ def test_no_spelling_makes_a_path_exempt(envoy: edge.Edge, source: str, path: st
 def test_headers_with_underscores_are_refused(envoy: edge.Edge, tokens, source: str, path: str):
     headers = [*tokens["web"], ("x_auth_subject", "ceo")]
     assert envoy.get(path, headers, source=source).status == 400
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+def test_no_header_tells_another_method(envoy: edge.Edge, tokens, source: str, name: str):
+    seen = envoy.get("/v1/chat", [*tokens["web"], (name, "DELETE")], source=source).seen
+    assert seen.get(name.lower()) is None
 
 
 def test_too_large_a_request_is_a_413(envoy: edge.Edge, tokens, source: str):

@@ -96,12 +96,35 @@ def test_snippets(tmp_path: Path, block: str):
         router = textwrap.indent(ROUTER, " " * 18)
         around = AROUND_FILTERS % (" " * 16 + "http_filters:", router)
         config.write_text(around.replace(NO_ROUTES, routes))
+    elif block.startswith("normalize_path:"):
+        # The connection manager's own.
+        filters = textwrap.indent(block, " " * 16) + " " * 16 + "http_filters:"
+        config.write_text(AROUND_FILTERS % (filters, textwrap.indent(ROUTER, " " * 18)))
     else:
         assert block.startswith("http_filters:"), "a kind of snippet that this test can't complete"
         filters = textwrap.indent(block, " " * 16)
         router = "" if "http.router" in block else textwrap.indent(ROUTER, " " * 18)
         config.write_text(AROUND_FILTERS % (filters, router))
     accept(config, tmp_path)
+
+
+HARDENED = {
+    "normalize_path": {"true"},
+    "merge_slashes": {"true"},
+    "path_with_escaped_slashes_action": {"REJECT_REQUEST", "KEEP_UNCHANGED"},
+}
+"""What every connection manager before Claimgate says of paths."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(tools.ROOT)))
+def test_files_give_a_path_one_spelling(file: Path):
+    """That is, as often as they ask Claimgate."""
+    text = file.read_text()
+    filters = text.count("- name: envoy.filters.http.ext_authz")
+    assert filters > 0
+    for key, values in HARDENED.items():
+        said = re.findall(rf"^ *{key}: (\w+)$", text, re.M)
+        assert len(said) == filters and set(said) <= values, key
 
 
 def test_there_are_some():
