@@ -1,6 +1,6 @@
 """No spelling of a path dodges a rule, on any of the true servers.
 
-Claimgate lets everyone in under `/open`, wants the scope `admin` for `/admin`,
+`/open` is public. Claimgate wants the scope `admin` for `/admin`,
 `/exact` and GET of `/read`, and `basic` for the rest. Each server gets the same
 spellings through the same Envoy, once with Claimgate asked and once without, so
 that the tests show what it is asked for.

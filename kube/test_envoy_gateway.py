@@ -142,9 +142,28 @@ def test_what_envoy_gateway_does_before_it_asks(gateway: Gateway, stack: Stack, 
     objects = [*gateway.objects, *gateway.page.objects("client-traffic-policy.yaml")]
     envoy = _run(stack, tmp_path, objects, gateway.running)
     assert web.get(envoy.address, escaped, gateway.bearer()).seen.path == escaped
-    seen = web.get(envoy.address, "/orders", [*gateway.bearer(), *underscore]).seen
-    assert dict(seen.named("x-auth-client"))["x-auth-client-id"] == "shipping"
-    assert len(seen.named("x-auth-client")) == 1
+    alike = [*underscore, ("x.auth.client-id", "analytics"), ("x~auth!client_id", "analytics")]
+    told = [("x-http-method-override", "DELETE"), ("x-original-url", "/reports")]
+    seen = web.get(envoy.address, "/orders", [*gateway.bearer(), *alike, *told]).seen
+    assert seen.named("x-auth-client") == [("x-auth-client-id", "shipping")]
+    assert not {value for _, value in alike + told} & {value for _, value in seen.headers}
+    for path in ("/x/..//orders", "//orders", "/x/%2e%2e/orders"):
+        assert web.get(envoy.address, path, gateway.bearer()).seen.path == "/orders", path
+
+
+def test_a_list_of_headers_hides_look_alikes(gateway: Gateway, stack: Stack, tmp_path: Path):
+    """What the page warns of, and how `removeOnMatch` cures it."""
+    objects = copy.deepcopy(gateway.objects)
+    for each in objects:
+        if each["kind"] == "SecurityPolicy":
+            each["spec"]["extAuth"]["headersToExtAuth"] = ["authorization"]
+    forged = [*gateway.bearer(), ("x.auth.client-id", "analytics")]
+    envoy = _run(stack, tmp_path, objects, gateway.running)
+    assert web.get(envoy.address, "/orders", forged).seen.get("x.auth.client-id") == "analytics"
+    policy = gateway.page.objects("client-traffic-policy.yaml")
+    (cured := tmp_path / "cured").mkdir()
+    envoy = _run(stack, cured, [*objects, *policy], gateway.running)
+    assert web.get(envoy.address, "/orders", forged).seen.get("x.auth.client-id") is None
 
 
 def test_without_claimgate_the_door_is_shut(gateway: Gateway):

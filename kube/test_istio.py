@@ -167,8 +167,10 @@ def test_both_ways_to_name_the_provider_say_the_same(mesh: Mesh, tmp_path: Path)
         text=True,
         check=True,
     ).stdout
+    assert set(values) == {"extensionProviders", "pathNormalization"}
     for rendered in (helm, operator):
-        assert _mesh_config(rendered)["extensionProviders"] == values["extensionProviders"]
+        config = _mesh_config(rendered)
+        assert {key: config[key] for key in values} == values
 
 
 def _mesh_config(manifests: str) -> dict:
@@ -201,6 +203,27 @@ def test_exempt_paths_pass(mesh: Mesh):
     rid of forged headers."""
     assert mesh.get("/status", FORGED).seen.named("x-auth-") == []
     assert mesh.get("/healthz", FORGED).seen.named("x-auth-") == FORGED
+
+
+def test_a_path_has_one_spelling(mesh: Mesh):
+    """Before it is judged, and when it arrives."""
+    headers = mesh.bearer()
+    for path in ("/v1//orders", "/v1%2Forders", "/v1%5corders", "/v1/x/../orders", "/v1/%2e/orders"):
+        assert mesh.get(path, headers).seen.path == "/v1/orders", path
+    assert mesh.get("/v1/../healthz").seen.path == "/healthz"
+
+
+def test_other_spellings_of_a_path_that_a_policy_names_are_not_asked_about(mesh: Mesh):
+    """What the page warns of: the sidecar's policy is for `/v1/*`."""
+    for path in ("/V1/orders", "/v1;x/orders"):
+        seen = web.get(mesh.sidecar.address, path, FORGED).seen
+        assert (seen.path, seen.named("x-auth-")) == (path, FORGED)
+
+
+def test_look_alikes_of_identity_headers_are_seen_and_removed(mesh: Mesh):
+    alike = [("x_auth_subject", "forged"), ("x-auth_client-id", "forged")]
+    seen = mesh.get("/v1/orders", [*mesh.bearer(), *alike]).seen
+    assert [name for name, value in seen.headers if value == "forged"] == []
 
 
 def test_a_rule_on_a_claim_tells_clients_apart(mesh: Mesh):
