@@ -81,6 +81,7 @@ class Servers:
 
     claimgate: Claimgate
     envoy: Envoy
+    addresses: dict[str, str]
 
     def connect(self, mode: str) -> "Client":
         return Client(self.envoy.listeners()[mode])
@@ -132,7 +133,7 @@ def start(stack: Stack) -> Servers:
         addresses |= json.loads(program.first_line())
     assert sorted(addresses) == sorted(SERVERS)
     envoy = stack.envoy(_config(claimgate.grpc, addresses))
-    return Servers(claimgate, envoy)
+    return Servers(claimgate, envoy, addresses)
 
 
 def _nginx(stack: Stack) -> dict[str, str]:

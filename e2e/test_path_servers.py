@@ -1,9 +1,9 @@
 """No spelling of a path dodges a rule, on any of the true servers.
 
-`/open` is public. Claimgate wants the scope `admin` for `/admin`,
-`/exact` and GET of `/read`, and `basic` for the rest. Each server gets the same
-spellings through the same Envoy, once with Claimgate asked and once without, so
-that the tests show what it is asked for.
+`/open` is public. Claimgate wants the scope `admin` for `/admin`, `/exact` and GET
+of `/read`, and `basic` for the rest. Each server gets the same spellings through
+the same Envoy, once with Claimgate asked and once without, so that the tests
+show what it is asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import posixpath
 import pytest
 
 import real_servers
+import web
+from envoy_config import envoy_config
 from real_servers import MODES, SERVERS, Servers
 from spellings import spellings
 from stack import Stack
@@ -137,3 +139,11 @@ def test_a_method_in_a_header_is_envoys_to_remove(servers: Servers, mode: str):
     with servers.connect(mode) as client:
         answer = client.ask("express", "/read", "basic", method="POST", headers=override)
     assert answer.ran == ("read" if mode == "defaults" else "other")
+
+
+def test_a_route_that_envoy_names_is_not_read_again(servers: Servers, module_stack: Stack):
+    """What docs/envoy.md warns of: a public route that is named for a prefix."""
+    config = envoy_config(servers.claimgate.grpc, servers.addresses["tomcat"], named_routes={"/open": "open"})
+    envoy = module_stack.envoy(config)
+    assert web.get(envoy.address, "/open/..;/admin").header("x-ran") == "admin"
+    assert web.get(envoy.address, "/x/..;/admin").header("x-ran") is None
