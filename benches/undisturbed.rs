@@ -3,7 +3,8 @@
 //! Starts the program, with a worker on each of two threads, and sends known
 //! tokens at a steady rate: undisturbed, beside a flood of requests without a
 //! token, the cheapest there is, and beside a flood of one token with a bad
-//! signature. A flood has four connections and sends as fast as it is
+//! signature, of the most expensive kind: ES512 without a `kid`, so that four
+//! keys are tried. A flood has four connections and sends as fast as it is
 //! answered, from a process that leaves the cores to everything else: a real
 //! one has cores of its own. The phases take turns. Prints JSON.
 //!
@@ -83,14 +84,21 @@ const PHASES: [&str; 3] = ["undisturbed", "no token", "bad token"];
 async fn measure(turns: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let key = SigningKey::generate(Algorithm::Rs256)?;
-    let service = Service::start(folder.path(), &key)?;
+    let mut jwks = vec![key.jwk().clone()];
+    for _ in 0..4 {
+        jwks.push(SigningKey::generate(Algorithm::Es512)?.jwk().clone());
+    }
+    let service = Service::start(folder.path(), &json!({"keys": jwks}))?;
     let issued = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() - 60;
     let token = |number| key.sign(&claims(Algorithm::Rs256, ISSUER, issued, number));
     let mut honest = Vec::new();
     for number in 0..HONEST_TOKENS {
         honest.push(message(Some(&token(number)?)));
     }
-    let bad = spoilt(&token(HONEST_TOKENS)?);
+    let bad = SigningKey::generate(Algorithm::Es512)?.sign_with(
+        &json!({"alg": "ES512"}),
+        &claims(Algorithm::Es512, ISSUER, issued, HONEST_TOKENS),
+    )?;
     let floods = [None, Some(message(None)), Some(message(Some(&bad)))];
 
     honest_callers(&service.grpc, &honest, Duration::from_millis(500)).await?;
@@ -128,13 +136,6 @@ async fn measure(turns: usize) -> Result<()> {
     Ok(())
 }
 
-/// The same token with another byte in its signature.
-fn spoilt(token: &str) -> String {
-    let (signed, signature) = token.rsplit_once('.').expect("a signature");
-    let other = if signature.starts_with('A') { 'B' } else { 'A' };
-    format!("{signed}.{other}{}", &signature[1..])
-}
-
 /// A gRPC message that asks about a token.
 fn message(token: Option<&str>) -> Bytes {
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
@@ -160,15 +161,15 @@ struct Service {
 }
 
 impl Service {
-    fn start(folder: &Path, key: &SigningKey) -> Result<Self> {
+    fn start(folder: &Path, keys: &Value) -> Result<Self> {
         let (jwks, config) = (folder.join("jwks.json"), folder.join("gateway.yaml"));
-        fs::write(&jwks, json!({"keys": [key.jwk()]}).to_string())?;
+        fs::write(&jwks, keys.to_string())?;
         let address = json!({"address": "127.0.0.1:0"});
         let settings = json!({
             "server": {"grpc": address, "admin": address, "workers": 2},
             "auth": {"providers": [{
                 "name": "machines", "type": "oauth2", "issuer": ISSUER, "jwks_file": jwks,
-                "require_audience": false,
+                "require_audience": false, "algorithms": ["RS256", "ES512"],
             }]},
         });
         fs::write(&config, settings.to_string())?;
