@@ -99,6 +99,7 @@ impl<'a> Credential<'a> {
     }
 
     /// Takes what was found out about this token.
+    #[inline]
     pub(crate) fn take_learned(&mut self) -> Option<Known> {
         self.learned.take().map(|known| *known)
     }
