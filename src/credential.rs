@@ -27,7 +27,7 @@ pub struct Credential<'a> {
     jwt: OnceLock<Option<Unverified>>,
     recalled: Recalled,
     recall: AtomicU8,
-    learned: OnceLock<Box<Known>>,
+    learned: OnceLock<Arc<Known>>,
     notes: Option<&'a Notes>,
 }
 
@@ -93,15 +93,14 @@ impl<'a> Credential<'a> {
     }
 
     /// Notes what was found out about this token and is worth keeping.
-    pub(crate) fn learn(&self, known: Known) {
+    pub(crate) fn learn(&self, known: Arc<Known>) {
         // Two providers may have verified it; that of the first is enough.
-        let _ = self.learned.set(Box::new(known));
+        let _ = self.learned.set(known);
     }
 
-    /// Takes what was found out about this token.
-    #[inline]
-    pub(crate) fn take_learned(&mut self) -> Option<Known> {
-        self.learned.take().map(|known| *known)
+    /// What was found out about this token.
+    pub(crate) fn learned(&self) -> Option<&Arc<Known>> {
+        self.learned.get()
     }
 
     /// Notes whether the token was remembered.

@@ -215,13 +215,13 @@ impl Engine {
             Ok(found) => found,
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
-        let mut credential = Credential::new(&found.token, request, now)
+        let credential = Credential::new(&found.token, request, now)
             .with_recalled(self.memory.recall(&found.token, now))
             .noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
-        if let Some(known) = credential.take_learned() {
-            self.memory.keep(known, credential.recalled());
+        if let Some(known) = credential.learned() {
+            self.memory.keep(Arc::clone(known), credential.recalled());
         }
         let decided = Decision {
             provider: outcome.provider,

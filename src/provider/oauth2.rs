@@ -114,7 +114,7 @@ impl OAuth2 {
         let known = self.verify(credential, jwt)?;
         credential.record(Recall::Miss);
         let principal = Arc::clone(&known.principal);
-        credential.learn(known);
+        credential.learn(Arc::new(known));
         Ok(Answer::Authenticated(principal))
     }
 

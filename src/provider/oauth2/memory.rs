@@ -179,10 +179,10 @@ impl TokenMemory {
     /// Keeps what was found out about a token, once everything that is kept
     /// with it is there, so that all of it is counted. Of two tokens of one
     /// hash the latest stays.
-    pub(crate) fn keep(&self, known: Known, recalled: &Recalled) {
+    pub(crate) fn keep(&self, known: Arc<Known>, recalled: &Recalled) {
         let hash = recalled.hash.unwrap_or_else(|| self.hash(&known.token));
         let bytes = known.heap_bytes();
-        self.by_hash.insert(hash, Weighed { value: Arc::new(known), bytes });
+        self.by_hash.insert(hash, Weighed { value: known, bytes });
     }
 
     /// The tokens that were just refused for their signature.
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn learn(memory: &TokenMemory, token: &str, key: &Arc<VerifyingKey>) {
-        memory.keep(known(token, key), &Recalled::default());
+        memory.keep(Arc::new(known(token, key)), &Recalled::default());
     }
 
     /// Tokens of one hash can't be found, so one is put under the other's.
@@ -250,9 +250,9 @@ mod tests {
     fn tokens_of_one_hash_are_told_apart() {
         let (memory, key) = (TokenMemory::new(10), first(&keys()));
         let recalled = memory.recall("token", NOW);
-        memory.keep(known("other", &key), &recalled);
+        memory.keep(Arc::new(known("other", &key)), &recalled);
         assert!(memory.recall("token", NOW).known.is_none());
-        memory.keep(known("token", &key), &recalled);
+        memory.keep(Arc::new(known("token", &key)), &recalled);
         assert_eq!(&*memory.recall("token", NOW).known.unwrap().token, "token");
     }
 
