@@ -220,6 +220,9 @@ impl Engine {
             .noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
+        if let Some(known) = credential.learned() {
+            self.memory.keep(Arc::clone(known), credential.recalled());
+        }
         let decided = Decision {
             provider: outcome.provider,
             answers: outcome.answers,

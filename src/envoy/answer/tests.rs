@@ -21,12 +21,13 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::{
+    claims::ClaimPath,
     decision::Caller,
-    policy::identity::Identity,
+    policy::identity::{Identity, IdentityHeaders},
     principal::Principal,
     provider::oauth2::memory::TokenMemory,
     reason::Reason,
-    settings::{AuthSettings, RouteSettings},
+    settings::{AuthSettings, IdentityHeaderSettings, RouteSettings},
     time::UnixTime,
 };
 
@@ -67,11 +68,6 @@ fn structure(json: &serde_json::Value) -> Struct {
     Struct { fields: object.iter().map(|(k, v)| (k.clone(), value(v))).collect() }
 }
 
-fn members(json: serde_json::Value) -> Vec<(Arc<str>, serde_json::Value)> {
-    let object = json.as_object().expect("an object").clone();
-    object.into_iter().map(|(name, value)| (name.into(), value)).collect()
-}
-
 fn bare(reason: Reason) -> Metadata<'static> {
     Metadata { reason, provider: None, method: None, caller: None }
 }
@@ -87,8 +83,13 @@ fn style(scopes: &[&str]) -> DenialStyle {
 }
 
 fn caller(principal: Principal, claims: serde_json::Value) -> Caller {
-    let identity = Identity { claims: members(claims), ..Identity::default() };
-    Caller { principal: Arc::new(principal), identity: Arc::new(identity) }
+    let claims = claims.as_object().expect("an object").clone();
+    let mapped = claims.keys().map(|name| (ClaimPath::named(name), format!("x-{name}")));
+    let settings =
+        IdentityHeaderSettings { claims: mapped.collect(), ..IdentityHeaderSettings::default() };
+    let mapped = IdentityHeaders::new(&settings).mapped_claims().clone();
+    let identity = Identity { mapped, ..Identity::default() };
+    Caller { principal: Arc::new(principal.with_claims(claims)), identity: Arc::new(identity) }
 }
 
 #[test]
