@@ -47,6 +47,9 @@ class Results:
         return next(family for family in self.families if family.what == what)
 
 
+BYTES_OF_A_TOKEN = 4096
+"""More than is kept of one."""
+
 TOKENS, KEYS, ISSUERS, ROUTES = "known tokens", "API keys", "issuers", "routes"
 
 
@@ -111,7 +114,10 @@ def _tokens(stack: Stack, effort: Effort) -> Iterable[Case]:
     minted = programs.mint(stack.folder / "minted", "RS256", ISSUER, effort.tokens)
     provider = programs.provider(ISSUER, minted.jwks)
     # A cache of this kind starts to let go of some a little before it is full.
-    auth = programs.auth([provider], token_cache_entries=2 * effort.tokens)
+    room = 2 * effort.tokens
+    auth = programs.auth(
+        [provider], token_cache_entries=room, token_cache_bytes=room * BYTES_OF_A_TOKEN
+    )
     for size in (1, 1_000, effort.tokens):
         case = _case(stack, size, auth, minted.first, minted.only(size))
         case.run(str(size))

@@ -92,7 +92,7 @@ pub async fn serve(
         public_paths: vec!["/v1/health".to_owned()],
         ..AuthSettings::default()
     };
-    let memory = Arc::new(TokenMemory::new(settings.token_cache_entries));
+    let memory = Arc::new(TokenMemory::of(&settings));
     let engine = Engine::new(&settings, vec![Arc::new(sessions)], memory);
 
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;

@@ -27,6 +27,7 @@ pub struct Credential<'a> {
     jwt: OnceLock<Option<Unverified>>,
     recalled: Recalled,
     recall: AtomicU8,
+    learned: OnceLock<Box<Known>>,
     notes: Option<&'a Notes>,
 }
 
@@ -43,6 +44,7 @@ impl<'a> Credential<'a> {
             jwt: OnceLock::new(),
             recalled: Recalled::default(),
             recall: AtomicU8::new(NO_RECALL),
+            learned: OnceLock::new(),
             notes: None,
         }
     }
@@ -88,6 +90,17 @@ impl<'a> Credential<'a> {
     /// What the memory had to say about this token.
     pub(crate) fn recalled(&self) -> &Recalled {
         &self.recalled
+    }
+
+    /// Notes what was found out about this token and is worth keeping.
+    pub(crate) fn learn(&self, known: Known) {
+        // Two providers may have verified it; that of the first is enough.
+        let _ = self.learned.set(Box::new(known));
+    }
+
+    /// Takes what was found out about this token.
+    pub(crate) fn take_learned(&mut self) -> Option<Known> {
+        self.learned.take().map(|known| *known)
     }
 
     /// Notes whether the token was remembered.

@@ -89,7 +89,8 @@ pub enum Recall {
     Hit,
     /// It was not, so its signature was computed.
     Miss,
-    /// Another request was just computing it.
+    /// Another request was just computing it. Kept for those who read the
+    /// metric: no request waits for another one's signature any more.
     Wait,
 }
 

@@ -215,11 +215,14 @@ impl Engine {
             Ok(found) => found,
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
-        let credential = Credential::new(&found.token, request, now)
+        let mut credential = Credential::new(&found.token, request, now)
             .with_recalled(self.memory.recall(&found.token, now))
             .noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
+        if let Some(known) = credential.take_learned() {
+            self.memory.keep(known, credential.recalled());
+        }
         let decided = Decision {
             provider: outcome.provider,
             answers: outcome.answers,

@@ -31,6 +31,10 @@ pub mod reason;
 
 pub mod time;
 
+mod cache;
+
+mod heap;
+
 mod per_thread;
 
 mod texts;

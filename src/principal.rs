@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::{claims::Claims, policy::identity::Identity, time::UnixTime};
+use crate::{claims::Claims, heap, policy::identity::Identity, time::UnixTime};
 
 /// An authenticated caller.
 ///
@@ -43,6 +43,21 @@ impl Principal {
             expires_at: self.expires_at,
             rendered: OnceLock::new(),
         }
+    }
+
+    /// How much memory it takes, behind an `Arc` and with what was rendered
+    /// so far.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let text = |text: &Option<String>| {
+            text.as_ref().map_or(0, |text| heap::allocation(text.capacity()))
+        };
+        let rendered = self.rendered.get().map_or(0, |(_, identity)| identity.heap_bytes());
+        heap::shared::<Self>()
+            + text(&self.subject)
+            + text(&self.client_id)
+            + heap::texts(&self.scopes.names)
+            + self.claims.heap_bytes()
+            + rendered
     }
 
     /// With these scopes.

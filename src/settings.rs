@@ -129,6 +129,9 @@ pub struct AuthSettings {
     pub protected_resource: Option<ProtectedResourceSettings>,
     /// How many verified tokens are remembered at the most.
     pub token_cache_entries: usize,
+    /// How much memory they take at the most, with everything that is kept of
+    /// them, in bytes.
+    pub token_cache_bytes: usize,
 }
 
 /// One entry of `auth.providers`.
@@ -247,6 +250,8 @@ pub struct GrpcProviderSettings {
     pub timeout: Duration,
     /// How many answers are remembered at the most.
     pub cache_entries: usize,
+    /// How much memory they take at the most, in bytes.
+    pub cache_bytes: usize,
     /// How long an authenticated answer without `expires_at` is remembered.
     pub cache: Duration,
 }
@@ -402,6 +407,7 @@ impl Default for AuthSettings {
             denial_headers: Vec::new(),
             protected_resource: None,
             token_cache_entries: 10_000,
+            token_cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -471,6 +477,7 @@ impl Default for GrpcProviderSettings {
             ca_file: None,
             timeout: Duration::from_millis(100),
             cache_entries: 10_000,
+            cache_bytes: 16 * 1024 * 1024,
             cache: Duration::ZERO,
         }
     }

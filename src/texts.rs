@@ -18,7 +18,7 @@ impl Texts {
     pub(crate) fn fill<'t>(&mut self, texts: impl Iterator<Item = &'t str> + Clone) {
         self.text.clear();
         self.ends.clear();
-        self.text.reserve(texts.clone().map(str::len).sum());
+        self.text.reserve_exact(texts.clone().map(str::len).sum());
         for text in texts {
             self.text.push_str(text);
             self.ends.push(self.text.len());

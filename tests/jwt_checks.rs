@@ -307,26 +307,60 @@ fn providers_of_one_issuer_judge_the_same_token_each_in_their_way() {
     );
 }
 
+/// What four threads decide that bring one token at the same time.
+fn at_once<T: Send>(engine: &Engine, token: &str, look: fn(&Decision<'_>) -> T) -> Vec<T> {
+    let barrier = std::sync::Barrier::new(4);
+    let decide = || {
+        barrier.wait();
+        look(&check(engine, token, NOW))
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(decide)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 #[test]
-fn one_token_is_verified_once_by_many_threads() {
+fn a_token_that_many_threads_bring_at_once_is_remembered_once() {
     let key = SigningKey::generate(Algorithm::Rs256).unwrap();
     let engine = engine(vec![settings()], &[&key]);
-    for round in 0..20 {
+    for round in 1..=20 {
         let token = key.sign(&claims(json!({"jti": round.to_string()}))).unwrap();
-        let barrier = std::sync::Barrier::new(4);
-        let misses: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        barrier.wait();
-                        let decision = check(&engine, &token, NOW);
-                        assert_eq!(decision.reason, Reason::Ok);
-                        usize::from(decision.recall == Some(Recall::Miss))
-                    })
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-        });
-        assert_eq!(misses, 1);
+        let decided = at_once(&engine, &token, |decision| (decision.reason, decision.recall));
+        for (reason, recall) in decided {
+            assert_eq!(reason, Reason::Ok);
+            assert!(matches!(recall, Some(Recall::Miss | Recall::Hit)), "nothing waits");
+        }
+        assert_eq!(engine.memory().len(), round);
+        assert_eq!(check(&engine, &token, NOW).recall, Some(Recall::Hit));
     }
+}
+
+/// The token differs from a good one in its signature alone, at the beginning
+/// or at the end, and comes before and after it.
+#[test]
+fn a_bad_signature_is_refused_however_often_it_comes_and_no_other_token_for_it() {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let other = SigningKey::generate(Algorithm::Es256).unwrap();
+    let engine = engine(vec![settings()], &[&key]);
+    let header = json!({"alg": "ES256", "kid": key.kid()});
+    let claims = claims(json!({}));
+    let good = key.sign_with(&header, &claims).unwrap();
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let bad = [
+        other.sign_with(&header, &claims).unwrap(),
+        format!(
+            "{signed}.{}{}",
+            if signature.starts_with('A') { 'B' } else { 'A' },
+            &signature[1..]
+        ),
+    ];
+    for _ in 0..3 {
+        for token in &bad {
+            let reasons = at_once(&engine, token, |decision| decision.reason);
+            assert_eq!(reasons, [Reason::BadSignature; 4]);
+        }
+        assert_eq!(at_once(&engine, &good, |decision| decision.reason), [Reason::Ok; 4]);
+    }
+    assert_eq!(engine.memory().len(), 1);
 }

@@ -68,6 +68,8 @@ impl Bench {
         let memory = Arc::new(TokenMemory::of(&AuthSettings {
             headers: headers.clone(),
             token_cache_entries: self.remembered,
+            // The number is the bound here.
+            token_cache_bytes: (self.remembered * 4096).max(64 * 1024 * 1024),
             ..AuthSettings::default()
         }));
         let mut providers: Vec<(ProviderSettings, Arc<dyn Provider>)> = Vec::new();

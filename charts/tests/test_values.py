@@ -95,7 +95,7 @@ NONSENSE = [
     ("initContainers: [{name: claimgate, image: a}]", "is called claimgate like another one of the pod"),
     ("updateStrategy: {type: Recreate}", "set updateStrategy.rollingUpdate to null"),
     ("updateStrategy: {rollingUpdate: {maxSurge: 0}}", "set maxSurge or maxUnavailable to 1"),
-    ("resources: {requests: {memory: 1Gi}}", "resources.requests.memory is 1Gi, over resources.limits.memory, which is 256Mi"),
+    ("resources: {requests: {memory: 1Gi}}", "resources.requests.memory is 1Gi, over resources.limits.memory, which is 512Mi"),
     ("resources: {requests: {cpu: 600m}, limits: {cpu: 0.5}}", "resources.requests.cpu is 600m, over"),
     ("resources: {limits: {cpu: lots}}", 'resources.limits.cpu is "lots": write a quantity, such as 100m'),
     ("podSecurityContext: {runAsUser: 0}", "podSecurityContext.runAsUser is 0, which is root"),

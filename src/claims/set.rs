@@ -5,6 +5,8 @@ use std::{fmt, ops::Index};
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
+use crate::heap;
+
 /// A caller's claims, each name once.
 ///
 /// Claims are few, built for every new token and looked up a handful of
@@ -73,6 +75,15 @@ impl Claims {
     fn find(&self, name: &str) -> Option<&Claim> {
         let head = head(name);
         self.0.iter().find(|claim| claim.is_called(head, name))
+    }
+
+    /// How much memory they own.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let each = self.0.iter().map(|Claim { name, value, .. }| {
+            let name = if name.is_heap_allocated() { heap::allocation(name.len()) } else { 0 };
+            name + heap::json(value)
+        });
+        heap::list::<Claim>(self.0.capacity()) + each.sum::<usize>()
     }
 
     /// Their names.

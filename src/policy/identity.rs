@@ -11,7 +11,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    claims::ClaimPath, principal::Principal, provider::Provider, settings::IdentityHeaderSettings,
+    claims::ClaimPath, heap, principal::Principal, provider::Provider,
+    settings::IdentityHeaderSettings,
 };
 
 /// Longer values are not sent (bytes, once encoded): most servers cap a
@@ -25,9 +26,14 @@ pub struct Identity {
     pub headers: Vec<(Arc<str>, Box<str>)>,
     /// Headers left off because their value is over [`MAX_VALUE_BYTES`].
     pub dropped: Vec<Arc<str>>,
-    /// The mapped claims, by claim path as the operator wrote it.
-    pub claims: Vec<(Arc<str>, Value)>,
+    /// Which claims are mapped, the same for every caller.
+    pub mapped: MappedClaims,
 }
+
+/// The claims that have a header, and so are in the metadata too. Their values
+/// stay with the principal.
+#[derive(Clone, Debug, Default)]
+pub struct MappedClaims(Arc<[MappedClaim]>);
 
 /// A subject or a list of scopes is over [`MAX_VALUE_BYTES`]: leaving it off
 /// would make the caller somebody else.
@@ -43,7 +49,7 @@ pub struct IdentityHeaders {
     scopes: Option<Arc<str>>,
     method: Option<Arc<str>>,
     provider: Option<Arc<str>>,
-    claims: Vec<MappedClaim>,
+    claims: MappedClaims,
     names: Vec<Arc<str>>,
     /// Each name with `_` read as `-`.
     folded: Vec<String>,
@@ -76,13 +82,13 @@ impl IdentityHeaders {
             scopes: name(&settings.scopes),
             method: name(&settings.method),
             provider: name(&settings.provider),
-            claims: claims.collect(),
+            claims: MappedClaims(claims.collect()),
             names: Vec::new(),
             folded: Vec::new(),
             lengths: 0,
         };
         let fixed = [&headers.subject, &headers.scopes, &headers.method, &headers.provider];
-        let mapped = headers.claims.iter().map(|claim| &claim.header);
+        let mapped = headers.claims.0.iter().map(|claim| &claim.header);
         headers.names = fixed.into_iter().flatten().chain(mapped).cloned().collect();
         headers.folded = headers.names.iter().map(|name| fold(name)).collect();
         headers.lengths = headers.names.iter().fold(0, |bits, name| bits | length_bit(name));
@@ -92,6 +98,11 @@ impl IdentityHeaders {
     /// Every configured name.
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
+    }
+
+    /// The claims that have a header.
+    pub fn mapped_claims(&self) -> &MappedClaims {
+        &self.claims
     }
 
     /// Whether a server that reads `_` as `-` takes `name` for one of ours:
@@ -135,25 +146,54 @@ impl IdentityHeaders {
     }
 
     fn build(&self, principal: &Principal, by: &dyn Provider) -> Result<Identity, TooLarge> {
-        let mut identity =
-            Identity { headers: Vec::with_capacity(self.names.len()), ..Identity::default() };
+        let mut identity = Identity {
+            headers: Vec::with_capacity(self.names.len()),
+            dropped: Vec::new(),
+            mapped: self.claims.clone(),
+        };
         let subject = principal.subject.as_deref().map(|subject| text(subject, ""));
         identity.must_set(&self.subject, subject)?;
         identity.must_set(&self.scopes, Some(list(&principal.scopes.names)))?;
         identity.set(&self.method, Some(text(by.method(), "")));
         identity.set(&self.provider, Some(text(by.name(), "")));
-        for MappedClaim { path, text, header } in &self.claims {
+        for MappedClaim { path, header, .. } in &*self.claims.0 {
             let Some(value) = path.find(&principal.claims) else { continue };
             identity.set(&Some(Arc::clone(header)), header_value(value));
-            identity.claims.push((Arc::clone(text), value.clone()));
         }
         identity.headers.shrink_to_fit();
-        identity.claims.shrink_to_fit();
+        identity.dropped.shrink_to_fit();
         Ok(identity)
     }
 }
 
 impl Identity {
+    /// The mapped claims that this caller has, by claim path as the operator
+    /// wrote it; `principal` is the one that this was rendered for.
+    pub fn claims<'p>(
+        &'p self,
+        principal: &'p Principal,
+    ) -> impl DoubleEndedIterator<Item = (&'p str, &'p Value)> + Clone {
+        let found = |claim: &'p MappedClaim| {
+            claim.path.find(&principal.claims).map(|value| (&*claim.text, value))
+        };
+        self.mapped.0.iter().filter_map(found)
+    }
+
+    /// How many claims are mapped, which is as many as a caller can have.
+    pub(crate) fn most_claims(&self) -> usize {
+        self.mapped.0.len()
+    }
+
+    /// How much memory it takes behind an `Arc`, without what it shares with
+    /// every other.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let values = self.headers.iter().map(|(_, value)| heap::allocation(value.len()));
+        heap::shared::<Self>()
+            + heap::list::<(Arc<str>, Box<str>)>(self.headers.capacity())
+            + heap::list::<Arc<str>>(self.dropped.capacity())
+            + values.sum::<usize>()
+    }
+
     fn must_set(&mut self, name: &Option<Arc<str>>, value: Option<String>) -> Result<(), TooLarge> {
         if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE_BYTES) && name.is_some() {
             return Err(TooLarge);

@@ -3,15 +3,16 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use quick_cache::{UnitWeighter, sync::Cache};
 use serde_json::{Map, Value};
 use tokio::{runtime::Handle, sync::watch};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Answer, Answering, Provider};
 use crate::{
+    cache::{self, BoundedCache, Weighed},
     claims::{self, Claims},
     credential::Credential,
+    heap,
     principal::Principal,
     reason::Reason,
     settings::GrpcProviderSettings,
@@ -35,7 +36,7 @@ pub struct GrpcProvider {
     /// False for a memory without a single entry.
     remembers: bool,
     client: proto::provider_client::ProviderClient<Channel>,
-    answers: Arc<Cache<String, Remembered, UnitWeighter, ahash::RandomState>>,
+    answers: Arc<BoundedCache<Box<str>, Remembered>>,
     /// Calls run here, so that a request that stops waiting does not end the
     /// call: its answer serves whoever asks next.
     runtime: Handle,
@@ -46,6 +47,13 @@ pub struct GrpcProvider {
 struct Remembered {
     principal: Arc<Principal>,
     until: UnixTime,
+}
+
+/// How much memory an answer takes while it is remembered. What the upstream
+/// is told is rendered when it is first needed: it comes from the principal
+/// and takes less.
+fn remembered_bytes(token: &str, principal: &Principal) -> usize {
+    heap::allocation(token.len()) + 2 * principal.heap_bytes() + cache::ENTRY_BYTES
 }
 
 /// What came of one call.
@@ -119,8 +127,11 @@ impl GrpcProvider {
             let _inside = runtime.enter();
             endpoint.connect_lazy()
         };
-        let entries = settings.cache_entries.max(1);
-        let hasher = ahash::RandomState::new();
+        let answers = cache::bounded(
+            settings.cache_entries.max(1),
+            settings.cache_bytes,
+            ahash::RandomState::new(),
+        );
         Ok(Self {
             name: name.into(),
             forward_token,
@@ -128,13 +139,7 @@ impl GrpcProvider {
             remember: settings.cache,
             remembers: settings.cache_entries > 0,
             client: proto::provider_client::ProviderClient::new(channel),
-            answers: Arc::new(Cache::with(
-                entries,
-                entries as u64,
-                UnitWeighter,
-                hasher,
-                Default::default(),
-            )),
+            answers: Arc::new(answers),
             runtime,
         })
     }
@@ -181,7 +186,9 @@ impl GrpcProvider {
             if let (Answer::Authenticated(principal), Some(until)) = (&said.answer, said.until)
                 && remembers
             {
-                answers.insert(token, Remembered { principal: Arc::clone(principal), until });
+                let bytes = remembered_bytes(&token, principal);
+                let value = Remembered { principal: Arc::clone(principal), until };
+                answers.insert(token.into(), Weighed { value, bytes });
             }
             // Whoever asked may have stopped waiting.
             let _ = tell.send(Some(said));
@@ -280,7 +287,7 @@ impl Provider for GrpcProvider {
     }
 
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
-        if let Some(known) = self.answers.get(credential.token())
+        if let Some(Weighed { value: known, .. }) = self.answers.get(credential.token())
             && credential.now() < known.until
         {
             credential.note(|| format!("its answer is remembered until {}", known.until));

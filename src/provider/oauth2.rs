@@ -96,7 +96,6 @@ impl OAuth2 {
     /// Verifies and judges a token with the keys at hand.
     fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
         let now = credential.now();
-        let verify = || self.verify(credential, jwt);
         // What could not be recalled in a moment is not worth remembering.
         let lasts = jwt
             .claims()
@@ -105,17 +104,18 @@ impl OAuth2 {
             .is_some_and(|exp| exp > now.as_seconds());
         if !lasts || credential.known().is_some() {
             credential.record(Recall::Miss);
-            return verify().map(|known| Answer::Authenticated(known.principal));
+            return self
+                .verify(credential, jwt)
+                .map(|known| Answer::Authenticated(known.principal));
         }
-        let (known, recall) =
-            self.memory.learn(credential.token(), credential.recalled(), verify)?;
-        credential.record(recall);
-        if known.by == self.tag && known.key.is_live() {
-            checks::times(&self.settings, &known.times, credential)?;
-            return Ok(Answer::Authenticated(Arc::clone(&known.principal)));
-        }
-        // Another provider of the same issuer was faster.
-        self.verify(credential, jwt).map(|known| Answer::Authenticated(known.principal))
+        // Two requests with one new token both compute its signature: to wait
+        // for another thread costs more, and a token that is no good would
+        // make everything wait that this thread has to do.
+        let known = self.verify(credential, jwt)?;
+        credential.record(Recall::Miss);
+        let principal = Arc::clone(&known.principal);
+        credential.learn(known);
+        Ok(Answer::Authenticated(principal))
     }
 
     fn verify(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Known, Failure> {
@@ -172,6 +172,16 @@ impl OAuth2 {
             });
             return Err(Failure::Refused(Reason::AlgorithmNotAllowed));
         }
+        let refused = || {
+            credential.note(|| match kid {
+                Some(kid) => format!("its signature does not verify with the issuer's key {kid:?}"),
+                None => "its signature verifies with none of the issuer's keys".into(),
+            });
+            Failure::Refused(Reason::BadSignature)
+        };
+        if self.memory.refused().knows(credential.token(), &keys) {
+            return Err(refused());
+        }
         // The same key has verified the token for another provider.
         let proven = |key: &Arc<VerifyingKey>| {
             credential.known().is_some_and(|known| known.key.is_same(key))
@@ -181,11 +191,8 @@ impl OAuth2 {
                 || key.verify(algorithm, jwt.signed_part(credential.token()), jwt.signature())
         };
         fitting.find(verifies).cloned().ok_or_else(|| {
-            credential.note(|| match kid {
-                Some(kid) => format!("its signature does not verify with the issuer's key {kid:?}"),
-                None => "its signature verifies with none of the issuer's keys".into(),
-            });
-            Failure::Refused(Reason::BadSignature)
+            self.memory.refused().add(credential.token(), &keys);
+            refused()
         })
     }
 

@@ -45,14 +45,12 @@ impl<'a> Metadata<'a> {
     pub fn to_json(&self) -> Map<String, Value> {
         let text = |text: &str| Value::from(text);
         let principal = self.caller.map(|caller| &caller.principal);
-        let claims = self.caller.map(|caller| &caller.identity.claims[..]).unwrap_or_default();
-        let claims = (!claims.is_empty()).then(|| {
-            let claims = claims.iter();
-            Value::Object(claims.map(|(k, v)| ((&**k).into(), json(v, MAX_DEPTH - 1))).collect())
-        });
+        let claims = self.caller.into_iter().flat_map(|by| by.identity.claims(&by.principal));
+        let claims: Map<_, _> =
+            claims.map(|(name, value)| (name.into(), json(value, MAX_DEPTH - 1))).collect();
         let scopes = principal.map(|principal| &principal.scopes.names[..]).unwrap_or_default();
         let members = [
-            ("claims", claims),
+            ("claims", (!claims.is_empty()).then(|| claims.into())),
             ("client_id", principal.and_then(|of| of.client_id.as_deref()).map(text)),
             (
                 "expires_at",

@@ -177,6 +177,7 @@ fn the_defaults() {
     assert_eq!(auth.headers.subject.as_deref(), Some("x-auth-subject"));
     assert_eq!(auth.headers.provider.as_deref(), Some("x-auth-provider"));
     assert_eq!((auth.max_token_bytes, auth.token_cache_entries), (16_384, 10_000));
+    assert_eq!(auth.token_cache_bytes, 64 * 1024 * 1024);
     assert_eq!(auth.realm, "claimgate");
 
     let oauth2 = issuer("");
@@ -214,6 +215,7 @@ fn nulls_are_defaults() {
         "max_token_bytes",
         "realm",
         "token_cache_entries",
+        "token_cache_bytes",
     ]);
     let key = nulls(&["key_hash", "scopes", "expires_at", "not_before", "revoked", "claims"]);
     let server = nulls(&[
@@ -417,6 +419,8 @@ fn custom_providers() {
     let defaults = grpc("address: 'http://h:1'");
     assert_eq!(defaults.timeout, Duration::from_millis(100));
     assert_eq!((defaults.cache_entries, defaults.cache), (10_000, Duration::ZERO));
+    assert_eq!(defaults.cache_bytes, 16 * 1024 * 1024);
+    assert_eq!(grpc("address: h:1, cache_bytes: 65536").cache_bytes, 65_536);
     assert_eq!(grpc("address: 'https://h:1/'").address, "https://h:1");
     assert_eq!(grpc("address: h:1").address, "http://h:1");
     assert_eq!(grpc("address: unix:///run/p").address, "unix:/run/p");

@@ -6,7 +6,7 @@ use super::{
     providers::providers,
     resources,
     routes::routes,
-    scalars::{count, scopes},
+    scalars::{cache_bytes, count, scopes},
     sources::sources,
 };
 use crate::{
@@ -73,6 +73,11 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
             defaults.token_cache_entries,
             MOST_REMEMBERED_TOKENS,
             &place.key("token_cache_entries"),
+        ),
+        token_cache_bytes: cache_bytes(
+            file.token_cache_bytes,
+            defaults.token_cache_bytes,
+            &place.key("token_cache_bytes"),
         ),
     };
     resources::complete(&mut auth, place);

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::{
     address,
-    scalars::{Zero, file, millis, required, seconds},
+    scalars::{Zero, cache_bytes, file, millis, required, seconds},
 };
 use crate::{
     config::{NamedFileKind, file::provider::Grpc, report::Place},
@@ -36,11 +36,13 @@ pub(super) fn grpc(grpc: Grpc, place: &Place) -> GrpcProviderSettings {
         None => None,
     };
     let (timeout, cache) = (place.key("timeout_ms"), place.key("cache_seconds"));
+    let bytes = place.key("cache_bytes");
     GrpcProviderSettings {
         address: address.unwrap_or_default(),
         ca_file,
         timeout: millis(grpc.timeout_ms, defaults.timeout, Zero::Refused, &timeout),
         cache_entries: entries.unwrap_or(defaults.cache_entries),
+        cache_bytes: cache_bytes(grpc.cache_bytes, defaults.cache_bytes, &bytes),
         cache: seconds(grpc.cache_seconds, defaults.cache, Zero::Allowed, &cache),
     }
 }

@@ -113,6 +113,20 @@ pub(super) fn count(value: Option<u64>, default: usize, most: usize, place: &Pla
     }
 }
 
+/// How much memory a cache may take, in bytes.
+pub(super) fn cache_bytes(value: Option<u64>, default: usize, place: &Place) -> usize {
+    const LEAST: u64 = 64 * 1024;
+    const MOST: u64 = 1 << 40;
+    let Some(written) = value else { return default };
+    match usize::try_from(written) {
+        Ok(bytes) if (LEAST..=MOST).contains(&written) => bytes,
+        _ => {
+            place.wrong(&written.to_string(), format_args!("must be from {LEAST} to {MOST}"));
+            default
+        }
+    }
+}
+
 /// A file, if one is named; noted so that it can be looked at and watched.
 pub(super) fn file(value: Option<String>, kind: NamedFileKind, place: &Place) -> Option<PathBuf> {
     let path = PathBuf::from(text(value, place)?);

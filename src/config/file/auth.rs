@@ -66,6 +66,10 @@ block! {
         /// How many verified tokens are remembered at the most.
         #[schemars(extend("default" = 10000), range(min = 1))]
         token_cache_entries: Option<u64>,
+        /// How much memory they take at the most, in bytes, with everything
+        /// that is kept of them.
+        #[schemars(extend("default" = 67108864), range(min = 65536))]
+        token_cache_bytes: Option<u64>,
     }
 }
 

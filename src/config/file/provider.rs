@@ -257,6 +257,9 @@ block! {
         /// How many answers are remembered at the most; 0 remembers none.
         #[schemars(extend("default" = 10000))]
         cache_entries: Option<u64>,
+        /// How much memory they take at the most, in bytes.
+        #[schemars(extend("default" = 16777216), range(min = 65536))]
+        cache_bytes: Option<u64>,
         /// How long an answer without `expires_at` is remembered.
         #[schemars(extend("default" = 0))]
         cache_seconds: Option<u64>,

@@ -16,7 +16,7 @@ pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     let scopes: usize = principal.scopes.names.iter().map(|scope| scope.len() + 6).sum();
     let subject = principal.subject.as_ref().map_or(0, String::len);
     let client = principal.client_id.as_ref().map_or(0, String::len);
-    256 + subject + client + scopes + 64 * caller.identity.claims.len()
+    256 + subject + client + scopes + 64 * caller.identity.most_claims()
 }
 
 /// Writes all that is told.
@@ -35,9 +35,9 @@ pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
 
 fn write_caller(w: &mut Writer, caller: &Caller) {
     let principal = &caller.principal;
-    if !caller.identity.claims.is_empty() {
+    let claims = caller.identity.claims(principal);
+    if claims.clone().next().is_some() {
         field(w, "claims", |w| {
-            let claims = caller.identity.claims.iter().map(|(name, value)| (&**name, value));
             w.message(value::STRUCT, |w| write_struct(w, claims, MAX_DEPTH));
         });
     }

@@ -21,11 +21,15 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::{
+    claims::ClaimPath,
     decision::{Caller, Denial},
-    policy::{denials::DenialStyle, identity::Identity},
+    policy::{
+        denials::DenialStyle,
+        identity::{Identity, IdentityHeaders},
+    },
     principal::Principal,
     reason::Reason,
-    settings::{AuthSettings, ErrorFormat, RouteSettings},
+    settings::{AuthSettings, ErrorFormat, IdentityHeaderSettings, RouteSettings},
     time::UnixTime,
 };
 
@@ -66,11 +70,6 @@ fn structure(json: &serde_json::Value) -> Struct {
     Struct { fields: object.iter().map(|(k, v)| (k.clone(), value(v))).collect() }
 }
 
-fn members(json: serde_json::Value) -> Vec<(Arc<str>, serde_json::Value)> {
-    let object = json.as_object().expect("an object").clone();
-    object.into_iter().map(|(name, value)| (name.into(), value)).collect()
-}
-
 fn bare(reason: Reason) -> Metadata<'static> {
     Metadata { reason, provider: None, method: None, caller: None }
 }
@@ -86,8 +85,13 @@ fn style(scopes: &[&str]) -> DenialStyle {
 }
 
 fn caller(principal: Principal, claims: serde_json::Value) -> Caller {
-    let identity = Identity { claims: members(claims), ..Identity::default() };
-    Caller { principal: Arc::new(principal), identity: Arc::new(identity) }
+    let claims = claims.as_object().expect("an object").clone();
+    let mapped = claims.keys().map(|name| (ClaimPath::named(name), format!("x-{name}")));
+    let settings =
+        IdentityHeaderSettings { claims: mapped.collect(), ..IdentityHeaderSettings::default() };
+    let mapped = IdentityHeaders::new(&settings).mapped_claims().clone();
+    let identity = Identity { mapped, ..Identity::default() };
+    Caller { principal: Arc::new(principal.with_claims(claims)), identity: Arc::new(identity) }
 }
 
 fn metadata_of(caller: &Caller) -> Metadata<'_> {

@@ -3,19 +3,21 @@
 use std::{fmt, sync::Arc};
 
 use ahash::RandomState;
-use quick_cache::{UnitWeighter, sync::Cache};
 
-use self::hot::HotTokens;
+use self::{hot::HotTokens, refused::RefusedTokens};
 use super::{checks::Times, keys::VerifyingKey};
 use crate::{
+    cache::{self, BoundedCache, Weighed},
     claims::{ClaimPath, Claims},
-    decision::Recall,
+    heap,
     principal::Principal,
     settings::AuthSettings,
     time::UnixTime,
 };
 
 mod hot;
+mod refused;
+mod tail;
 
 /// What is remembered of a verified token.
 pub struct Known {
@@ -32,6 +34,9 @@ pub struct Known {
     /// Who the token is for.
     pub(super) principal: Arc<Principal>,
 }
+
+/// A token that is remembered.
+type Kept = Weighed<Arc<Known>>;
 
 /// What the memory has to say about a token.
 #[derive(Debug, Default)]
@@ -56,6 +61,14 @@ impl Known {
         self.key.is_live() && now < self.times.expires_at
     }
 
+    /// How much memory it takes behind an `Arc`, its place in a table included.
+    fn heap_bytes(&self) -> usize {
+        heap::shared::<Self>()
+            + heap::allocation(self.token.len())
+            + self.principal.heap_bytes()
+            + cache::ENTRY_BYTES
+    }
+
     /// The same, sharing nothing that is written to when it is used.
     fn copied(&self) -> Self {
         Self {
@@ -75,28 +88,37 @@ impl fmt::Debug for Known {
     }
 }
 
-/// Remembers a bounded number of verified tokens.
+/// Remembers verified tokens, no more than a number of them and no more than
+/// fit into so many bytes.
 ///
 /// Tokens are found by a hash with a key that is drawn when the memory is
 /// made, so nobody can choose tokens that collide, and compared whole, so a
 /// collision does no harm: of two such tokens only one is remembered. A memory
 /// belongs to one configuration: a new configuration starts with an empty one.
 pub struct TokenMemory {
-    by_hash: Cache<u64, Arc<Known>, UnitWeighter, RandomState>,
+    by_hash: BoundedCache<u64, Arc<Known>>,
     hasher: RandomState,
     hot: HotTokens,
+    refused: RefusedTokens,
     /// The claims that somebody may ask for; `None` is all.
     wanted: Option<Vec<String>>,
 }
 
+/// One part of the memory in so many is for what threads have copies of.
+const HOT_PART: usize = 8;
+
 impl TokenMemory {
-    /// Room for this many tokens and all their claims.
+    /// Room for this many tokens with all their claims, but for no more than
+    /// fit into 64 MiB.
     pub fn new(entries: usize) -> Self {
+        Self::with_room(entries, AuthSettings::default().token_cache_bytes)
+    }
+
+    fn with_room(entries: usize, bytes: usize) -> Self {
         let hasher = RandomState::new();
-        let weight = entries as u64;
-        let by_hash =
-            Cache::with(entries, weight, UnitWeighter, hasher.clone(), Default::default());
-        Self { by_hash, hasher, hot: HotTokens::new(), wanted: None }
+        let hot = HotTokens::new(bytes / HOT_PART);
+        let by_hash = cache::bounded(entries, bytes - bytes / HOT_PART, hasher.clone());
+        Self { by_hash, hasher, hot, refused: RefusedTokens::new(), wanted: None }
     }
 
     /// As large as `settings` says, for the claims that its routes and
@@ -108,7 +130,10 @@ impl TokenMemory {
         let mut wanted: Vec<_> = paths.flat_map(ClaimPath::outermost).map(String::from).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        Self { wanted: Some(wanted), ..Self::new(settings.token_cache_entries) }
+        Self {
+            wanted: Some(wanted),
+            ..Self::with_room(settings.token_cache_entries, settings.token_cache_bytes)
+        }
     }
 
     /// The claims that somebody may ask for once a token is verified.
@@ -132,7 +157,7 @@ impl TokenMemory {
     /// Drops what can't be used any more. Never needed for correctness: every
     /// use looks at key and time itself.
     pub fn tidy(&self, now: UnixTime) {
-        self.by_hash.retain(|_, known| known.holds(now));
+        self.by_hash.retain(|_, kept| kept.value.holds(now));
         self.hot.tidy(now);
     }
 
@@ -141,9 +166,9 @@ impl TokenMemory {
         let mut hash = None;
         let known = self.hot.recall(token, now, || {
             let hash = *hash.insert(self.hash(token));
-            let known = self.by_hash.get(&hash)?;
-            if known.holds(now) {
-                return Some(known).filter(|known| *known.token == *token);
+            let kept = self.by_hash.get(&hash)?;
+            if kept.value.holds(now) {
+                return Some(kept).filter(|kept| *kept.value.token == *token);
             }
             self.by_hash.remove(&hash);
             None
@@ -151,27 +176,18 @@ impl TokenMemory {
         Recalled { known, hash }
     }
 
-    /// Verifies a token once, however many requests bring it at the same
-    /// time; the others wait for the one that computes (no longer than a
-    /// signature takes: nothing in `verify` waits for I/O).
-    pub(super) fn learn<E>(
-        &self,
-        token: &str,
-        recalled: &Recalled,
-        verify: impl Fn() -> Result<Known, E>,
-    ) -> Result<(Arc<Known>, Recall), E> {
-        let hash = recalled.hash.unwrap_or_else(|| self.hash(token));
-        let mut computed = false;
-        let known = self.by_hash.get_or_insert_with(&hash, || {
-            computed = true;
-            verify().map(Arc::new)
-        })?;
-        match computed {
-            true => Ok((known, Recall::Miss)),
-            false if *known.token == *token => Ok((known, Recall::Wait)),
-            // One of the same hash was faster.
-            false => Ok((Arc::new(verify()?), Recall::Miss)),
-        }
+    /// Keeps what was found out about a token, once everything that is kept
+    /// with it is there, so that all of it is counted. Of two tokens of one
+    /// hash the latest stays.
+    pub(crate) fn keep(&self, known: Known, recalled: &Recalled) {
+        let hash = recalled.hash.unwrap_or_else(|| self.hash(&known.token));
+        let bytes = known.heap_bytes();
+        self.by_hash.insert(hash, Weighed { value: Arc::new(known), bytes });
+    }
+
+    /// The tokens that were just refused for their signature.
+    pub(super) fn refused(&self) -> &RefusedTokens {
+        &self.refused
     }
 
     fn hash(&self, token: &str) -> u64 {
@@ -191,8 +207,14 @@ mod tests {
 
     use super::*;
     use crate::{
+        credential::Credential,
         issuer::signing::SigningKey,
-        provider::oauth2::{Algorithm, keys::KeySet},
+        policy::identity::IdentityHeaders,
+        provider::{
+            Answering, Provider,
+            oauth2::{Algorithm, keys::KeySet},
+        },
+        settings::IdentityHeaderSettings,
     };
 
     pub(super) const NOW: UnixTime = UnixTime::from_seconds(1000.0);
@@ -219,29 +241,76 @@ mod tests {
         }
     }
 
-    /// Nobody can find two tokens of one hash, so one is put under the other's.
+    fn learn(memory: &TokenMemory, token: &str, key: &Arc<VerifyingKey>) {
+        memory.keep(known(token, key), &Recalled::default());
+    }
+
+    /// Tokens of one hash can't be found, so one is put under the other's.
     #[test]
     fn tokens_of_one_hash_are_told_apart() {
         let (memory, key) = (TokenMemory::new(10), first(&keys()));
-        let other = Arc::new(known("other", &key));
-        memory.by_hash.insert(memory.hash("token"), other);
         let recalled = memory.recall("token", NOW);
-        assert!(recalled.known.is_none());
-        let verify = || Ok::<_, ()>(known("token", &key));
-        let (learned, recall) = memory.learn("token", &recalled, verify).unwrap();
-        assert_eq!((&*learned.token, recall), ("token", Recall::Miss));
+        memory.keep(known("other", &key), &recalled);
         assert!(memory.recall("token", NOW).known.is_none());
+        memory.keep(known("token", &key), &recalled);
+        assert_eq!(&*memory.recall("token", NOW).known.unwrap().token, "token");
     }
 
     #[test]
-    fn a_refused_token_is_not_remembered() {
-        let (memory, key) = (TokenMemory::new(10), first(&keys()));
-        let recalled = memory.recall("token", NOW);
-        assert_eq!(memory.learn("token", &recalled, || Err("no good")).unwrap_err(), "no good");
-        assert!(memory.is_empty());
-        let verify = || Ok::<_, ()>(known("token", &key));
-        memory.learn("token", &recalled, verify).unwrap();
-        assert!(memory.recall("token", NOW).known.is_some());
+    fn the_number_of_tokens_is_bounded() {
+        let key = first(&keys());
+        for (entries, least) in [(1, 1), (10, 10), (1000, 900)] {
+            let memory = TokenMemory::new(entries);
+            (0..3 * entries).for_each(|n| learn(&memory, &format!("token {n}"), &key));
+            assert!((least..=entries + 1).contains(&memory.len()), "{entries}: {}", memory.len());
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_tokens_are_bounded() {
+        const MIB: usize = 1024 * 1024;
+        let key = first(&keys());
+        for (length, most) in [(1, MIB / 300), (10_000, MIB / 10_000), (60_000, MIB / 60_000)] {
+            let memory = TokenMemory::with_room(10_000, MIB);
+            (0..5000).for_each(|n| learn(&memory, &format!("{n:0length$}"), &key));
+            assert!((most / 3..=most).contains(&memory.len()), "{length}: {}", memory.len());
+            assert!(memory.by_hash.weight() <= MIB as u64);
+        }
+    }
+
+    /// What the upstream is told is kept with the token, and counted with it.
+    #[test]
+    fn everything_that_is_kept_of_a_token_is_counted() {
+        let plain = known("token", &first(&keys()));
+        let least = plain.heap_bytes();
+        let claims = Claims::from(
+            json!({"groups": vec!["g".repeat(36); 100]}).as_object().cloned().unwrap(),
+        );
+        let principal = Principal::new(plain.principal.subject.clone()).with_claims(claims);
+        let with_claims = Known { principal: Arc::new(principal), ..known("token", &plain.key) };
+        let more = with_claims.heap_bytes();
+        assert!(more > least + 100 * (36 + size_of::<serde_json::Value>()), "{more}");
+        let headers = IdentityHeaders::new(&IdentityHeaderSettings {
+            claims: vec![(ClaimPath::named("groups"), "x-groups".into())],
+            ..IdentityHeaderSettings::default()
+        });
+        headers.render(&with_claims.principal, &Named).unwrap();
+        assert!(with_claims.heap_bytes() > more + 100 * 37, "{}", with_claims.heap_bytes());
+    }
+
+    /// A provider that is never asked.
+    struct Named;
+
+    impl Provider for Named {
+        fn name(&self) -> &str {
+            "named"
+        }
+        fn method(&self) -> &str {
+            "test"
+        }
+        fn authenticate<'a>(&'a self, _: &'a Credential<'a>) -> Answering<'a> {
+            unreachable!()
+        }
     }
 
     #[test]

@@ -8,8 +8,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Known;
+use super::{
+    Kept, Known,
+    tail::{slot_of, tail},
+};
 use crate::{
+    cache::Weighed,
     per_thread::{PerThread, free},
     time::UnixTime,
 };
@@ -17,20 +21,38 @@ use crate::{
 /// How many tokens a thread keeps at hand; a power of two.
 const SLOTS: usize = 128;
 
+/// A token that would take a larger part of a thread's room than one in so
+/// many is left where it is: others would have to be copied again for it.
+const LEAST_IN_ROOM: usize = 16;
+
 pub(super) struct HotTokens {
-    shelves: PerThread<Mutex<Vec<Slot>>>,
+    shelves: PerThread<Mutex<Shelf>>,
+    /// How much memory the copies of one thread may take.
+    room: usize,
+}
+
+#[derive(Default)]
+struct Shelf {
+    slots: Vec<Slot>,
+    /// What all of them take.
+    bytes: usize,
+    /// The slot that makes room next.
+    hand: usize,
 }
 
 #[derive(Default)]
 struct Slot {
     /// The token that was here last without being kept.
     visitor: u64,
-    kept: Option<Arc<Known>>,
+    kept: Option<Kept>,
 }
 
 impl HotTokens {
-    pub(super) fn new() -> Self {
-        Self { shelves: PerThread::new(Mutex::default) }
+    /// Copies that take up to so many bytes, of all threads together.
+    pub(super) fn new(bytes: usize) -> Self {
+        let shelves = PerThread::<Mutex<Shelf>>::new(Mutex::default);
+        let room = bytes / shelves.iter().count().max(1);
+        Self { shelves, room }
     }
 
     /// What this thread keeps of a token, if that still holds; else what
@@ -39,26 +61,29 @@ impl HotTokens {
         &self,
         token: &str,
         now: UnixTime,
-        shared: impl FnOnce() -> Option<Arc<Known>>,
+        shared: impl FnOnce() -> Option<Kept>,
     ) -> Option<Arc<Known>> {
-        let (Some(tail), Some(mut shelf)) = (tail(token), self.own()) else { return shared() };
-        if shelf.is_empty() {
-            shelf.resize_with(SLOTS, Slot::default);
+        let (Some(tail), Some(mut shelf)) = (tail(token), self.own()) else {
+            return shared().map(|kept| kept.value);
+        };
+        if shelf.slots.is_empty() {
+            shelf.slots.resize_with(SLOTS, Slot::default);
         }
-        let slot = &mut shelf[slot_of(tail)];
-        if let Some(known) = &slot.kept
+        let at = slot_of::<SLOTS>(tail);
+        let slot = &mut shelf.slots[at];
+        if let Some(Weighed { value: known, .. }) = &slot.kept
             && known.holds_for(token, now)
         {
             slot.visitor = 0;
             return Some(Arc::clone(known));
         }
-        let known = shared()?;
-        if slot.visitor != tail {
+        let Weighed { value: known, bytes } = shared()?;
+        if slot.visitor != tail || bytes > self.room / LEAST_IN_ROOM {
             slot.visitor = tail;
             return Some(known);
         }
         let own = Arc::new(known.copied());
-        slot.kept = Some(Arc::clone(&own));
+        shelf.keep(at, Weighed { value: Arc::clone(&own), bytes }, self.room);
         Some(own)
     }
 
@@ -66,29 +91,38 @@ impl HotTokens {
     pub(super) fn tidy(&self, now: UnixTime) {
         for shelf in self.shelves.iter() {
             let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-            for slot in shelf.iter_mut() {
-                slot.kept.take_if(|known| !known.holds(now));
+            for at in 0..shelf.slots.len() {
+                if shelf.slots[at].kept.as_ref().is_some_and(|kept| !kept.value.holds(now)) {
+                    shelf.let_go(at);
+                }
             }
         }
     }
 
     /// The shelf of this thread, unless another one is at it.
-    fn own(&self) -> Option<MutexGuard<'_, Vec<Slot>>> {
+    fn own(&self) -> Option<MutexGuard<'_, Shelf>> {
         free(self.shelves.own())
     }
 }
 
-/// The end of a token, which is the end of its signature: as good as random
-/// for a token that was verified, and nobody else's is kept. Never 0.
-fn tail(token: &str) -> Option<u64> {
-    token.as_bytes().last_chunk().map(|tail| u64::from_le_bytes(*tail)).filter(|tail| *tail != 0)
-}
+impl Shelf {
+    /// Keeps a copy in place of the one that is there; others make room for
+    /// it, one slot after the other.
+    fn keep(&mut self, at: usize, kept: Kept, room: usize) {
+        self.let_go(at);
+        while self.bytes > 0 && self.bytes + kept.bytes > room {
+            self.let_go(self.hand);
+            self.hand = (self.hand + 1) % SLOTS;
+        }
+        self.bytes += kept.bytes;
+        self.slots[at].kept = Some(kept);
+    }
 
-/// Spreads tails over the slots: the product's upper bits depend on all of
-/// them (Knuth, The Art of Computer Programming, volume 3, section 6.4).
-fn slot_of(tail: u64) -> usize {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    (tail.wrapping_mul(GOLDEN) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+    fn let_go(&mut self, at: usize) {
+        if let Some(kept) = self.slots[at].kept.take() {
+            self.bytes -= kept.bytes;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +135,11 @@ mod tests {
     };
     use crate::provider::oauth2::keys::{KeySet, VerifyingKey};
 
+    fn kept(token: &str, key: &Arc<VerifyingKey>) -> Kept {
+        let known = known(token, key);
+        Weighed { bytes: known.heap_bytes(), value: Arc::new(known) }
+    }
+
     /// A memory, and one of all threads that knows every token.
     struct Memories {
         hot: HotTokens,
@@ -110,7 +149,11 @@ mod tests {
 
     impl Memories {
         fn new(key: Arc<VerifyingKey>) -> Self {
-            Self { hot: HotTokens::new(), key, asked: Cell::new(0) }
+            Self::with_room(key, 1 << 30)
+        }
+
+        fn with_room(key: Arc<VerifyingKey>, bytes: usize) -> Self {
+            Self { hot: HotTokens::new(bytes), key, asked: Cell::new(0) }
         }
 
         /// The token's subject and whether the memory of all threads was asked.
@@ -118,7 +161,7 @@ mod tests {
             let before = self.asked.get();
             let known = self.hot.recall(token, now, || {
                 self.asked.set(before + 1);
-                Some(Arc::new(known(token, &self.key))).filter(|known| known.holds(now))
+                Some(kept(token, &self.key)).filter(|kept| kept.value.holds(now))
             });
             let subject = known.and_then(|known| known.principal.subject.clone());
             (subject, self.asked.get() > before)
@@ -178,7 +221,9 @@ mod tests {
         }
         let kept = || {
             let shelf = memories.hot.own().unwrap();
-            shelf.iter().filter(|slot| slot.kept.is_some()).count()
+            let kept = shelf.slots.iter().filter(|slot| slot.kept.is_some()).count();
+            assert_eq!(shelf.bytes > 0, kept > 0);
+            kept
         };
         memories.hot.tidy(NOW);
         assert_eq!(kept(), 1);
@@ -189,11 +234,42 @@ mod tests {
     #[test]
     fn a_copy_shares_nothing_that_is_counted() {
         let memories = Memories::new(first(&keys()));
-        let shared = Arc::new(known("token-of-one", &memories.key));
-        let recall = || memories.hot.recall("token-of-one", NOW, || Some(Arc::clone(&shared)));
+        let shared = kept("token-of-one", &memories.key);
+        let recall = || memories.hot.recall("token-of-one", NOW, || Some(shared.clone()));
         recall();
         let own = recall().unwrap();
-        assert!(!Arc::ptr_eq(&own, &shared));
-        assert!(!Arc::ptr_eq(&own.principal, &shared.principal));
+        assert!(!Arc::ptr_eq(&own, &shared.value));
+        assert!(!Arc::ptr_eq(&own.principal, &shared.value.principal));
+    }
+
+    #[test]
+    fn the_copies_of_a_thread_have_a_bound() {
+        let key = first(&keys());
+        let one = kept("token-00000000", &key).bytes;
+        let memories = Memories::with_room(key, 20 * one * threads());
+        for number in 0..SLOTS {
+            (0..3).for_each(|_| drop(memories.recall(&format!("token-{number:08}"), NOW)));
+            assert!(memories.hot.own().unwrap().bytes <= 20 * one);
+        }
+        let latest = format!("token-{:08}", SLOTS - 1);
+        assert!(!memories.recall(&latest, NOW).1, "the latest is at hand");
+        assert!(memories.hot.own().unwrap().bytes > 10 * one);
+    }
+
+    #[test]
+    fn a_token_that_is_too_large_is_not_copied() {
+        let key = first(&keys());
+        let token = "token-of-one";
+        let room = 15 * kept(token, &key).bytes * threads();
+        let memories = Memories::with_room(key, room);
+        for _ in 0..4 {
+            let (subject, asked) = memories.recall(token, NOW);
+            assert!(subject.is_some() && asked);
+        }
+        assert_eq!(memories.hot.own().unwrap().bytes, 0);
+    }
+
+    fn threads() -> usize {
+        PerThread::new(|| ()).iter().count()
     }
 }

@@ -1,0 +1,123 @@
+//! The tokens that were just refused for their signature.
+//!
+//! A client that sends one bad token over and over would have a signature
+//! computed each time. Each thread keeps the last few in a place of its own,
+//! so that a flood of them makes no other thread wait. That is of a fixed
+//! size: a token is kept as its SHA-256, together with the key set that it was
+//! held against. By another set it is judged anew, so nothing here ever ends.
+
+use std::{
+    ptr,
+    sync::{Arc, Mutex, Weak},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::tail::{slot_of, tail};
+use crate::{
+    per_thread::{PerThread, free},
+    provider::oauth2::keys::KeySet,
+};
+
+/// How many a thread keeps; a power of two.
+const SLOTS: usize = 64;
+
+pub(crate) struct RefusedTokens {
+    shelves: PerThread<Mutex<Vec<Slot>>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// The end of the token, compared before anything is computed.
+    tail: u64,
+    /// The whole token, so that no other token is refused in its place.
+    digest: [u8; 32],
+    /// As long as this is here, no other set has the same address.
+    keys: Weak<KeySet>,
+}
+
+impl RefusedTokens {
+    pub(super) fn new() -> Self {
+        Self { shelves: PerThread::new(Mutex::default) }
+    }
+
+    /// Whether this thread just found that no key of this set verifies it.
+    pub(crate) fn knows(&self, token: &str, keys: &Arc<KeySet>) -> bool {
+        let Some(tail) = tail(token) else { return false };
+        let Some(shelf) = free(self.shelves.own()) else { return false };
+        let same =
+            |slot: &&Slot| slot.tail == tail && ptr::eq(slot.keys.as_ptr(), &raw const **keys);
+        let slot = shelf.get(slot_of::<SLOTS>(tail)).filter(same);
+        slot.is_some_and(|slot| slot.digest == sha256(token))
+    }
+
+    /// Notes that no key of this set verifies the token. The one that was in
+    /// its place makes way.
+    pub(crate) fn add(&self, token: &str, keys: &Arc<KeySet>) {
+        let Some(tail) = tail(token) else { return };
+        let Some(mut shelf) = free(self.shelves.own()) else { return };
+        if shelf.is_empty() {
+            shelf.resize_with(SLOTS, Slot::default);
+        }
+        shelf[slot_of::<SLOTS>(tail)] =
+            Slot { tail, digest: sha256(token), keys: Arc::downgrade(keys) };
+    }
+}
+
+fn sha256(token: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::keys, *};
+
+    #[test]
+    fn a_token_is_known_by_the_key_set_that_refused_it_alone() {
+        let (refused, one, other) = (RefusedTokens::new(), Arc::new(keys()), Arc::new(keys()));
+        assert!(!refused.knows("a.b.signature", &one));
+        refused.add("a.b.signature", &one);
+        assert!(refused.knows("a.b.signature", &one));
+        assert!(!refused.knows("a.b.signature", &other));
+    }
+
+    /// A client chooses how its token ends.
+    #[test]
+    fn a_token_that_ends_like_a_refused_one_is_another() {
+        let (refused, keys) = (RefusedTokens::new(), Arc::new(keys()));
+        refused.add("bad.token.signature", &keys);
+        assert!(!refused.knows("good.token.signature", &keys));
+        refused.add("worse.token.signature", &keys);
+        let known =
+            ["bad", "worse"].map(|begin| refused.knows(&format!("{begin}.token.signature"), &keys));
+        assert_eq!(known, [false, true], "the latest is in their place");
+    }
+
+    #[test]
+    fn a_key_set_that_is_gone_is_never_mistaken_for_a_later_one() {
+        let refused = RefusedTokens::new();
+        for _ in 0..100 {
+            let keys = Arc::new(keys());
+            assert!(!refused.knows("a.b.signature", &keys));
+            refused.add("a.b.signature", &keys);
+        }
+    }
+
+    #[test]
+    fn many_of_them_take_no_more_room() {
+        let (refused, keys) = (RefusedTokens::new(), Arc::new(keys()));
+        for number in 0..100 * SLOTS {
+            refused.add(&format!("token-{number:08}"), &keys);
+        }
+        assert_eq!(refused.shelves.own().lock().unwrap().len(), SLOTS);
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_signed_is_not_kept() {
+        let (refused, keys) = (RefusedTokens::new(), Arc::new(keys()));
+        refused.add("a.b.c", &keys);
+        assert!(!refused.knows("a.b.c", &keys));
+    }
+}
