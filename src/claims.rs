@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::settings::ClaimRule;
 
@@ -130,6 +130,15 @@ fn scalars_equal(left: &Value, right: &Value) -> bool {
             l.as_f64() == r.as_f64()
         }
         (l, r) => l == r,
+    }
+}
+
+/// A double as JSON; whole numbers read better as such.
+pub(crate) fn number(value: f64) -> Value {
+    let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
+    match whole {
+        true => Value::from(value as i64),
+        false => Number::from_f64(value).map_or(Value::Null, Value::Number),
     }
 }
 

@@ -6,7 +6,7 @@
 //! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
 //! metrics, the log line ([`log`]), the span and the status page's memory of each
 //! check.
-//! [`capture`] and [`sides`] read the same messages for people who ask why.
+//! [`capture`] reads a message that was written down.
 //!
 //! The generated message types of `envoy-types` are not used here: filling and
 //! dropping their maps costs several times what a decision does. They remain
@@ -23,7 +23,6 @@ pub mod log;
 pub mod reflection;
 mod remember;
 pub mod service;
-pub mod sides;
 mod trace;
 pub mod wire;
 mod writer;

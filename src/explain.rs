@@ -7,6 +7,7 @@
 //! told can change what was decided.
 
 use std::{
+    borrow::Cow,
     panic::AssertUnwindSafe,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -20,9 +21,10 @@ use crate::{
     credential::{Note, Notes},
     decision::{Decision, Denial, Verdict},
     engine::Engine,
-    envoy::sides::{Outcome, Sides},
+    policy::upstream::Edits,
     reason::Reason,
     request::Request,
+    response::{ClientResponse, Response, metadata::Metadata},
     time::UnixTime,
 };
 
@@ -190,15 +192,9 @@ fn retold(
 ) -> Explanation {
     let refusals = notes.refusals();
     let notes = notes.take();
-    let sides = Sides::of(engine, request, decision);
-    let (status, upstream, client) = match sides.as_ref().map(|sides| &sides.outcome) {
-        Some(Outcome::Upstream { set, remove, remove_query }) => {
-            (200, Some(Upstream::new(set, remove, remove_query)), None)
-        }
-        Some(Outcome::Client { status, headers, body }) => {
-            (*status, None, Some(Client::new(*status, headers, body)))
-        }
-        None => (500, None, None),
+    let (status, upstream, client) = match Response::of(engine, request, decision) {
+        Response::Upstream(edits) => (200, Some(Upstream::of(&edits)), None),
+        Response::Client(response) => (response.status, None, Some(Client::of(&response))),
     };
     let decided_early = path::decided_early(engine, request, decision);
     let routed = decided_early.is_none();
@@ -235,7 +231,7 @@ fn retold(
         without_time_limit: None,
         upstream,
         client,
-        dynamic_metadata: sides.map(|sides| sides.metadata).unwrap_or_default(),
+        dynamic_metadata: Metadata::of(engine, decision).to_json(),
     }
 }
 
@@ -256,14 +252,26 @@ impl RequestFacts {
 }
 
 impl Upstream {
-    fn new(set: &[(String, String)], remove: &[String], remove_query: &[String]) -> Self {
-        Self { set: Headers(set.into()), remove: remove.into(), remove_query: remove_query.into() }
+    fn of(edits: &Edits<'_>) -> Self {
+        let set = edits.set.iter().map(|(name, value)| ((*name).into(), (&**value).into()));
+        let owned = |names: &[Cow<'_, str>]| names.iter().map(|name| (&**name).into()).collect();
+        Self {
+            set: Headers(set.collect()),
+            remove: owned(&edits.remove),
+            remove_query: owned(&edits.remove_query),
+        }
     }
 }
 
 impl Client {
-    fn new(status: u16, headers: &[(String, String)], body: &str) -> Self {
-        Self { status, headers: Headers(headers.into()), body: body.into() }
+    fn of(response: &ClientResponse<'_>) -> Self {
+        let headers = response.headers();
+        let headers = headers.map(|(name, value)| (name.into(), value.pieces().concat()));
+        Self {
+            status: response.status,
+            headers: Headers(headers.collect()),
+            body: response.body.concat(),
+        }
     }
 }
 

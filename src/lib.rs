@@ -25,6 +25,8 @@ pub mod engine;
 
 pub mod decision;
 
+pub mod response;
+
 pub mod reason;
 
 pub mod time;

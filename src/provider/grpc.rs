@@ -3,7 +3,7 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use tokio::{runtime::Handle, sync::watch};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
@@ -267,18 +267,9 @@ fn json(value: prost_types::Value) -> Value {
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::BoolValue(value)) => Value::Bool(value),
         Some(Kind::StringValue(value)) => Value::String(value),
-        Some(Kind::NumberValue(value)) => number(value),
+        Some(Kind::NumberValue(value)) => claims::number(value),
         Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
         Some(Kind::StructValue(fields)) => Value::Object(object(fields)),
-    }
-}
-
-/// A Struct knows doubles alone; whole numbers read better as such.
-fn number(value: f64) -> Value {
-    let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
-    match whole {
-        true => Value::from(value as i64),
-        false => Number::from_f64(value).map_or(Value::Null, Value::Number),
     }
 }
 

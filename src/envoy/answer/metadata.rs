@@ -4,50 +4,33 @@
 use serde_json::Value;
 
 use super::super::writer::Writer;
-use crate::{decision::Caller, reason::Reason};
+use crate::{
+    decision::Caller,
+    response::metadata::{MAX_DEPTH, Metadata},
+};
 
-/// What is told about a decision. Absent parts are left out.
-#[derive(Clone, Copy, Debug)]
-pub struct Metadata<'a> {
-    /// Why.
-    pub reason: Reason,
-    /// The name of the provider that decided.
-    pub provider: Option<&'a str>,
-    /// How that provider authenticates.
-    pub method: Option<&'a str>,
-    /// Who was authenticated.
-    pub caller: Option<&'a Caller>,
+/// About how many bytes [`write`] needs.
+pub(super) fn room(metadata: &Metadata<'_>) -> usize {
+    let Some(caller) = metadata.caller else { return 96 };
+    let principal = &caller.principal;
+    let scopes: usize = principal.scopes.names.iter().map(|scope| scope.len() + 6).sum();
+    let subject = principal.subject.as_ref().map_or(0, String::len);
+    let client = principal.client_id.as_ref().map_or(0, String::len);
+    256 + subject + client + scopes + 64 * caller.identity.most_claims()
 }
 
-impl Metadata<'_> {
-    /// About how many bytes [`Self::write_all`] needs.
-    pub(super) fn room(&self) -> usize {
-        let Some(caller) = self.caller else { return 96 };
-        let principal = &caller.principal;
-        let scopes: usize = principal.scopes.names.iter().map(|scope| scope.len() + 6).sum();
-        let subject = principal.subject.as_ref().map_or(0, String::len);
-        let client = principal.client_id.as_ref().map_or(0, String::len);
-        256 + subject + client + scopes + 64 * caller.identity.most_claims()
-    }
-
-    /// Writes why and by whom: all that a denial tells.
-    pub(super) fn write_cause(&self, w: &mut Writer) {
-        if let Some(provider) = self.provider {
-            string_field(w, "provider", provider);
+/// Writes all that is told.
+pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
+    if let Some(caller) = metadata.caller {
+        write_caller(w, caller);
+        if let Some(method) = metadata.method {
+            string_field(w, "method", method);
         }
-        string_field(w, "reason", self.reason.as_str());
     }
-
-    /// Writes everything.
-    pub(super) fn write_all(&self, w: &mut Writer) {
-        if let Some(caller) = self.caller {
-            write_caller(w, caller);
-            if let Some(method) = self.method {
-                string_field(w, "method", method);
-            }
-        }
-        self.write_cause(w);
+    if let Some(provider) = metadata.provider {
+        string_field(w, "provider", provider);
     }
+    string_field(w, "reason", metadata.reason.as_str());
 }
 
 fn write_caller(w: &mut Writer, caller: &Caller) {
@@ -90,11 +73,6 @@ fn field(w: &mut Writer, key: &str, write_value: impl FnOnce(&mut Writer)) {
         w.string(map_entry::KEY, key);
     });
 }
-
-/// How deep claims may nest. One level of a claim is up to three of protobuf,
-/// and a message of over a hundred is one that Envoy can't read: it would
-/// then decide by its failure mode. What lies deeper is written as null.
-const MAX_DEPTH: usize = 16;
 
 fn write_struct<'v>(
     w: &mut Writer,

@@ -22,12 +22,14 @@ use smallvec::smallvec;
 use super::*;
 use crate::{
     claims::ClaimPath,
-    decision::Caller,
-    policy::identity::{Identity, IdentityHeaders},
+    decision::{Caller, Denial},
+    policy::{
+        denials::DenialStyle,
+        identity::{Identity, IdentityHeaders},
+    },
     principal::Principal,
-    provider::oauth2::memory::TokenMemory,
     reason::Reason,
-    settings::{AuthSettings, IdentityHeaderSettings, RouteSettings},
+    settings::{AuthSettings, ErrorFormat, IdentityHeaderSettings, RouteSettings},
     time::UnixTime,
 };
 
@@ -92,6 +94,10 @@ fn caller(principal: Principal, claims: serde_json::Value) -> Caller {
     Caller { principal: Arc::new(principal.with_claims(claims)), identity: Arc::new(identity) }
 }
 
+fn metadata_of(caller: &Caller) -> Metadata<'_> {
+    Metadata { caller: Some(caller), ..bare(Reason::Ok) }
+}
+
 #[test]
 fn an_allowed_request_gets_its_edits_and_the_caller() {
     let principal = Principal::new(Some("frontend".into()))
@@ -137,6 +143,9 @@ fn an_allowed_request_gets_its_edits_and_the_caller() {
         }))),
     };
     assert_eq!(read(&allow(&edits, &metadata)), expected);
+    // What is told as JSON is what Envoy gets.
+    let json = serde_json::Value::Object(metadata.to_json());
+    assert_eq!(Some(structure(&json)), expected.dynamic_metadata);
 }
 
 #[test]
@@ -149,112 +158,41 @@ fn what_is_absent_is_left_out() {
     };
     assert_eq!(response, expected);
 
-    let nobody = caller(Principal::default(), json!({}));
-    let metadata = Metadata { caller: Some(&nobody), ..bare(Reason::Ok) };
-    let response = read(&allow(&Edits::default(), &metadata));
+    let nameless = caller(Principal::default(), json!({}));
+    let response = read(&allow(&Edits::default(), &metadata_of(&nameless)));
     assert_eq!(response.dynamic_metadata, Some(structure(&json!({"reason": "ok"}))));
 }
 
+fn denial(kind: Denial, reason: Reason, style: &DenialStyle) -> ClientResponse<'_> {
+    ClientResponse::denial(kind, reason, style, ErrorFormat::OAuth2)
+}
+
 #[test]
-fn every_denial_has_its_own_shape() {
+fn a_denial_is_the_clients_response_with_the_code_of_its_status() {
     let style = style(&["s"]);
     let cases = [
-        (Denial::BadRequest, Reason::AmbiguousPath, 400, 3, "invalid_request"),
-        (Denial::Challenge, Reason::MissingToken, 401, 16, "unauthorized"),
-        (Denial::InvalidToken, Reason::Expired, 401, 16, "invalid_token"),
-        (Denial::Forbidden, Reason::WrongClaim, 403, 7, "insufficient_scope"),
-        (Denial::Unavailable, Reason::ProviderUnavailable, 503, 14, "temporarily_unavailable"),
-        (Denial::Internal, Reason::Internal, 500, 13, "server_error"),
+        (Denial::BadRequest, Reason::AmbiguousPath, 400, 3),
+        (Denial::Challenge, Reason::MissingToken, 401, 16),
+        (Denial::InvalidToken, Reason::Expired, 401, 16),
+        (Denial::Forbidden, Reason::WrongClaim, 403, 7),
+        (Denial::Unavailable, Reason::ProviderUnavailable, 503, 14),
+        (Denial::Internal, Reason::Internal, 500, 13),
     ];
-    for (denial, reason, http, grpc, error) in cases {
-        let metadata = Metadata { provider: Some("p"), method: Some("oauth2"), ..bare(reason) };
-        let description = reason.description();
-        let mut headers = vec![
-            overwriting("content-type", "application/json"),
-            overwriting("cache-control", "no-store"),
-        ];
-        headers.extend(
-            challenge::challenge(denial, &style, description)
-                .map(|challenge| overwriting("www-authenticate", &challenge.concat())),
-        );
-        headers.extend((http == 503).then(|| overwriting("retry-after", "1")));
-        headers.push(overwriting("x-docs", "https://example.com/help"));
+    for (kind, reason, http, grpc) in cases {
+        let client = denial(kind, reason, &style);
+        let headers =
+            client.headers().map(|(name, value)| overwriting(name, &value.pieces().concat()));
         let expected = CheckResponse {
             status: Some(Status { code: grpc, ..Status::default() }),
             http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
                 status: Some(HttpStatus { code: http }),
-                headers,
-                body: format!(r#"{{"error":"{error}","error_description":"{description}"}}"#),
+                headers: headers.collect(),
+                body: client.body.concat(),
             })),
             dynamic_metadata: Some(structure(&json!({"reason": reason.as_str(), "provider": "p"}))),
         };
-        let denied = read(&deny(denial, &style, ErrorFormat::OAuth2, &metadata));
-        assert_eq!(denied, expected, "{denial:?}");
-    }
-}
-
-/// The content type and the body of a denial.
-fn told(format: ErrorFormat, content_type: Option<&str>) -> (String, serde_json::Value) {
-    let engine = Engine::new(
-        &AuthSettings { error_format: format, ..AuthSettings::default() },
-        Vec::new(),
-        Arc::new(TokenMemory::new(1)),
-    );
-    let headers = content_type.map(|kind| ("content-type", kind.as_bytes()));
-    let request = Request {
-        method: "POST",
-        path: "/",
-        headers: headers.into_iter().collect(),
-        ..Request::default()
-    };
-    let decision = engine.check_now(&request, UnixTime::from_seconds(0.0)).expect("a decision");
-    let response = read(&encode(&engine, &request, &decision));
-    let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
-        panic!("not denied");
-    };
-    let kind = denied.headers.iter().filter_map(|option| option.header.as_ref());
-    let kind = kind.filter(|header| header.key == "content-type").map(|header| &header.value);
-    let kind: Vec<_> = kind.cloned().collect();
-    (kind.concat(), serde_json::from_str(&denied.body).expect("JSON"))
-}
-
-#[test]
-fn each_format_has_its_content_type_and_grpc_callers_the_short_one() {
-    for (format, kind, member) in [
-        (ErrorFormat::OAuth2, "application/json", "/error_description"),
-        (ErrorFormat::Problem, "application/problem+json", "/detail"),
-        (ErrorFormat::OpenAi, "application/json", "/error/message"),
-        (ErrorFormat::Anthropic, "application/json", "/error/message"),
-    ] {
-        let sentence = Reason::MissingToken.description();
-        for sent in [None, Some("application/json"), Some("application/grpc-web+proto")] {
-            let (got, body) = told(format, sent);
-            assert_eq!(got, kind, "{format:?}");
-            assert_eq!(body.pointer(member), Some(&json!(sentence)), "{format:?}");
-        }
-        for sent in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
-            let (got, body) = told(format, Some(sent));
-            assert_eq!(got, "application/json", "{format:?} {sent}");
-            let short = json!({"error": "unauthorized", "error_description": sentence});
-            assert_eq!(body, short, "{format:?} {sent}");
-        }
-    }
-}
-
-#[test]
-fn a_denial_tells_nothing_about_the_caller() {
-    let principal = Principal::new(Some("somebody".into())).with_client_id(Some("c".into()));
-    let caller = caller(principal, json!({"email": "a@b.c"}));
-    let metadata = Metadata {
-        reason: Reason::InsufficientScope,
-        provider: Some("p"),
-        method: Some("oauth2"),
-        caller: Some(&caller),
-    };
-    let encoded = deny(Denial::Forbidden, &style(&[]), ErrorFormat::OAuth2, &metadata);
-    for secret in ["somebody", "a@b.c", "email"] {
-        let found = memchr::memmem::find(encoded.as_ref(), secret.as_bytes());
-        assert_eq!(found, None, "{secret}");
+        let metadata = Metadata { provider: Some("p"), ..bare(reason) };
+        assert_eq!(read(&deny(&client, &metadata)), expected, "{kind:?}");
     }
 }
 
@@ -265,12 +203,14 @@ fn claims_nest_only_as_deep_as_envoy_reads() {
         _ => json!({"a": inner}),
     });
     let caller = caller(Principal::default(), json!({"nested": nested, "flat": 1}));
-    let metadata = Metadata { caller: Some(&caller), ..bare(Reason::Ok) };
-    let metadata = read(&allow(&Edits::default(), &metadata)).dynamic_metadata.expect("metadata");
+    let answer = read(&allow(&Edits::default(), &metadata_of(&caller)));
+    let metadata = answer.dynamic_metadata.expect("metadata");
     let Some(Kind::StructValue(claims)) = &metadata.fields["claims"].kind else {
         panic!("no claims");
     };
     assert_eq!(claims.fields["flat"], value(&json!(1)));
+    let json = serde_json::Value::Object(metadata_of(&caller).to_json());
+    assert_eq!(structure(&json), metadata);
     let mut depth = 0;
     let mut inner = claims.fields["nested"].clone();
     loop {

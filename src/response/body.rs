@@ -4,6 +4,7 @@
 //! so a body is what stands before it, the sentence, and what stands after
 //! it. Nothing from the request or its token is in any of them.
 
+use super::denial::{oauth2, problem};
 use crate::{decision::Denial, settings::ErrorFormat};
 
 /// The content type of a format's bodies.
@@ -27,49 +28,6 @@ pub(super) const fn body(
         ErrorFormat::Anthropic => (anthropic(denial), "\"}}"),
     };
     [before, description, after]
-}
-
-/// RFC 6749, section 5.2, with the error codes of RFC 6750, section 3.1.
-const fn oauth2(denial: Denial) -> &'static str {
-    match denial {
-        Denial::BadRequest => r#"{"error":"invalid_request","error_description":""#,
-        Denial::Challenge => r#"{"error":"unauthorized","error_description":""#,
-        Denial::InvalidToken => r#"{"error":"invalid_token","error_description":""#,
-        Denial::Forbidden => r#"{"error":"insufficient_scope","error_description":""#,
-        Denial::Unavailable => r#"{"error":"temporarily_unavailable","error_description":""#,
-        Denial::Internal => r#"{"error":"server_error","error_description":""#,
-    }
-}
-
-/// RFC 9457, section 4.2.1: the type `about:blank` goes with the status's own
-/// title. The OAuth 2.0 code is an extension member.
-const fn problem(denial: Denial) -> &'static str {
-    match denial {
-        Denial::BadRequest => concat!(
-            r#"{"type":"about:blank","title":"Bad Request","status":400,"#,
-            r#""error":"invalid_request","detail":""#
-        ),
-        Denial::Challenge => concat!(
-            r#"{"type":"about:blank","title":"Unauthorized","status":401,"#,
-            r#""error":"unauthorized","detail":""#
-        ),
-        Denial::InvalidToken => concat!(
-            r#"{"type":"about:blank","title":"Unauthorized","status":401,"#,
-            r#""error":"invalid_token","detail":""#
-        ),
-        Denial::Forbidden => concat!(
-            r#"{"type":"about:blank","title":"Forbidden","status":403,"#,
-            r#""error":"insufficient_scope","detail":""#
-        ),
-        Denial::Unavailable => concat!(
-            r#"{"type":"about:blank","title":"Service Unavailable","status":503,"#,
-            r#""error":"temporarily_unavailable","detail":""#
-        ),
-        Denial::Internal => concat!(
-            r#"{"type":"about:blank","title":"Internal Server Error","status":500,"#,
-            r#""error":"server_error","detail":""#
-        ),
-    }
 }
 
 /// <https://platform.openai.com/docs/guides/error-codes>: `type` and `code`

@@ -1,5 +1,6 @@
 //! The `WWW-Authenticate` header (RFC 6750, section 3; RFC 9110, section 11.6.1).
 
+use super::denial;
 use crate::{decision::Denial, policy::denials::DenialStyle};
 
 /// The parts of a denial's challenge; `None` where asking for another token
@@ -9,16 +10,15 @@ pub(super) fn challenge<'s>(
     style: &'s DenialStyle,
     description: &'static str,
 ) -> Option<[&'s str; 5]> {
-    let hints = style.hints.as_str();
-    let (error, hints) = match denial {
-        Denial::BadRequest => (r#", error="invalid_request", error_description=""#, ""),
-        // Who sent no token made no error (section 3.1).
-        Denial::Challenge => return Some([&style.challenge, "", "", "", hints]),
-        Denial::InvalidToken => (r#", error="invalid_token", error_description=""#, hints),
-        Denial::Forbidden => (r#", error="insufficient_scope", error_description=""#, hints),
+    let hints = match denial {
         Denial::Unavailable | Denial::Internal => return None,
+        // A request without a token is not in error (section 3.1).
+        Denial::Challenge => return Some([&style.challenge, "", "", "", &style.hints]),
+        // Another token would not mend the request.
+        Denial::BadRequest => "",
+        Denial::InvalidToken | Denial::Forbidden => &style.hints,
     };
-    Some([&style.challenge, error, description, "\"", hints])
+    Some([&style.challenge, denial::challenge(denial), description, "\"", hints])
 }
 
 #[cfg(test)]
