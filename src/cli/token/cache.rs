@@ -350,7 +350,8 @@ mod tests {
         cache.check().unwrap();
 
         let nowhere = folder.path().join("nowhere");
-        let put: [(&str, &dyn Fn(&Path)); 5] = [
+        type Put<'p> = &'p dyn Fn(&Path);
+        let put: [(&str, Put<'_>); 5] = [
             ("a symlink", &|file| symlink(&elsewhere, file).unwrap()),
             ("a symlink", &|file| symlink(&nowhere, file).unwrap()),
             ("a folder", &|file| fs::create_dir(file).unwrap()),
