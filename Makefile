@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.1
 MDBOOK_VERSION := 0.5.4
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claimgate
 
@@ -67,6 +68,15 @@ $(CACHE)/cargo-deny-%/bin/cargo-deny:
 
 lint-supply-chain: ## check workflows, Dockerfile, chart, scripts and history with the security tools; ARGS=zizmor picks one
 	@$(PYTHON) scripts/supply_chain/lint.py $(ARGS)
+
+.PHONY: fuzz
+SECONDS_EACH := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
+fuzz: $(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz ## run every fuzz target for half a minute; SECONDS=900 for longer, ARGS=paths picks some
+	@$(PYTHON) scripts/fuzz.py $< --seconds $(SECONDS_EACH) $(ARGS)
+
+$(CACHE)/cargo-fuzz-%/bin/cargo-fuzz:
+	$(CARGO) install --locked --version $* --root $(CACHE)/cargo-fuzz-$* --target-dir $(CACHE)/cargo-fuzz-build cargo-fuzz
+	rm -rf $(CACHE)/cargo-fuzz-build
 
 .PHONY: docs docs-reference
 docs: $(CACHE)/mdbook-$(MDBOOK_VERSION)/bin/mdbook ## build the book into target/book; a warning or a dead link is an error

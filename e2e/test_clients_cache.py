@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,13 @@ def desk(tmp_path: Path, client: Client, endpoint: Endpoint) -> Desk:
         "GATEWAY_TOKEN_ENDPOINT": endpoint.url,
     }
     return Desk(tmp_path, client, variables)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A socket's path can't be as long as those of tmp_path."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 every_client = pytest.mark.parametrize("client", clients.CACHED, ids=repr)
@@ -297,20 +306,105 @@ def test_only_a_private_file_is_believed(endpoint: Endpoint, desk: Desk):
     assert desk.run().token == fresh != planted
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
-    elsewhere = desk.folder / "elsewhere"
-    file.rename(elsewhere)
-    file.symlink_to(elsewhere)
-    before = elsewhere.read_text()
-    fresher = give(endpoint, "fresher", 3600)
-    assert desk.run().token == fresher
-    assert not file.is_symlink()
-    assert elsewhere.read_text() == before
-
     if os.geteuid() == 0:
         os.chown(file, 12345, 12345)
         freshest = give(endpoint, "freshest", 3600)
         assert desk.run().token == freshest
         assert file.stat().st_uid == 0
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+def make_device(path: Path) -> None:
+    """A null device of the test's own: the machine's is never at stake."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("making a device takes root and CAP_MKNOD")
+
+
+def plant_file(path: Path) -> Path:
+    path.write_text("not a token\n")
+    path.chmod(0o600)
+    return path
+
+
+OBSTACLES: dict[str, Callable[[Path], object]] = {
+    "device": make_device,
+    "FIFO": os.mkfifo,
+    "socket": make_socket,
+    "folder": Path.mkdir,
+    "symlink to a file": lambda path: path.symlink_to(plant_file(path.with_name("target"))),
+    "symlink to nothing": lambda path: path.symlink_to(path.with_name("nowhere")),
+    "symlink to a device": lambda path: (
+        make_device(path.with_name("device")), path.symlink_to(path.with_name("device"))
+    ),
+}
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What is in a folder: inode, type with permissions, and size of each."""
+    found = {entry.name: entry.lstat() for entry in folder.iterdir()}
+    return {name: (it.st_ino, it.st_mode, it.st_size) for name, it in found.items()}
+
+
+@every_client
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_nothing_but_a_regular_file_is_replaced(
+    endpoint: Endpoint, desk: Desk, short_folder: Path, kind: str
+):
+    place = short_folder / "cache"
+    OBSTACLES[kind](place)
+    before = contents(short_folder)
+    outcome = desk.run(GATEWAY_TOKEN_CACHE=str(place))
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert str(place) in outcome.stderr and "regular file" in outcome.stderr, outcome.stderr
+    assert contents(short_folder) == before
+    assert endpoint.asked == [], "the secret is not sent for a token that can't be kept"
+
+
+@every_client
+def test_what_comes_into_the_files_place_meanwhile_stays(
+    endpoint: Endpoint, desk: Desk, short_folder: Path
+):
+    """While the token is asked for, a FIFO is put there."""
+    place = short_folder / "cache"
+    go = threading.Event()
+    expected = token("first", 3600)
+    endpoint.answer(json.dumps({"access_token": expected}), hold=go)
+    running = desk.start(GATEWAY_TOKEN_CACHE=str(place))
+    web.wait_until(lambda: endpoint.asked, "the request", clients.SECONDS)
+    os.mkfifo(place)
+    go.set()
+    outcome = finish(running)
+    assert outcome.token == expected
+    assert "not cached" in outcome.stderr
+    assert stat.S_ISFIFO(place.lstat().st_mode)
+    assert {entry.name for entry in short_folder.iterdir()} <= {"cache", "cache.turn"}
+
+
+@every_client
+@pytest.mark.parametrize("target", ["nowhere", "a folder", "a file"])
+def test_no_link_leads_from_the_lock_elsewhere(
+    endpoint: Endpoint, desk: Desk, short_folder: Path, target: str
+):
+    elsewhere = short_folder / "elsewhere"
+    if target == "a folder":
+        elsewhere.mkdir()
+        age(elsewhere, 10)
+    if target == "a file":
+        plant_file(elsewhere)
+    for suffix in ["lock", "turn"]:
+        (short_folder / f"cache.{suffix}").symlink_to(elsewhere)
+    before = contents(short_folder)
+    outcome = desk.run(GATEWAY_TOKEN_CACHE=str(short_folder / "cache"))
+    assert outcome.token == token_of(endpoint)
+    after = contents(short_folder)
+    assert after.pop("cache")[1] == stat.S_IFREG | 0o600
+    assert after == before
 
 
 @every_client

@@ -8,10 +8,11 @@
 #                        client, endpoint and scope in $XDG_CACHE_HOME/claimgate,
 #                        else ~/.cache/claimgate)
 #
-# The file is private (0600) and only ever replaced whole. Of many that run at
-# once, one asks and the others wait for its answer. What can't be cached, as
-# in a read-only home, is printed all the same. While a refresh fails, a token
-# older than 50 minutes serves until its own end comes near.
+# The file is private (0600) and only ever replaced whole. A device, a FIFO, a
+# socket, a folder or a symlink in its place is refused (exit status 1). Of many
+# that run at once, one asks and the others wait for its answer. What can't be
+# cached, as in a read-only home, is printed all the same. While a refresh
+# fails, a token older than 50 minutes serves until its own end comes near.
 #
 # Plain POSIX sh with find's -mmin and mktemp, as macOS, the BSDs, busybox and
 # GNU have them.
@@ -87,10 +88,23 @@ use_cached() {
     is_young && recall && lasts 0
 }
 
+# Whether the file's place holds a regular file or nothing. To replace a device,
+# as root could, would break the machine; to replace a symlink is not what those
+# expect who made it.
+is_free() {
+    if [ -L "$file" ]; then
+        return 1
+    fi
+    [ -f "$file" ] || [ ! -e "$file" ]
+}
+
+# Looks once more, as late as can be; the moment that is left belongs to those
+# who may write into this folder.
 keep() {
-    [ ! -d "$file" ] &&
+    is_free &&
         new=$(mktemp "$file.XXXXXX" 2>/dev/null) &&
         printf '%s\n%s\n%s\n' "$owner" "$ends" "$token" >"$new" &&
+        is_free &&
         mv -f "$new" "$file" &&
         new=''
 }
@@ -109,13 +123,15 @@ done_with() { # TOKEN
 
 # Waits until this process alone may ask, or somebody else has; no longer than
 # an answer can take, though: then all ask for themselves.
+# The lock is a folder: mkdir follows no link, and one in its place is not taken
+# for a lock.
 take_turn() {
     turn=$file.lock
     waited_since=$(date +%s)
     tries=0
     while ! mkdir "$turn" 2>/dev/null; do
         use_cached && done_with "$token"
-        if [ -d "$turn" ]; then
+        if [ -d "$turn" ] && [ ! -L "$turn" ]; then
             # Its owner was killed. Renaming can only succeed for one of us.
             if [ -n "$(find "$turn" -prune -mmin "+$((timeout / 60 + 2))" 2>/dev/null)" ]; then
                 mv "$turn" "$turn.$$" 2>/dev/null && rmdir "$turn.$$"
@@ -150,6 +166,10 @@ case $file in
     /*) ;;
     *) file=./$file ;;
 esac
+if ! is_free; then
+    say "$file is not a regular file, and a token is kept in one only; have GATEWAY_TOKEN_CACHE name one, or a file that is not there yet"
+    exit 1
+fi
 
 if use_cached; then
     printf '%s\n' "$token"

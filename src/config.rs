@@ -8,11 +8,12 @@
 //! told all at once, each with its key path.
 //!
 //! Errors never show a secret: neither an API key nor a value that came from
-//! the environment.
+//! the environment. Nor does memory keep one: see [`secret`].
 
 use std::{env, fs, path::Path};
 
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::settings::Settings;
 
@@ -24,6 +25,7 @@ mod files;
 pub mod key;
 mod report;
 mod schema;
+mod secret;
 mod shape;
 mod yaml;
 
@@ -81,19 +83,21 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// not looked into: whoever asks may have none of the variables that they use.
 pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
     let mut tree = yaml::parse(&text_of(path)?, "config file")?;
-    tree.retain(|block, _| block == "server");
+    yaml::retain(&mut tree, |block| block == "server");
     tree.insert("auth".into(), json!({"enabled": false}));
     let loaded = judge(tree, &|name| env::var(name).ok(), String::new())?;
     Ok(loaded.settings.server.admin_address)
 }
 
-fn text_of(path: &Path) -> Result<String, ConfigErrors> {
+/// The text of the file, wiped when it is dropped: it may hold API keys.
+fn text_of(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
     let bytes = fs::read(path).map_err(|error| {
         let advice = "name the config file with --config or CLAIMGATE_CONFIG";
         ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
     })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+    String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = 1 + Zeroizing::new(error.into_bytes())[..good]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();

@@ -22,6 +22,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::warn;
+use zeroize::Zeroizing;
 
 /// Changes come in bursts; a burst is over when nothing happens for this long.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -161,11 +162,12 @@ async fn settle(stirred: &Notify) {
     }
 }
 
-/// The hash of a file's content. Pipes and devices have none: reading them
+/// The hash of a file's content, which is wiped: it may hold keys. Pipes and devices have none: reading them
 /// would take what somebody else is about to read.
 pub fn content_of(file: &Path) -> Content {
     let bytes = std::fs::metadata(file)
         .and_then(|found| if found.is_file() { std::fs::read(file) } else { Ok(Vec::new()) })
+        .map(Zeroizing::new)
         .ok()?;
     digest(&SHA256, &bytes).as_ref().try_into().ok()
 }

@@ -5,6 +5,8 @@ use std::{
     process::ExitCode,
 };
 
+use zeroize::Zeroizing;
+
 use crate::config::key;
 
 /// Reads an API key on stdin and prints its hash for `key_hash`.
@@ -12,15 +14,16 @@ use crate::config::key;
 pub struct Args {}
 
 /// Longer input is no key: no header can carry it.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: usize = 1 << 20;
 
 /// Prints the hash of the key on stdin, or says why it could not be used.
 pub fn run(_: &Args) -> io::Result<ExitCode> {
     if io::stdin().is_terminal() {
         writeln!(io::stderr(), "type the key, then Enter and Ctrl-D:")?;
     }
-    let mut input = Vec::new();
-    io::stdin().take(LONGEST + 1).read_to_end(&mut input)?;
+    // As long as it may get from the start: a buffer that grows leaves copies.
+    let mut input = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    io::stdin().take(LONGEST as u64 + 1).read_to_end(&mut input)?;
     match hash_line(&input) {
         Ok(hash) => {
             writeln!(io::stdout(), "{hash}")?;
@@ -35,7 +38,7 @@ pub fn run(_: &Args) -> io::Result<ExitCode> {
 
 /// The hash of a key and the line break that `echo` put behind it.
 fn hash_line(input: &[u8]) -> Result<String, &'static str> {
-    if u64::try_from(input.len()).is_ok_and(|length| length > LONGEST) {
+    if input.len() > LONGEST {
         return Err("is longer than 1 MiB");
     }
     let line = str::from_utf8(input).map_err(|_| "is not UTF-8")?;

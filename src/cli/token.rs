@@ -82,6 +82,7 @@ async fn token(args: &TokenArgs) -> Result<Token, TokenError> {
         say(&"not cached: set GATEWAY_TOKEN_CACHE, XDG_CACHE_HOME or HOME");
         return request::token(&settings).await;
     };
+    cache.check()?;
     if let Some(Cached::Fresh(token)) = cache.recall() {
         return Ok(token);
     }

@@ -3,8 +3,11 @@
 //! Variables are put in after the YAML is parsed, so no character of a
 //! secret can change the structure, and only once: a variable's value is
 //! never looked into. As in a shell, `:-` applies to an empty variable too.
+//!
+//! A value may be a secret: copies of it that were made here are wiped.
 
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::report::Place;
 
@@ -48,27 +51,46 @@ fn substitute_value(value: &mut Value, env: &dyn Fn(&str) -> Option<String>, pla
 
 /// Messages name variables, never what surrounds them: that may be a secret.
 fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
-    let mut expanded = String::with_capacity(text.len());
+    let mut parts: Vec<Part<'_>> = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
-        expanded.push_str(&rest[..at]);
+        parts.push(Part::Literal(&rest[..at]));
         let after = &rest[at + 1..];
         if let Some(reference) = after.strip_prefix('{') {
             let (body, tail) = reference
                 .split_once('}')
                 .ok_or("has `${` without a `}`; write `${NAME}`, or `$${` for a literal `${`")?;
-            expanded.push_str(&look_up(body, env)?);
+            parts.push(Part::Value(look_up(body, env)?));
             rest = tail;
         } else {
-            expanded.push('$');
+            parts.push(Part::Literal("$"));
             rest = after.strip_prefix('$').unwrap_or(after);
         }
     }
-    expanded.push_str(rest);
+    parts.push(Part::Literal(rest));
+    let parts = parts.iter().map(Part::text);
+    // Made in the right size: a string that grows leaves copies behind.
+    let mut expanded = String::with_capacity(parts.clone().map(str::len).sum());
+    parts.for_each(|part| expanded.push_str(part));
     Ok(expanded)
 }
 
-fn look_up(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// A piece of a string that is put together.
+enum Part<'t> {
+    Literal(&'t str),
+    Value(Zeroizing<String>),
+}
+
+impl Part<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Literal(text) => text,
+            Self::Value(text) => text,
+        }
+    }
+}
+
+fn look_up(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Zeroizing<String>, String> {
     let (name, default) = match body.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (body, None),
@@ -85,10 +107,10 @@ fn look_up(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, S
             "has a default for `{name}` that holds `${{`; defaults can't be nested"
         ));
     }
-    match (env(name), default) {
+    match (env(name).map(Zeroizing::new), default) {
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
-        (_, Some(default)) => Ok(default.replace("$$", "$")),
+        (_, Some(default)) => Ok(default.replace("$$", "$").into()),
         (None, None) => Err(format!(
             "needs the environment variable `{name}`, which is not set; set it, or write \
              `${{{name}:-default}}`"

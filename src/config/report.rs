@@ -236,6 +236,29 @@ impl<'r> Place<'r> {
         self.report.files.borrow_mut().push(file);
     }
 
+    /// Whether the value here must not be shown, nor anything made of it.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.path.may_be_secret() || self.report.is_substituted(&self.path)
+    }
+
+    /// Whether the value of this key of some list element must not be shown.
+    pub(super) fn hides_any(&self, key: &str) -> bool {
+        let is_such = |path: &KeyPath| match &path.0[..] {
+            [list @ .., Step::Index(_), Step::Key(last)] => list == self.path.0 && last == key,
+            _ => false,
+        };
+        self.report.substituted.borrow().keys().any(is_such)
+    }
+
+    /// What to write instead, unless that is made of a value that must not be
+    /// shown.
+    pub(super) fn write_instead(&self, text: &str) -> String {
+        match self.is_hidden() {
+            true => "write another value".into(),
+            false => format!("write `{}`", text.escape_debug()),
+        }
+    }
+
     /// A value as an error may show it: as the file has it, a secret not at all.
     pub(super) fn quoted(&self, found: &str) -> String {
         const LONGEST: usize = 120;

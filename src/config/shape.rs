@@ -12,21 +12,24 @@ use deserr::{
 };
 use serde_json::{Map, Value};
 
-use super::report::{KeyPath, Place, Report, Step};
+use super::{
+    report::{KeyPath, Place, Report, Step},
+    secret::{self, Wiped},
+};
 
 /// Reads the blocks; what does not fit is reported and left out.
 pub(super) fn read<T>(tree: Map<String, Value>, report: &Report) -> T
 where
     T: Deserr<Problems> + Default,
 {
-    let mut tree = Value::Object(tree);
+    let mut tree = Wiped::new(tree);
     loop {
-        match deserialize::<T, _, Problems>(tree.clone()) {
+        match deserialize::<T, _, Problems>(tree.0.clone()) {
             Ok(file) => return file,
             Err(Problems(problems)) => {
                 let before = tree.clone();
                 for problem in problems {
-                    problem.repair(&mut tree, report);
+                    problem.repair(&mut tree.0, report);
                 }
                 if tree == before {
                     return T::default();
@@ -45,7 +48,7 @@ pub(super) struct Problem {
 }
 
 enum ProblemKind {
-    WrongKind { actual: Value, accepted: Vec<ValueKind> },
+    WrongKind { actual: Wiped, accepted: Vec<ValueKind> },
     UnknownKey { key: String, known: Vec<String> },
     UnknownValue { value: String, known: Vec<String> },
     Other(String),
@@ -85,7 +88,8 @@ impl DeserializeError for Problems {
         let owned = |words: &[&str]| words.iter().copied().map(String::from).collect();
         let kind = match error {
             ErrorKind::IncorrectValueKind { actual, accepted } => {
-                ProblemKind::WrongKind { actual: actual.into(), accepted: accepted.to_vec() }
+                let actual = Wiped(actual.into());
+                ProblemKind::WrongKind { actual, accepted: accepted.to_vec() }
             }
             ErrorKind::UnknownKey { key, accepted } => {
                 ProblemKind::UnknownKey { key: key.into(), known: owned(accepted) }
@@ -120,14 +124,14 @@ impl Problem {
     fn repair(self, tree: &mut Value, report: &Report) {
         let place = Place::at(report, self.path.clone());
         match self.kind {
-            ProblemKind::WrongKind { actual: Value::String(text), accepted }
-                if report.is_substituted(&self.path) && typed(&text, &accepted).is_some() =>
-            {
-                replace(tree, &self.path, typed(&text, &accepted).unwrap_or_default());
-            }
             ProblemKind::WrongKind { actual, accepted } => {
-                place.error(wrong_kind(&place, &actual, &accepted));
-                replace(tree, &self.path, Value::Null);
+                let substituted = report.is_substituted(&self.path);
+                let text = actual.0.as_str().filter(|_| substituted);
+                let typed = text.and_then(|text| typed(text, &accepted));
+                if typed.is_none() {
+                    place.error(wrong_kind(&place, &actual.0, &accepted));
+                }
+                replace(tree, &self.path, typed.unwrap_or_default());
             }
             ProblemKind::UnknownKey { key, known } => {
                 let advice = match nearest(&key, &known) {
@@ -137,7 +141,7 @@ impl Problem {
                 };
                 place.key(&key).error(format_args!("unknown key; {advice}"));
                 if let Some(Value::Object(map)) = find(tree, &self.path) {
-                    map.shift_remove(&key);
+                    map.shift_remove(&key).as_mut().map(secret::wipe);
                 }
             }
             ProblemKind::UnknownValue { value, known } => {
@@ -226,6 +230,7 @@ fn find<'t>(tree: &'t mut Value, path: &KeyPath) -> Option<&'t mut Value> {
 
 fn replace(tree: &mut Value, path: &KeyPath, value: Value) {
     if let Some(found) = find(tree, path) {
+        secret::wipe(found);
         *found = value;
     }
 }

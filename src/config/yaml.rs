@@ -6,7 +6,10 @@ use serde_saphyr::{
     options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
 };
 
-use super::report::{ConfigErrors, Report};
+use super::{
+    report::{ConfigErrors, Report},
+    secret,
+};
 
 /// The blocks that are this program's own.
 pub(super) const OWN_BLOCKS: [&str; 2] = ["auth", "server"];
@@ -53,8 +56,8 @@ fn one_line(message: &str) -> String {
 /// Takes out the blocks of other programs, with one warning that lists them.
 pub(super) fn warn_of_other_blocks(tree: &mut Map<String, Value>, report: &Report) {
     let mut others = Vec::new();
-    tree.retain(|name, _| {
-        let own = OWN_BLOCKS.contains(&name.as_str());
+    retain(tree, |name| {
+        let own = OWN_BLOCKS.contains(&name);
         if !own {
             others.push(format!("`{}`", name.escape_debug()));
         }
@@ -66,4 +69,15 @@ pub(super) fn warn_of_other_blocks(tree: &mut Map<String, Value>, report: &Repor
             others.join(", ")
         ));
     }
+}
+
+/// Takes out, and wipes, the blocks whose name is not `wanted`.
+pub(super) fn retain(tree: &mut Map<String, Value>, mut wanted: impl FnMut(&str) -> bool) {
+    tree.retain(|name, block| {
+        let stays = wanted(name);
+        if !stays {
+            secret::wipe(block);
+        }
+        stays
+    });
 }

@@ -224,7 +224,8 @@ fn fold(name: &str) -> String {
 /// Scopes as RFC 6749 writes them.
 fn list(scopes: &[String]) -> String {
     let mut out = String::with_capacity(scopes.iter().map(|scope| scope.len() + 1).sum());
-    for (at, scope) in scopes.iter().enumerate() {
+    // A custom provider may give an empty one: no scope, and no space for it.
+    for (at, scope) in scopes.iter().filter(|scope| !scope.is_empty()).enumerate() {
         if at > 0 {
             out.push(' ');
         }
@@ -346,7 +347,7 @@ mod tests {
 
     #[test]
     fn scopes_are_separated_by_the_only_spaces() {
-        let scopes = vec!["a b".to_owned(), "https://x/y".to_owned()];
+        let scopes = ["", "a b", "", "https://x/y", ""].map(String::from).to_vec();
         let principal = Principal::new(None).with_scopes(scopes);
         let identity = headers().render(&principal, &Somebody).unwrap();
         let set: Vec<_> = identity.headers.iter().map(|(n, v)| (&**n, &**v)).collect();

@@ -809,6 +809,10 @@ fn no_error_shows_a_secret() {
         "auth:\n  api_keys:\n    - name: n\n     key: secret\n".into(),
         "auth: {api_keys: [{name: n, key: secret, kee: secret}, {name: m, key: secret}]}".into(),
         oauth2("issuer: '${ISSUER}', audience: a"),
+        oauth2("issuer: 'https://i.example/./${LINE}', audience: a"),
+        oauth2(
+            "issuer: 'https://i.example', jwks_uri: 'https://i.example/../${KEY_WITH_COMMA}', audience: a",
+        ),
         oauth2("issuer: 'https://u:secret@i.example', audience: a"),
         oauth2("issuer: 'https://u:secret@:x', audience: a"),
         auth("realm: 'a\\${ISSUER}'"),
@@ -816,6 +820,11 @@ fn no_error_shows_a_secret() {
         auth("mode: ${ISSUER}"),
         auth("public_paths: ['${ISSUER}']"),
         auth("token_sources: [{header: a, providers: ['${ISSUER}']}]"),
+        auth("routes: [{name: a, match: {path: 'x${ISSUER}'}}]"),
+        auth("routes: [{name: a, match: {path: '/./${KEY_WITH_COMMA}'}}]"),
+        "auth: {providers: [{name: '${ISSUER}', type: grpc, address: 'http://a:1'}], \
+         token_sources: [{header: a, providers: [b]}]}"
+            .into(),
         auth("headers: {subject: '${ISSUER}'}"),
         server("{grpc: {address: '${ISSUER}'}}"),
     ];

@@ -4,22 +4,28 @@
 //! empty), and the token; `scripts/gateway-token-cached.sh` reads and writes
 //! the same. The file is private and only ever replaced whole, so a reader
 //! needs no lock. Its modification time says when the token was got.
+//!
+//! Only a regular file is ever replaced: a device, a FIFO, a socket, a folder
+//! or a symlink in its place is refused ([`Cache::check`]), and no link is
+//! followed, neither to the file nor to its lock.
 
 use std::{
     fmt::Write as _,
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, File, FileType, OpenOptions, Permissions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::digest;
+use rustix::{fs::OFlags, process::geteuid};
 use tempfile::NamedTempFile;
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Token,
+    error::TokenError,
     settings::{CachePlace, ClientSettings},
 };
 use crate::time::UnixTime;
@@ -67,10 +73,34 @@ impl Cache {
         &self.file
     }
 
+    /// Checks that there is nothing in the file's place that it must not take.
+    ///
+    /// # Errors
+    /// [`TokenError::Variable`]: something is there and no regular file. To
+    /// replace a device, as root could, would break the machine; to replace a
+    /// symlink is not what those expect who made it.
+    pub(super) fn check(&self) -> Result<(), TokenError> {
+        self.obstacle().map_or(Ok(()), |what| {
+            let file = self.file.display();
+            Err(TokenError::Variable(format!(
+                "{file} is {what}, and a token is kept in a regular file only; have \
+                 GATEWAY_TOKEN_CACHE name one, or a file that is not there yet"
+            )))
+        })
+    }
+
+    /// What is in the file's place, if that is no regular file.
+    fn obstacle(&self) -> Option<&'static str> {
+        let found = fs::symlink_metadata(&self.file).ok()?.file_type();
+        (!found.is_file()).then(|| kind_name(found))
+    }
+
     /// The token that was kept, unless it ends soon.
     pub(super) fn recall(&self) -> Option<Cached> {
-        let age = self.age()?;
-        let text = fs::read_to_string(&self.file).ok()?;
+        let mut file = open(OpenOptions::new().read(true), &self.file).ok()?;
+        let age = age(&file)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
         let mut lines = text.lines();
         let (owner, ends, token) = (lines.next()?, lines.next()?, lines.next()?);
         if owner != self.owner || token.is_empty() {
@@ -88,27 +118,22 @@ impl Cache {
         }
     }
 
-    /// How long ago the file was written, if it is ours and nobody else's. A
-    /// file from the future tells of a clock that was wrong.
-    fn age(&self) -> Option<Duration> {
-        let metadata = fs::symlink_metadata(&self.file).ok()?;
-        let private = metadata.is_file() && metadata.mode() & 0o7777 == 0o600;
-        if !private || metadata.uid() != own_uid()? {
-            return None;
-        }
-        SystemTime::now().duration_since(metadata.modified().ok()?).ok()
-    }
-
     /// Keeps a token.
     ///
     /// # Errors
-    /// The file or its folder can't be written.
+    /// The file or its folder can't be written, or something else than a
+    /// regular file has come into its place since [`Cache::check`].
     pub(super) fn keep(&self, token: &Token) -> io::Result<()> {
         let ends = token.ends.map(|ends| format!("{:.0}", ends.as_seconds())).unwrap_or_default();
         let mut file = NamedTempFile::with_prefix_in(".token-", self.folder()?)?;
         // It has no more than that from the start, but less under some umasks.
         file.as_file().set_permissions(Permissions::from_mode(0o600))?;
         write!(file, "{}\n{ends}\n{}\n", self.owner, token.text)?;
+        // Looked at once more, as late as can be. The moment that is left
+        // belongs to those who may write into this folder.
+        if let Some(what) = self.obstacle() {
+            return Err(io::Error::other(format!("it is {what} by now")));
+        }
         file.persist(&self.file)?;
         Ok(())
     }
@@ -143,12 +168,45 @@ impl Cache {
     }
 
     /// A file of its own, since the other one is replaced all the time. It
-    /// stays: to remove it would pull it from under somebody who waits.
+    /// stays: to remove it would pull it from under a process that waits.
     fn lock_file(&self) -> io::Result<File> {
         self.folder()?;
         let mut path = self.file.clone().into_os_string();
         path.push(".turn");
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+        let mut options = OpenOptions::new();
+        open(options.create(true).truncate(false).write(true).mode(0o600), Path::new(&path))
+    }
+}
+
+/// Opens a regular file. Not through a symlink, which could lead anywhere, nor
+/// waiting, as opening a FIFO does.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = options.custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// How long ago the file was written, if it belongs to this user alone. A file
+/// from the future tells of a clock that was wrong.
+fn age(file: &File) -> Option<Duration> {
+    let metadata = file.metadata().ok()?;
+    if metadata.mode() & 0o7777 != 0o600 || metadata.uid() != geteuid().as_raw() {
+        return None;
+    }
+    SystemTime::now().duration_since(metadata.modified().ok()?).ok()
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    match kind {
+        kind if kind.is_symlink() => "a symlink",
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
     }
 }
 
@@ -198,16 +256,12 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Who runs this program, which std can't tell: the other end of a socket pair
-/// is us.
-fn own_uid() -> Option<u32> {
-    let (ours, _theirs) = UnixStream::pair().ok()?;
-    Some(ours.peer_cred().ok()?.uid())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{
+        os::unix::{fs::symlink, net::UnixListener},
+        process::Command,
+    };
 
     use tempfile::TempDir;
 
@@ -278,15 +332,63 @@ mod tests {
         assert_eq!(verdict(&cache), "none");
         cache.keep(&token("a.b.c", None)).unwrap();
         assert_eq!(verdict(&cache), "fresh");
+    }
 
+    fn make_fifo(path: &Path) {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    /// Devices are made in the end-to-end tests: that takes root.
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_neither_read_nor_replaced() {
+        let folder = TempDir::new().unwrap();
+        let cache = cache(&folder);
+        cache.keep(&token("a.b.c", None)).unwrap();
+        cache.check().unwrap();
         let elsewhere = folder.path().join("elsewhere");
         fs::rename(&cache.file, &elsewhere).unwrap();
-        symlink(&elsewhere, &cache.file).unwrap();
-        assert_eq!(verdict(&cache), "none");
-        fs::write(&elsewhere, "cut short").unwrap();
-        cache.keep(&token("a.b.c", None)).unwrap();
-        assert_eq!(verdict(&cache), "fresh");
-        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "cut short");
+        cache.check().unwrap();
+
+        let nowhere = folder.path().join("nowhere");
+        type Put<'p> = &'p dyn Fn(&Path);
+        let put: [(&str, Put<'_>); 5] = [
+            ("a symlink", &|file| symlink(&elsewhere, file).unwrap()),
+            ("a symlink", &|file| symlink(&nowhere, file).unwrap()),
+            ("a folder", &|file| fs::create_dir(file).unwrap()),
+            ("a FIFO", &make_fifo),
+            ("a socket", &|file| drop(UnixListener::bind(file).unwrap())),
+        ];
+        for (what, put) in put {
+            put(&cache.file);
+            let before = fs::symlink_metadata(&cache.file).unwrap().ino();
+            let refused = cache.check().unwrap_err();
+            assert_eq!(refused.exit_code(), 1);
+            assert!(refused.to_string().contains(&format!("is {what}, and")), "{refused}");
+            assert_eq!(verdict(&cache), "none", "{what}");
+            assert!(cache.keep(&token("d.e.f", None)).is_err(), "{what}");
+            assert_eq!(fs::symlink_metadata(&cache.file).unwrap().ino(), before, "{what}");
+            fs::remove_file(&cache.file).or_else(|_| fs::remove_dir(&cache.file)).unwrap();
+        }
+        assert!(fs::read_to_string(&elsewhere).unwrap().contains("a.b.c"));
+        let left: Vec<_> = fs::read_dir(cache.file.parent().unwrap()).unwrap().collect();
+        assert!(left.is_empty() && !nowhere.exists(), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn no_link_leads_from_the_lock_elsewhere() {
+        let folder = TempDir::new().unwrap();
+        let cache = cache(&folder);
+        cache.folder().unwrap();
+        let lock = cache.file.with_file_name("token.turn");
+        let elsewhere = folder.path().join("elsewhere");
+        symlink(&elsewhere, &lock).unwrap();
+        assert!(cache.take_turn(Duration::ZERO).await.ok().unwrap().0.is_none());
+        assert!(!elsewhere.exists());
+
+        fs::remove_file(&lock).unwrap();
+        make_fifo(&lock);
+        assert!(cache.take_turn(Duration::ZERO).await.ok().unwrap().0.is_none());
+        assert!(fs::symlink_metadata(&lock).unwrap().file_type().is_fifo());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::error::TokenError;
 use crate::provider::oauth2::fetch;
@@ -20,7 +21,8 @@ pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ClientSettings {
     pub(super) client_id: String,
-    pub(super) client_secret: String,
+    /// Wiped with the settings.
+    pub(super) client_secret: Zeroizing<String>,
     pub(super) endpoint: Url,
     /// The endpoint as it was written.
     pub(super) endpoint_text: String,
@@ -80,7 +82,7 @@ impl ClientSettings {
         };
         let path = |name: &str| environment(name).filter(|it| !it.is_empty()).map(PathBuf::from);
         let (client_id, client_secret) =
-            (required("GATEWAY_CLIENT_ID")?, required("GATEWAY_CLIENT_SECRET")?);
+            (required("GATEWAY_CLIENT_ID")?, required("GATEWAY_CLIENT_SECRET")?.into());
         let endpoint_text = required("GATEWAY_TOKEN_ENDPOINT")?;
         let allow_http = text("GATEWAY_ALLOW_HTTP")?.as_deref() == Some("true");
         Ok(Self {

@@ -11,6 +11,7 @@ use crate::{
         file::{forms::List, provider::ApiKey},
         key::{self, KeyHash},
         report::Place,
+        secret::Secret,
     },
     settings::ApiKeySettings,
     time::UnixTime,
@@ -67,7 +68,7 @@ impl Keys {
     /// The hash of `key`, or the one in `key_hash`.
     fn hash(
         &mut self,
-        key: Option<String>,
+        key: Option<Secret>,
         key_hash: Option<String>,
         place: &Place,
     ) -> Option<KeyHash> {

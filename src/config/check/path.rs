@@ -9,9 +9,10 @@ pub(super) fn normalised(text: &str, place: &Place) -> Option<String> {
     let problem = match text {
         "" => Some("is empty; write a path from `/` on".into()),
         relative if !relative.starts_with('/') => {
-            Some(format!("must start with `/`; write `/{}`", relative.escape_debug()))
+            let advice = place.write_instead(&format!("/{relative}"));
+            Some(format!("must start with `/`; {advice}"))
         }
-        _ => text.bytes().find_map(byte_problem).map(String::from).or_else(|| untidy(text)),
+        _ => text.bytes().find_map(byte_problem).map(String::from).or_else(|| untidy(text, place)),
     };
     match problem {
         Some(problem) => {
@@ -40,7 +41,7 @@ fn byte_problem(byte: u8) -> Option<&'static str> {
 }
 
 /// Empty and dot segments, with the path that they stand for.
-fn untidy(text: &str) -> Option<String> {
+fn untidy(text: &str, place: &Place) -> Option<String> {
     let mut segments = Vec::new();
     let mut tidy = true;
     let mut rest = text[1..].split('/').peekable();
@@ -57,5 +58,5 @@ fn untidy(text: &str) -> Option<String> {
         }
     }
     let written = format!("/{}", segments.join("/"));
-    (!tidy).then(|| format!("has empty or dot segments; write `{}`", written.escape_debug()))
+    (!tidy).then(|| format!("has empty or dot segments; {}", place.write_instead(&written)))
 }

@@ -146,7 +146,7 @@ fn short_form(
     });
     let known = match enabled {
         true => Known::of(wants.names(), place),
-        false => Known(None),
+        false => Known { names: None, hidden: false },
     };
     (api_keys.into_iter().chain(issuer).collect(), known)
 }
@@ -213,7 +213,11 @@ impl Wants {
 
 /// The providers that routes and token sources may name; `None` where it is
 /// not worth telling, because the list itself is wrong or not in use.
-pub(super) struct Known(Option<Vec<String>>);
+pub(super) struct Known {
+    names: Option<Vec<String>>,
+    /// Whether one of them must not be shown.
+    hidden: bool,
+}
 
 impl Known {
     fn of<'n>(names: impl Iterator<Item = &'n str>, list: &Place) -> Self {
@@ -221,7 +225,7 @@ impl Known {
         names.sort();
         names.dedup();
         let incomplete = list.is_blamed() || names.is_empty() || names.iter().any(String::is_empty);
-        Self((!incomplete).then_some(names))
+        Self { names: (!incomplete).then_some(names), hidden: list.hides_any("name") }
     }
 
     /// The names in a `providers` key of a route or token source.
@@ -232,20 +236,21 @@ impl Known {
         }
         let items = names.items(place);
         for (place, name) in &items {
-            if let Some(known) = &self.0
+            if let Some(known) = &self.names
                 && !known.contains(name)
             {
-                place.wrong(name, unknown_provider(name, known));
+                place.wrong(name, self.advice(name, known));
             }
         }
         Some(items.into_iter().map(|(_, name)| name).collect())
     }
-}
 
-fn unknown_provider(name: &str, known: &[String]) -> String {
-    const FEW: usize = 12;
-    match known.len() {
-        ..=FEW => format!("names no provider; {}", shape::one_of(name, known)),
-        _ => "names no provider; write the name of an entry of `auth.providers`".into(),
+    /// What is wrong with a name that is not known, and what to write.
+    fn advice(&self, name: &str, known: &[String]) -> String {
+        const FEW: usize = 12;
+        match known.len() {
+            ..=FEW if !self.hidden => format!("names no provider; {}", shape::one_of(name, known)),
+            _ => "names no provider; write the name of an entry of `auth.providers`".into(),
+        }
     }
 }

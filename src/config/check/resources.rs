@@ -84,8 +84,9 @@ pub(super) fn complete(auth: &mut AuthSettings, place: &Place) {
     for (resource, uses) in uses.0.values() {
         let public = auth.public_paths.contains(&Location::of(resource).path());
         if public && let Some(first) = uses.first() {
+            let resource = first.place.key("resource").quoted(resource);
             first.place.warn(format_args!(
-                "the metadata of `{resource}` is not answered: its path is one of \
+                "the metadata of {resource} is not answered: its path is one of \
                  `auth.public_paths`, which go to the upstream"
             ));
         }

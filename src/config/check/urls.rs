@@ -12,7 +12,12 @@ pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<U
         return None;
     }
     if let Err(error) = fetch::check_url(text) {
-        place.wrong(text, format_args!("can't be used: {error}; write the path as it is sent"));
+        // The error shows the path, and with it what is to stay hidden.
+        let why = match place.is_hidden() {
+            true => "it can't be fetched exactly as written".into(),
+            false => error.to_string(),
+        };
+        place.wrong(text, format_args!("can't be used: {why}; write the path as it is sent"));
         return None;
     }
     Some(url)

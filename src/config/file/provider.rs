@@ -14,7 +14,7 @@ use super::{
     block,
     forms::{Entries, List, OneOrMany, wrong_kind},
 };
-use crate::config::shape::Problems;
+use crate::config::{secret::Secret, shape::Problems};
 
 /// Somebody who is asked about tokens: a name, a type and that type's keys.
 pub(in crate::config) struct Provider {
@@ -128,7 +128,7 @@ block! {
         #[schemars(required)]
         name: Option<String>,
         /// The key itself, best as `${VARIABLE}`.
-        key: Option<String>,
+        key: Option<Secret>,
         /// `sha256:` and the 64 hex digits that `claimgate hash-key` prints.
         key_hash: Option<String>,
         /// What it grants; `*` grants all.

@@ -1,0 +1,143 @@
+//! What several fuzz targets need: an engine that asks a scripted provider,
+//! and readings that are written to be obviously right instead of fast.
+
+pub mod json;
+pub mod paths;
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use claimgate::{
+    Answer, Answering, Credential, Engine, Principal, Provider,
+    provider::oauth2::memory::TokenMemory,
+    request::Request,
+    settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
+    time::UnixTime,
+};
+
+/// The moment of every decision.
+pub const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
+
+/// A provider that takes every token for the same caller's, and remembers the
+/// last one.
+#[derive(Default)]
+pub struct Anyone {
+    /// Makes the caller.
+    principal: Mutex<Option<Arc<Principal>>>,
+    seen: Mutex<Option<String>>,
+}
+
+impl Anyone {
+    /// Every token is this caller's from now on.
+    pub fn is(&self, principal: Principal) {
+        *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(principal));
+    }
+
+    /// The token that was shown since the last call.
+    pub fn take_seen(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Provider for Anyone {
+    fn name(&self) -> &str {
+        "anyone"
+    }
+
+    fn method(&self) -> &str {
+        "scripted"
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(credential.token().to_owned());
+        let principal = self.principal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Answering::Now(Answer::Authenticated(principal.unwrap_or_default()))
+    }
+}
+
+/// An engine with one provider, and that provider.
+pub fn engine(settings: AuthSettings) -> (Engine, Arc<Anyone>) {
+    let named = ProviderSettings {
+        name: "anyone".into(),
+        forward_token: None,
+        kind: ProviderKind::Grpc(GrpcProviderSettings::default()),
+    };
+    let anyone = Arc::new(Anyone::default());
+    let providers = vec![Arc::clone(&anyone) as Arc<dyn Provider>];
+    let settings = AuthSettings { providers: vec![named], ..settings };
+    (Engine::new(&settings, providers, Arc::new(TokenMemory::of(&settings))), anyone)
+}
+
+/// A request written down: the path with its query, then a line for each
+/// header. Names are lower case, as Envoy sends them.
+pub struct Written {
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Written {
+    /// Reads one; a line without a colon is left out.
+    pub fn read(input: &[u8]) -> Self {
+        let mut lines = input.split(|byte| *byte == b'\n');
+        let path = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+        let headers = lines.filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = str::from_utf8(&line[..colon]).ok()?.to_ascii_lowercase();
+            Some((name, line[colon + 1..].trim_ascii().to_vec()))
+        });
+        Self { path, headers: headers.collect() }
+    }
+
+    /// The values of this header.
+    pub fn values<'w>(&'w self, name: &'w str) -> impl Iterator<Item = &'w [u8]> + 'w {
+        self.headers.iter().filter(move |(other, _)| other == name).map(|(_, value)| &**value)
+    }
+
+    /// Whether there is a query.
+    pub fn has_query(&self) -> bool {
+        self.path.contains('?')
+    }
+
+    /// As the engine takes it.
+    pub fn request(&self) -> Request<'_> {
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        Request {
+            method: "GET",
+            host: "api.example.com",
+            path: &self.path,
+            headers: headers.collect(),
+            ..Request::default()
+        }
+    }
+
+    /// What Envoy makes of it before the upstream sees it.
+    pub fn edited(&self, edits: &claimgate::policy::upstream::Edits<'_>) -> Self {
+        let mut headers = self.headers.clone();
+        headers.retain(|(name, _)| !edits.remove.iter().any(|removed| removed == name));
+        for (name, value) in &edits.set {
+            headers.retain(|(other, _)| other != name);
+            headers.push(((*name).to_owned(), value.as_bytes().to_vec()));
+        }
+        let path = match self.path.split_once('?') {
+            Some((path, query)) => {
+                let stays = |pair: &&str| {
+                    let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+                    !edits.remove_query.iter().any(|removed| removed == name)
+                };
+                let query: Vec<&str> = query.split('&').filter(stays).collect();
+                format!("{path}?{}", query.join("&"))
+            }
+            None => self.path.clone(),
+        };
+        Self { path, headers }
+    }
+}
+
+/// Where `part` lies in `whole`, if it does.
+pub fn find(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let at = whole.windows(part.len().max(1)).position(|window| window == part)?;
+    Some(at..at + part.len())
+}

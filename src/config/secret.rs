@@ -1,0 +1,93 @@
+//! API keys in plaintext, wiped from memory once their hash is known.
+//!
+//! A key passes through the file's text, the environment's values, the tree
+//! and the file's types; each of them wipes what it held, so that a memory
+//! dump of the running service has no key in it. Out of reach are the
+//! process's environment itself, which the operating system keeps, and the
+//! parser's own buffers: it borrows a key from the text unless that has to be
+//! unescaped or put together.
+
+use std::{borrow::Cow, ops::Deref};
+
+use deserr::{Deserr, IntoValue, Value as Found, ValuePointerRef};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::shape::Problems;
+
+/// A string of the file that is wiped when it is dropped.
+pub(super) struct Secret(Zeroizing<String>);
+
+impl Deref for Secret {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deserr<Problems> for Secret {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Found<V>,
+        location: ValuePointerRef,
+    ) -> Result<Self, Problems> {
+        String::deserialize_from_value(value, location).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+/// The schema of a string.
+impl JsonSchema for Secret {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// A tree that is wiped when it is dropped.
+#[derive(Clone, PartialEq)]
+pub(super) struct Wiped(pub(super) Value);
+
+impl Wiped {
+    /// The tree of these blocks.
+    pub(super) fn new(blocks: Map<String, Value>) -> Self {
+        Self(Value::Object(blocks))
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// Overwrites every string of a tree; the names of members stay.
+pub(super) fn wipe(tree: &mut Value) {
+    match tree {
+        Value::String(text) => text.zeroize(),
+        Value::Array(elements) => elements.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_string_of_a_tree_is_wiped() {
+        let mut tree = json!({"a": "s", "b": [{"c": "s"}, 1, null, true, "s"]});
+        wipe(&mut tree);
+        assert_eq!(tree, json!({"a": "", "b": [{"c": ""}, 1, null, true, ""]}));
+    }
+}
