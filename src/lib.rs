@@ -49,6 +49,8 @@ pub mod admin;
 
 pub mod telemetry;
 
+pub mod hardening;
+
 pub mod traceparent;
 
 pub mod traces;
