@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use crate::{
     admin,
     envoy::{health, reflection},
+    files::Lane,
     metrics::{self, Metrics},
     status::{self, Board},
     time::UnixTime,
@@ -105,9 +106,11 @@ impl App {
     pub async fn build(path: &Path) -> Result<Self, StartError> {
         let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
-        let mut watch = Watch::new([path.to_owned()]);
+        let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
+        let mut watch = Watch::new([path.to_owned()]).await.map_err(hung)?;
+        let lane = Lane::default();
         let instruments = Instruments::from(metrics.clone());
-        let plan = Plan::read(path, &mut watch, &[], &instruments)?;
+        let plan = Plan::read(path, &mut watch, &[], &instruments, &lane).await?;
 
         let settings = &plan.server;
         let listener = Listener::bind("server.grpc.address", &settings.grpc.address).await?;
@@ -135,6 +138,7 @@ impl App {
         let reloader = Reloader {
             path: path.into(),
             watch,
+            lane,
             site,
             metrics,
             readiness,

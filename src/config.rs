@@ -10,7 +10,7 @@
 //! Errors never show a secret: neither an API key nor a value that came from
 //! the environment.
 
-use std::{env, fs, path::Path};
+use std::{env, path::Path};
 
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,7 @@ pub use report::{ConfigError, ConfigErrors};
 pub use schema::schema;
 
 pub(crate) use check::is_loopback;
+pub(crate) use files::check_files;
 
 use report::{Place, Report};
 
@@ -88,7 +89,7 @@ pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
 }
 
 fn text_of(path: &Path) -> Result<String, ConfigErrors> {
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = crate::files::read(path).map_err(|error| {
         let advice = "name the config file with --config or CLAIMGATE_CONFIG";
         ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
     })?;

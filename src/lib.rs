@@ -31,6 +31,8 @@ pub mod time;
 
 mod per_thread;
 
+mod files;
+
 mod texts;
 
 pub mod config;
