@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin,
-    envoy::{health, reflection},
+    envoy::{health, reflection, unfinished::Budget},
     files::Lane,
     metrics::{self, Metrics},
     status::{self, Board},
@@ -125,7 +125,8 @@ impl App {
         let board = Arc::new(board);
         let site = Site::open(plan, instruments, Arc::clone(&board));
         let (health, routes) = others().await?;
-        let services = || Services::new(&site.current, routes());
+        let unfinished = Budget::default();
+        let services = || Services::new(&site.current, routes(), unfinished.clone());
         let server = Server::start(listener, workers, &site.tls, services)?;
 
         let follower = readiness.follow(&site.sources);

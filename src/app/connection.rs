@@ -41,10 +41,12 @@ const OPENING_LIMIT_DRAINING: Duration = Duration::from_secs(1);
 const MAX_STREAMS: u32 = 4096;
 
 /// A message up to this size arrives without waiting for the receiver.
-const STREAM_WINDOW: u32 = 1 << 20;
+const STREAM_WINDOW: u32 = 256 << 10;
 
-/// One stream's large message must not hold up the others.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// One stream's large message must not hold up the others. It is also what a
+/// connection may have sent and no call has read yet, which counts against no
+/// budget: calls read as they run, but after every connection had its turn.
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Room for tracing and `initial_metadata` headers of the call itself; those
 /// of the checked request are in the message.
