@@ -28,7 +28,9 @@ use crate::{
 };
 
 pub mod connection;
+mod doorway;
 mod grpc;
+mod limits;
 pub mod listen;
 pub mod offline;
 mod providers;
@@ -45,6 +47,7 @@ pub use providers::ProviderError;
 pub use site::{LoadError, try_out};
 
 use grpc::{Current, Services};
+use limits::Connections;
 use listen::{BindError, BoundAddress, Listener};
 use readiness::{Readiness, State};
 use reload::Reloader;
@@ -93,6 +96,7 @@ pub struct App {
     server: Server,
     admin: TcpListener,
     admin_address: SocketAddr,
+    admin_connections: usize,
     health: health::HealthSwitch,
     reloader: Reloader,
 }
@@ -123,11 +127,14 @@ impl App {
         let board =
             Board::new(revision, path, address, workers, readiness.clone(), metrics.clone());
         let board = Arc::new(board);
+        let outgoing = plan.outgoing_connections();
         let site = Site::open(plan, instruments, Arc::clone(&board));
         let (health, routes) = others().await?;
         let unfinished = Budget::default();
         let services = || Services::new(&site.current, routes(), unfinished.clone());
         let server = Server::start(listener, workers, &site.tls, services)?;
+        let allowed = Connections::allowed(site.server.grpc.max_connections, outgoing);
+        let server = server.bounded(allowed.grpc);
 
         let follower = readiness.follow(&site.sources);
         info!(
@@ -147,7 +154,14 @@ impl App {
             failure: None,
             board,
         };
-        Ok(Self { server, admin, admin_address, health, reloader })
+        Ok(Self {
+            server,
+            admin,
+            admin_address,
+            admin_connections: allowed.admin,
+            health,
+            reloader,
+        })
     }
 
     /// Where gRPC is served.
@@ -163,10 +177,10 @@ impl App {
     /// Serves until the order to stop, then drains. When nobody can give
     /// orders any more, that is an order to stop.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) -> Ended {
-        let Self { server, admin, health, mut reloader, .. } = self;
+        let Self { server, admin, admin_connections, health, mut reloader, .. } = self;
         let readiness = reloader.readiness.clone();
         let _tasks = [
-            Task::spawn(serve_admin(admin, &reloader)),
+            Task::spawn(serve_admin(admin, admin_connections, &reloader)),
             Task::spawn(follow_readiness(readiness.clone(), health.clone())),
             Task::spawn(tidy(Current::clone(&reloader.site.current))),
             Task::spawn(count(Arc::clone(&reloader.board))),
@@ -210,6 +224,7 @@ fn cores() -> NonZeroUsize {
 
 fn serve_admin(
     listener: TcpListener,
+    most: usize,
     reloader: &Reloader,
 ) -> impl Future<Output = ()> + Send + use<> {
     let metrics = reloader.metrics.clone();
@@ -224,9 +239,8 @@ fn serve_admin(
     let router = admin::router(reloader.readiness.clone(), render)
         .merge(status::http::router(Arc::clone(&reloader.board)));
     async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            error!(%error, "admin port failed");
-        }
+        let never = admin::serve(listener, router, most).await;
+        match never {}
     }
 }
 

@@ -180,6 +180,14 @@ impl Plan {
         Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })
     }
 
+    /// How many connections the service may open itself at a time: one for
+    /// every issuer, custom provider and collector.
+    pub(crate) fn outgoing_connections(&self) -> usize {
+        let calls = |kind: &ProviderKind| !matches!(kind, ProviderKind::ApiKey(_));
+        let providers = self.auth.providers.iter().filter(|provider| calls(&provider.kind));
+        providers.count() + usize::from(self.server.tracing.is_some())
+    }
+
     /// Waits until every issuer that is not in `kept` was asked for its keys,
     /// for a while.
     pub(crate) async fn settle(&self, kept: &[Source]) {
@@ -273,6 +281,10 @@ impl Site {
         let changes = [
             ("server.grpc.address", bound.grpc.address != wanted.grpc.address),
             ("server.admin.address", bound.admin_address != wanted.admin_address),
+            (
+                "server.grpc.max_connections",
+                bound.grpc.max_connections != wanted.grpc.max_connections,
+            ),
             ("server.workers", bound.workers != wanted.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {
