@@ -1,17 +1,81 @@
 //! The admin port: `/livez`, `/readyz` and `/metrics`.
 
+use std::{collections::VecDeque, convert::Infallible, pin::pin, time::Duration};
+
 use axum::{
     Router,
     extract::State as Extract,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
+    serve::Listener,
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
+use tracing::debug;
 
 use crate::app::readiness::{Readiness, State};
 
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How long a client may take for the headers of a request, the first as well
+/// as the next over the same connection.
+const HEADERS_LIMIT: Duration = Duration::from_secs(10);
+
+/// After this, a connection ends with the answer that is under way.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long that answer may take to be read.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
+/// Serves `router` over at most so many connections at a time. When all
+/// places are taken, the connection that is open for longest makes way: a
+/// probe is answered within milliseconds, so it is not the one, however many
+/// others say nothing.
+pub async fn serve(mut listener: TcpListener, router: Router, most: usize) -> Infallible {
+    let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        // Out of descriptors, it tries again a second later.
+        let (stream, _) = Listener::accept(&mut listener).await;
+        while connections.try_join_next().is_some() {}
+        oldest_first.retain(|connection| !connection.is_finished());
+        if oldest_first.len() >= most
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            debug!("an admin connection makes way for another");
+            oldest.abort();
+        }
+        oldest_first.push_back(connections.spawn(serve_connection(stream, router.clone())));
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_LIMIT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = match timeout(CONNECTION_LIMIT, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "admin connection ended with an error");
+    }
+}
 
 /// The admin port's pages; `metrics` renders the metrics of this moment.
 pub fn router<M>(readiness: Readiness, metrics: M) -> Router

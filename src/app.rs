@@ -20,14 +20,17 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin,
-    envoy::{health, reflection},
+    envoy::{health, reflection, unfinished::Budget},
+    files::Lane,
     metrics::{self, Metrics},
     status::{self, Board},
     time::UnixTime,
 };
 
 pub mod connection;
+mod doorway;
 mod grpc;
+mod limits;
 pub mod listen;
 pub mod offline;
 mod providers;
@@ -44,6 +47,7 @@ pub use providers::ProviderError;
 pub use site::{LoadError, try_out};
 
 use grpc::{Current, Services};
+use limits::Connections;
 use listen::{BindError, BoundAddress, Listener};
 use readiness::{Readiness, State};
 use reload::Reloader;
@@ -92,6 +96,7 @@ pub struct App {
     server: Server,
     admin: TcpListener,
     admin_address: SocketAddr,
+    admin_connections: usize,
     health: health::HealthSwitch,
     reloader: Reloader,
 }
@@ -105,9 +110,11 @@ impl App {
     pub async fn build(path: &Path) -> Result<Self, StartError> {
         let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
-        let mut watch = Watch::new([path.to_owned()]);
+        let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
+        let mut watch = Watch::new([path.to_owned()]).await.map_err(hung)?;
+        let lane = Lane::default();
         let instruments = Instruments::from(metrics.clone());
-        let plan = Plan::read(path, &mut watch, &[], &instruments)?;
+        let plan = Plan::read(path, &mut watch, &[], &instruments, &lane).await?;
 
         let settings = &plan.server;
         let listener = Listener::bind("server.grpc.address", &settings.grpc.address).await?;
@@ -120,10 +127,14 @@ impl App {
         let board =
             Board::new(revision, path, address, workers, readiness.clone(), metrics.clone());
         let board = Arc::new(board);
+        let outgoing = plan.outgoing_connections();
         let site = Site::open(plan, instruments, Arc::clone(&board));
         let (health, routes) = others().await?;
-        let services = || Services::new(&site.current, routes());
+        let unfinished = Budget::default();
+        let services = || Services::new(&site.current, routes(), unfinished.clone());
         let server = Server::start(listener, workers, &site.tls, services)?;
+        let allowed = Connections::allowed(site.server.grpc.max_connections, outgoing);
+        let server = server.bounded(allowed.grpc);
 
         let follower = readiness.follow(&site.sources);
         info!(
@@ -135,6 +146,7 @@ impl App {
         let reloader = Reloader {
             path: path.into(),
             watch,
+            lane,
             site,
             metrics,
             readiness,
@@ -142,7 +154,14 @@ impl App {
             failure: None,
             board,
         };
-        Ok(Self { server, admin, admin_address, health, reloader })
+        Ok(Self {
+            server,
+            admin,
+            admin_address,
+            admin_connections: allowed.admin,
+            health,
+            reloader,
+        })
     }
 
     /// Where gRPC is served.
@@ -158,10 +177,10 @@ impl App {
     /// Serves until the order to stop, then drains. When nobody can give
     /// orders any more, that is an order to stop.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) -> Ended {
-        let Self { server, admin, health, mut reloader, .. } = self;
+        let Self { server, admin, admin_connections, health, mut reloader, .. } = self;
         let readiness = reloader.readiness.clone();
         let _tasks = [
-            Task::spawn(serve_admin(admin, &reloader)),
+            Task::spawn(serve_admin(admin, admin_connections, &reloader)),
             Task::spawn(follow_readiness(readiness.clone(), health.clone())),
             Task::spawn(tidy(Current::clone(&reloader.site.current))),
             Task::spawn(count(Arc::clone(&reloader.board))),
@@ -205,6 +224,7 @@ fn cores() -> NonZeroUsize {
 
 fn serve_admin(
     listener: TcpListener,
+    most: usize,
     reloader: &Reloader,
 ) -> impl Future<Output = ()> + Send + use<> {
     let metrics = reloader.metrics.clone();
@@ -219,9 +239,8 @@ fn serve_admin(
     let router = admin::router(reloader.readiness.clone(), render)
         .merge(status::http::router(Arc::clone(&reloader.board)));
     async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            error!(%error, "admin port failed");
-        }
+        let never = admin::serve(listener, router, most).await;
+        match never {}
     }
 }
 

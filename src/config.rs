@@ -10,7 +10,7 @@
 //! Errors never show a secret: neither an API key nor a value that came from
 //! the environment. Nor does memory keep one: see [`secret`].
 
-use std::{env, fs, path::Path};
+use std::{env, path::Path};
 
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -34,6 +34,7 @@ pub use report::{ConfigError, ConfigErrors};
 pub use schema::schema;
 
 pub(crate) use check::is_loopback;
+pub(crate) use files::check_files;
 
 use report::{Place, Report};
 
@@ -91,7 +92,7 @@ pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
 
 /// The text of the file, wiped when it is dropped: it may hold API keys.
 fn text_of(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = crate::files::read(path).map_err(|error| {
         let advice = "name the config file with --config or CLAIMGATE_CONFIG";
         ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
     })?;

@@ -6,6 +6,7 @@
 //! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
 //! metrics, the log line ([`log`]), the span and the status page's memory of each
 //! check.
+//! What does not arrive in one piece is bounded by [`unfinished`].
 //! [`capture`] reads a message that was written down.
 //!
 //! The generated message types of `envoy-types` are not used here: filling and
@@ -15,7 +16,6 @@
 
 pub mod answer;
 pub mod capture;
-pub mod codec;
 pub mod decode;
 pub mod framing;
 pub mod health;
@@ -24,6 +24,7 @@ pub mod reflection;
 mod remember;
 pub mod service;
 mod trace;
+pub mod unfinished;
 pub mod wire;
 mod writer;
 

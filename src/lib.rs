@@ -37,6 +37,8 @@ mod heap;
 
 mod per_thread;
 
+mod files;
+
 mod texts;
 
 pub mod config;
@@ -54,6 +56,8 @@ pub mod status;
 pub mod admin;
 
 pub mod telemetry;
+
+pub mod hardening;
 
 pub mod traceparent;
 

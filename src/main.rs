@@ -7,7 +7,7 @@ use mimalloc::MiMalloc;
 
 use claimgate::{
     cli::{Cli, one_line},
-    telemetry,
+    hardening, telemetry,
 };
 
 /// Without huge pages, which would round every corner of an idle heap up to
@@ -16,6 +16,8 @@ use claimgate::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    // Before there is anything to be read.
+    hardening::keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),

@@ -70,7 +70,12 @@ pub struct GrpcSettings {
     pub address: ListenAddress,
     /// `None` serves plaintext HTTP/2 (h2c).
     pub tls: Option<TlsSettings>,
+    /// How many connections there may be at a time.
+    pub max_connections: NonZeroUsize,
 }
+
+/// Far more than the worker threads of all Envoys that one instance serves.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq)]
@@ -377,7 +382,11 @@ pub struct ClaimRule {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
-            grpc: GrpcSettings { address: ListenAddress::Tcp("0.0.0.0:9001".into()), tls: None },
+            grpc: GrpcSettings {
+                address: ListenAddress::Tcp("0.0.0.0:9001".into()),
+                tls: None,
+                max_connections: MAX_CONNECTIONS,
+            },
             admin_address: "0.0.0.0:9003".into(),
             status_page: None,
             workers: None,

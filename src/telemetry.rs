@@ -1,6 +1,13 @@
 //! Logs: JSON lines on stderr, or readable text where a person is watching.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use tracing::error;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -48,6 +55,31 @@ pub fn start(default: &str) -> Telemetry {
     Telemetry { _writer: guard }
 }
 
+/// Keeps what strangers can bring about again and again from filling the log.
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    /// Seconds since the first use of any, until which the log has heard
+    /// enough.
+    quiet_until: AtomicU64,
+}
+
+impl Seldom {
+    /// How long the log says nothing more, in seconds.
+    const SILENCE: u64 = 60;
+
+    pub(crate) const fn new() -> Self {
+        Self { quiet_until: AtomicU64::new(0) }
+    }
+
+    /// Whether the log should hear of it again.
+    pub(crate) fn is_due(&self) -> bool {
+        static FIRST_USE: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = FIRST_USE.elapsed().as_secs();
+        let is_over = |until| (now >= until).then_some(now + Self::SILENCE);
+        self.quiet_until.try_update(Relaxed, Relaxed, is_over).is_ok()
+    }
+}
+
 /// A panic is a defect; it is logged like everything else, by its place only,
 /// since its message may quote what was being worked on.
 fn log_panics() {
@@ -55,4 +87,17 @@ fn log_panics() {
         let place = panic.location().map(ToString::to_string);
         error!(place, "panicked, please report this");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_hears_once_of_what_comes_often() {
+        let (one, other) = (Seldom::new(), Seldom::new());
+        let heard: Vec<_> = (0..3).map(|_| one.is_due()).collect();
+        assert_eq!(heard, [true, false, false]);
+        assert!(other.is_due(), "each thing by itself");
+    }
 }

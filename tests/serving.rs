@@ -460,7 +460,7 @@ impl Admin {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let router = admin::router(readiness.clone(), || "claimgate_build_info 1\n".into());
-        tokio::spawn(async { axum::serve(listener, router).await });
+        tokio::spawn(admin::serve(listener, router, 256));
         Self { address, readiness }
     }
 

@@ -4,10 +4,7 @@ use std::{
     error::Error as StdError,
     io,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,7 +22,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::listen::{Accepted, Registered};
+use super::{
+    doorway::Opening,
+    listen::{Accepted, Registered},
+};
+use crate::telemetry::Seldom;
 
 /// How long a client may take for the TLS handshake, and again until it
 /// speaks HTTP/2. Whoever connects and stays silent would otherwise count as
@@ -41,10 +42,12 @@ const OPENING_LIMIT_DRAINING: Duration = Duration::from_secs(1);
 const MAX_STREAMS: u32 = 4096;
 
 /// A message up to this size arrives without waiting for the receiver.
-const STREAM_WINDOW: u32 = 1 << 20;
+const STREAM_WINDOW: u32 = 256 << 10;
 
-/// One stream's large message must not hold up the others.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// One stream's large message must not hold up the others. It is also what a
+/// connection may have sent and no call has read yet, which counts against no
+/// budget: calls read as they run, but after every connection had its turn.
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Room for tracing and `initial_metadata` headers of the call itself; those
 /// of the checked request are in the message.
@@ -100,6 +103,7 @@ pub type Tls = Arc<ArcSwapOption<ServerConfig>>;
 /// Serves one connection until it ends.
 pub(crate) async fn serve<S: Answers>(
     accepted: Accepted,
+    opening: Arc<Opening>,
     tls: Tls,
     service: S,
     draining: watch::Receiver<bool>,
@@ -109,26 +113,45 @@ pub(crate) async fn serve<S: Answers>(
         Err(error) => return debug!(%error, "connection lost before it was served"),
     };
     match registered {
-        Registered::Tcp(stream) => secure(stream, tls, service, draining).await,
-        Registered::Unix(stream) => secure(stream, tls, service, draining).await,
+        Registered::Tcp(stream) => secure(stream, opening, tls, service, draining).await,
+        Registered::Unix(stream) => secure(stream, opening, tls, service, draining).await,
     }
 }
 
 async fn secure<S: Answers>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    opening: Arc<Opening>,
     tls: Tls,
     service: S,
     draining: watch::Receiver<bool>,
 ) {
     let Some(config) = tls.load_full() else {
-        return http2(stream, service, draining).await;
+        return http2(stream, opening, service, draining).await;
     };
-    match timeout(OPENING_LIMIT, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => http2(stream, service, draining).await,
+    let secured = tokio::select! {
+        secured = timeout(OPENING_LIMIT, TlsAcceptor::from(config).accept(stream)) => secured,
+        () = opening.dismissed() => return dismissed(),
+    };
+    match secured {
+        Ok(Ok(stream)) => http2(stream, opening, service, draining).await,
         // TCP probes connect and hang up.
         Ok(Err(error)) if is_hang_up(&error) => debug!(%error, "client left the TLS handshake"),
-        Ok(Err(error)) => warn!(%error, "TLS handshake failed"),
+        Ok(Err(error)) => warn_of(&error),
         Err(_) => debug!("TLS handshake took too long"),
+    }
+}
+
+fn dismissed() {
+    debug!("client was silent and made way for another");
+}
+
+/// Tells of failed handshakes, though not of every one: a client that is set
+/// up wrongly, or means ill, comes back at once.
+fn warn_of(error: &io::Error) {
+    static SELDOM: Seldom = Seldom::new();
+    match SELDOM.is_due() {
+        true => warn!(%error, "TLS handshake failed"),
+        false => debug!(%error, "TLS handshake failed again"),
     }
 }
 
@@ -139,13 +162,13 @@ fn is_hang_up(error: &io::Error) -> bool {
 
 async fn http2<S: Answers>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    opening: Arc<Opening>,
     service: S,
     mut draining: watch::Receiver<bool>,
 ) {
-    let spoken = Arc::new(AtomicBool::new(false));
-    let stream = Greeted { stream, awaited: PREFACE_BYTES, spoken: Arc::clone(&spoken) };
+    let stream = Greeted { stream, awaited: PREFACE_BYTES, opening: Arc::clone(&opening) };
     let mut connection = pin!(builder().serve_connection(TokioIo::new(stream), service));
-    let mut opening = pin!(sleep_until(Instant::now() + OPENING_LIMIT));
+    let mut limit = pin!(sleep_until(Instant::now() + OPENING_LIMIT));
     let mut is_opening = true;
     let mut is_closing = false;
     loop {
@@ -157,10 +180,15 @@ async fn http2<S: Answers>(
                 }
                 return;
             }
-            () = &mut opening, if is_opening => {
+            () = &mut limit, if is_opening => {
                 is_opening = false;
-                if !spoken.load(Ordering::Relaxed) {
+                if !opening.is_spoken() {
                     return debug!("client did not speak HTTP/2 in time");
+                }
+            }
+            () = opening.dismissed(), if is_opening => {
+                if !opening.is_spoken() {
+                    return dismissed();
                 }
             }
             _ = draining.wait_for(|draining| *draining), if !is_closing => {
@@ -168,9 +196,9 @@ async fn http2<S: Answers>(
                 // Says GOAWAY for every stream to come, waits a round trip
                 // for those on their way, then names the last one.
                 connection.as_mut().graceful_shutdown();
-                let limit = Instant::now() + OPENING_LIMIT_DRAINING;
-                if is_opening && opening.deadline() > limit {
-                    opening.as_mut().reset(limit);
+                let sooner = Instant::now() + OPENING_LIMIT_DRAINING;
+                if is_opening && limit.deadline() > sooner {
+                    limit.as_mut().reset(sooner);
                 }
             }
         }
@@ -201,7 +229,7 @@ fn builder() -> http2::Builder<TokioExecutor> {
 struct Greeted<IO> {
     stream: IO,
     awaited: usize,
-    spoken: Arc<AtomicBool>,
+    opening: Arc<Opening>,
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Greeted<IO> {
@@ -217,7 +245,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Greeted<IO> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.awaited = self.awaited.saturating_sub(buf.filled().len() - before);
         if self.awaited == 0 {
-            self.spoken.store(true, Ordering::Relaxed);
+            self.opening.has_spoken();
         }
         Poll::Ready(Ok(()))
     }
@@ -276,7 +304,7 @@ mod tests {
         client.write_all(words).await.unwrap();
         let draining = watch::Sender::new(draining);
         let start = Instant::now();
-        serve(accepted, tls, service, draining.subscribe()).await;
+        serve(accepted, Arc::default(), tls, service, draining.subscribe()).await;
         start.elapsed()
     }
 

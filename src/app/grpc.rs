@@ -15,6 +15,7 @@ use crate::envoy::{
     SERVICE_NAME,
     framing::CheckBody,
     service::{AuthorizationServer, Checker, Live},
+    unfinished::{Budget, Metered},
 };
 
 /// The configuration in force, as every worker sees it.
@@ -29,6 +30,8 @@ pub(crate) type Current = Arc<ArcSwap<Live>>;
 pub(crate) struct Services {
     checks: AuthorizationServer<Eyes>,
     others: Routes,
+    /// What unfinished messages may hold, shared by all workers.
+    unfinished: Budget,
 }
 
 /// A worker's own view of the configuration in force.
@@ -43,9 +46,10 @@ impl Checker for Eyes {
 
 impl Services {
     /// Checks by the configuration in force, and `others` beside them.
-    pub(crate) fn new(current: &Current, others: Routes) -> Self {
+    pub(crate) fn new(current: &Current, others: Routes, unfinished: Budget) -> Self {
         let checks = AuthorizationServer::new(Arc::new(Eyes(Arc::clone(current))));
-        Self { checks, others: others.prepare() }
+        let checks = checks.sharing(unfinished.clone());
+        Self { checks, others: others.prepare(), unfinished }
     }
 }
 
@@ -61,7 +65,7 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     type Future = Either<
         <AuthorizationServer<Eyes> as Service<Request<Incoming>>>::Future,
         MapOk<
-            <Routes as Service<Request<Incoming>>>::Future,
+            <Routes as Service<Request<Metered<Incoming>>>>::Future,
             fn(Response<Body>) -> Response<CheckBody>,
         >,
     >;
@@ -70,6 +74,7 @@ impl hyper::service::Service<Request<Incoming>> for Services {
         if is_for(SERVICE_NAME, request.uri().path()) {
             Either::Left(self.checks.clone().call(request))
         } else {
+            let request = request.map(|body| Metered::new(body, &self.unfinished));
             Either::Right(self.others.clone().call(request).map_ok(as_one_of_two))
         }
     }

@@ -53,7 +53,7 @@ pub(crate) struct Providers {
 }
 
 /// The signing keys of one provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) provider: String,
     pub(crate) keys: Arc<KeySource>,

@@ -11,12 +11,14 @@ use super::{
     site::{LoadError, Plan, Site},
     watch::{Change, Watch},
 };
-use crate::{metrics::Metrics, status::Board, time::UnixTime};
+use crate::{files::Lane, metrics::Metrics, status::Board, time::UnixTime};
 
 /// Puts every good change of the configuration in force.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) watch: Watch,
+    /// Where the files are read.
+    pub(crate) lane: Lane,
     pub(crate) site: Site,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
@@ -76,7 +78,8 @@ impl Reloader {
     /// Cancelling this leaves the old configuration in force.
     async fn reload(&mut self, cause: Cause) {
         let kept = &self.site.sources;
-        match Plan::read(&self.path, &mut self.watch, kept, &self.site.instruments) {
+        let instruments = &self.site.instruments;
+        match Plan::read(&self.path, &mut self.watch, kept, instruments, &self.lane).await {
             Ok(plan) => {
                 plan.settle(kept).await;
                 self.site.install(plan);

@@ -2,11 +2,12 @@
 
 use std::{convert::Infallible, io, num::NonZeroUsize, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::{
     connection::{Answers, Tls},
+    doorway::Doorway,
     listen::{BoundAddress, Listener},
     workers::Workers,
 };
@@ -15,6 +16,12 @@ use super::{
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long clients that were sent away may take to leave, before one that
+/// comes is refused.
+const LEAVING_LIMIT: Duration = Duration::from_millis(250);
+/// How often to look whether they have.
+const LEAVING_LOOK: Duration = Duration::from_millis(1);
 
 /// When no client has come back for this long during a drain, all have
 /// understood that this instance is going away.
@@ -40,6 +47,7 @@ pub enum Drained {
 pub struct Server {
     listener: Listener,
     workers: Workers,
+    most: usize,
 }
 
 impl Server {
@@ -54,7 +62,13 @@ impl Server {
         tls: &Tls,
         service: impl FnMut() -> S,
     ) -> io::Result<Self> {
-        Ok(Self { listener, workers: Workers::start(workers, tls, service)? })
+        Ok(Self { listener, workers: Workers::start(workers, tls, service)?, most: usize::MAX / 4 })
+    }
+
+    /// Lets in at most so many connections at a time.
+    #[must_use]
+    pub fn bounded(self, connections: usize) -> Self {
+        Self { most: connections, ..self }
     }
 
     /// Where it listens.
@@ -70,11 +84,16 @@ impl Server {
     /// Accepts connections until dropped.
     pub async fn accept(&self) -> Infallible {
         let mut pause = FIRST_PAUSE;
+        let mut door = Doorway::new(self.most);
         loop {
             match self.listener.accept().await {
                 Ok(connection) => {
                     pause = FIRST_PAUSE;
-                    self.workers.assign(connection);
+                    let live = self.live_below(door.crowd()).await;
+                    // One that is not let in is closed here.
+                    if let Some(opening) = door.let_in(live) {
+                        self.workers.assign(connection, opening);
+                    }
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
@@ -88,6 +107,19 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// How many connections there are, once they are fewer than a `crowd`: the
+    /// silent ones that were sent away may need a moment to leave.
+    async fn live_below(&self, crowd: usize) -> usize {
+        let live = || self.workers.connections().sum();
+        let leaving = async {
+            while live() >= crowd {
+                sleep(LEAVING_LOOK).await;
+            }
+        };
+        let _ = timeout(LEAVING_LIMIT, leaving).await;
+        live()
     }
 
     /// Sends every client away and answers what they sent before they knew.
@@ -108,7 +140,7 @@ impl Server {
                 () = sleep_until(deadline - LAST_ORDERS.min(grace / 4)) => {}
             }
         }
-        let Self { listener, workers } = self;
+        let Self { listener, workers, .. } = self;
         drop(listener);
         let idle = timeout_at(deadline, workers.wait_until_idle()).await;
         let connections = workers.connections().sum();

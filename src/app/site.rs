@@ -22,9 +22,10 @@ use super::{
     watch::{Contents, Watch},
 };
 use crate::{
-    config::{self, ConfigErrors, NamedFileKind},
+    config::{self, ConfigErrors, Loaded, NamedFileKind},
     engine::Engine,
     envoy::service::Live,
+    files::{Hung, Lane},
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
@@ -47,6 +48,14 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong.
         errors: ConfigErrors,
+    },
+    /// The file, or one that it names, is on a mount that hangs.
+    #[error("{}: {hung}", path.display())]
+    Hung {
+        /// The config file.
+        path: PathBuf,
+        /// What happened.
+        hung: Hung,
     },
     /// A provider can't be set up.
     #[error(transparent)]
@@ -119,25 +128,39 @@ pub(crate) struct Site {
 impl Plan {
     /// Reads the config file and all that it names; from now on `watch`
     /// watches those. Fetches of new issuers' keys begin.
-    pub(crate) fn read(
+    ///
+    /// Files are read on a thread where a mount that hangs holds up nothing
+    /// else. Cancelling this leaves all as it was.
+    pub(crate) async fn read(
         path: &Path,
         watch: &mut Watch,
         kept: &[Source],
         instruments: &Instruments,
+        lane: &Lane,
     ) -> Result<Self, LoadError> {
-        let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
-        let loaded = config::read(path).map_err(wrong)?;
+        let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
+        let config = path.to_owned();
+        let wrong = move |errors| LoadError::Config { path: config.clone(), errors };
+        let config = path.to_owned();
+        let loaded = lane.run(move || config::read(&config)).await.map_err(hung)?;
+        let loaded = loaded.map_err(&wrong)?;
         // Before the files are read: what changes later is noticed then.
         // Tokens for fetches are read each time, so a new one changes nothing.
         let files = loaded.files.iter().filter(|file| file.kind != NamedFileKind::Token);
         let files = files.map(|file| file.path.clone());
-        watch.set_files(files.chain([path.to_owned()]));
-        loaded.check_files().map_err(wrong)?;
-        for warning in &loaded.warnings {
+        watch.set_files(files.chain([path.to_owned()])).await.map_err(hung)?;
+        let Loaded { settings, files, warnings, digest } = loaded;
+        let contents = watch.contents().clone();
+        let (kept, instruments) = (kept.to_vec(), instruments.clone());
+        let make = move || {
+            config::check_files(&files).map_err(wrong)?;
+            Self::make(settings, &contents, &kept, &instruments)
+        };
+        let plan = lane.run(make).await.map_err(hung)??;
+        for warning in &warnings {
             warn!(config = %path.display(), "{warning}");
         }
-        let plan = Self::make(loaded.settings, watch.contents(), kept, instruments)?;
-        Ok(Self { digest: loaded.digest, ..plan })
+        Ok(Self { digest, ..plan })
     }
 
     /// What `settings` amount to; `contents` are those of the files they name.
@@ -155,6 +178,14 @@ impl Plan {
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
         Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })
+    }
+
+    /// How many connections the service may open itself at a time: one for
+    /// every issuer, custom provider and collector.
+    pub(crate) fn outgoing_connections(&self) -> usize {
+        let calls = |kind: &ProviderKind| !matches!(kind, ProviderKind::ApiKey(_));
+        let providers = self.auth.providers.iter().filter(|provider| calls(&provider.kind));
+        providers.count() + usize::from(self.server.tracing.is_some())
     }
 
     /// Waits until every issuer that is not in `kept` was asked for its keys,
@@ -250,6 +281,10 @@ impl Site {
         let changes = [
             ("server.grpc.address", bound.grpc.address != wanted.grpc.address),
             ("server.admin.address", bound.admin_address != wanted.admin_address),
+            (
+                "server.grpc.max_connections",
+                bound.grpc.max_connections != wanted.grpc.max_connections,
+            ),
             ("server.workers", bound.workers != wanted.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {

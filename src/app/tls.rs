@@ -22,7 +22,7 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::*};
 
-use crate::settings::TlsSettings;
+use crate::{files, settings::TlsSettings};
 
 /// Why the listener's TLS files can't be used; names the setting and the file.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,8 @@ pub enum TlsError {
 pub fn read(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates("cert_file", &settings.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key_file)
+    let key = content("key_file", &settings.key_file)?;
+    let key = PrivateKeyDer::from_pem_slice(&key)
         .map_err(|error| file_error("key_file", &settings.key_file, "private key", &error))?;
 
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -77,14 +78,22 @@ pub fn read(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fail = |error| file_error(key, path, "certificate", &error);
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(fail)?.collect();
+    let content = content(key, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
     let found = found.map_err(fail)?;
     if found.is_empty() { Err(fail(pem::Error::NoItemsFound)) } else { Ok(found) }
 }
 
+fn content(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    files::read(path).map_err(|error| TlsError::File {
+        key,
+        path: path.to_owned(),
+        reason: format!("cannot be read: {error}"),
+    })
+}
+
 fn file_error(key: &'static str, path: &Path, wanted: &str, error: &pem::Error) -> TlsError {
     let reason = match error {
-        pem::Error::Io(error) => format!("cannot be read: {error}"),
         pem::Error::NoItemsFound => format!("holds no PEM {wanted}"),
         // The details of a broken PEM section quote the file, which may be a key.
         _ => format!("is no valid PEM {wanted}"),

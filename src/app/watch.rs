@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,8 +21,10 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tracing::warn;
+use tracing::{info, warn};
 use zeroize::Zeroizing;
+
+use crate::files::{self, Hung, Lane};
 
 /// Changes come in bursts; a burst is over when nothing happens for this long.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -40,12 +42,25 @@ pub type Content = Option<[u8; 32]>;
 pub type Contents = BTreeMap<PathBuf, Content>;
 
 /// Watches a set of files.
+///
+/// The files are looked at on a thread where that may take its time: a mount
+/// whose server is gone holds up the look, and what it would have found, but
+/// not the runtime.
 #[derive(Debug)]
 pub struct Watch {
     contents: Contents,
-    folders: BTreeSet<PathBuf>,
-    watcher: Option<RecommendedWatcher>,
+    folders: Arc<Mutex<Folders>>,
+    lane: Lane,
+    /// Whether the log knows that a look hangs.
+    hangs: bool,
     stirred: Arc<Notify>,
+}
+
+/// The watched folders; locked by looks alone.
+#[derive(Debug)]
+struct Folders {
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
 }
 
 /// Why [`Watch::changed`] returned.
@@ -59,7 +74,10 @@ pub enum Change {
 
 impl Watch {
     /// Watches `files`, whether they exist or not.
-    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+    ///
+    /// # Errors
+    /// They can't be looked at in time.
+    pub async fn new(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, Hung> {
         let stirred = Arc::new(Notify::new());
         let waker = Arc::clone(&stirred);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -72,31 +90,36 @@ impl Watch {
         let watcher = watcher.inspect_err(|error| {
             warn!(%error, every = ?LOOK, "cannot watch files, looking at them from time to time");
         });
+        let folders = Folders { watcher: watcher.ok(), watched: BTreeSet::new() };
         let mut watch = Self {
             contents: Contents::new(),
-            folders: BTreeSet::new(),
-            watcher: watcher.ok(),
+            folders: Arc::new(Mutex::new(folders)),
+            lane: Lane::default(),
+            hangs: false,
             stirred,
         };
-        watch.set_files(files);
-        watch
+        watch.set_files(files).await?;
+        Ok(watch)
     }
 
     /// Watches these files from now on.
     ///
     /// A file's content counts as changed from what it was when it was first
     /// named, or last seen by [`Watch::changed`].
-    pub fn set_files(&mut self, files: impl IntoIterator<Item = PathBuf>) {
-        let mut contents = Contents::new();
-        for file in files {
-            let content = match self.contents.remove(&file) {
-                Some(known) => known,
-                None => content_of(&file),
-            };
-            contents.insert(file, content);
-        }
-        self.contents = contents;
-        self.watch_folders();
+    ///
+    /// # Errors
+    /// They can't be looked at in time; those of before are watched still.
+    pub async fn set_files(
+        &mut self,
+        files: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<(), Hung> {
+        let seen = self.seen(files.into_iter().collect()).await?;
+        let known = |(file, content)| match self.contents.get(&file) {
+            Some(known) => (file, *known),
+            None => (file, content),
+        };
+        self.contents = seen.into_iter().map(known).collect();
+        Ok(())
     }
 
     /// What the files held when last looked at.
@@ -114,9 +137,7 @@ impl Watch {
                 () = self.stirred.notified() => settle(&self.stirred).await,
                 () = sleep_until(look) => {}
             }
-            // A folder may have been replaced as well.
-            self.watch_folders();
-            if self.look() {
+            if self.look().await {
                 return Change::Content;
             }
             if Instant::now() >= look {
@@ -126,25 +147,44 @@ impl Watch {
     }
 
     /// Looks at every file; tells whether one has changed.
-    pub fn look(&mut self) -> bool {
-        let mut changed = false;
-        for (file, known) in &mut self.contents {
-            let content = content_of(file);
-            changed |= *known != content;
-            *known = content;
+    pub async fn look(&mut self) -> bool {
+        let seen = self.seen(self.contents.keys().cloned().collect()).await;
+        let hung = seen.as_ref().err().copied();
+        match (hung, self.hangs) {
+            (Some(error), false) => warn!(%error, "cannot see whether the configuration changes"),
+            (None, true) => info!("files can be read again"),
+            _ => {}
         }
+        self.hangs = hung.is_some();
+        let Ok(seen) = seen else { return false };
+        let changed = self.contents != seen;
+        self.contents = seen;
         changed
     }
 
-    fn watch_folders(&mut self) {
+    /// Watches the folders of `files` and reads these.
+    async fn seen(&self, files: Vec<PathBuf>) -> Result<Contents, Hung> {
+        let folders = Arc::clone(&self.folders);
+        let look = move || {
+            let mut folders = folders.lock().unwrap_or_else(PoisonError::into_inner);
+            // A folder may have been replaced as well.
+            folders.watch(&files);
+            files.into_iter().map(|file| (file.clone(), content_of(&file))).collect()
+        };
+        self.lane.run(look).await
+    }
+}
+
+impl Folders {
+    fn watch(&mut self, files: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
-        let folders: BTreeSet<_> = self.contents.keys().flat_map(|file| folders_of(file)).collect();
-        for gone in self.folders.difference(&folders) {
+        let folders: BTreeSet<_> = files.iter().flat_map(|file| folders_of(file)).collect();
+        for gone in self.watched.difference(&folders) {
             let _ = watcher.unwatch(gone);
         }
         // Watching a folder again is harmless, and needed if it was replaced.
         // One that isn't there will be found by the next look.
-        self.folders =
+        self.watched =
             folders.into_iter().filter(|folder| rewatch(watcher, folder).is_ok()).collect();
     }
 }
@@ -162,13 +202,10 @@ async fn settle(stirred: &Notify) {
     }
 }
 
-/// The hash of a file's content, which is wiped: it may hold keys. Pipes and devices have none: reading them
-/// would take what somebody else is about to read.
+/// The hash of a file's content, which is wiped: it may hold keys. None where
+/// it can't be read, or is not a regular file.
 pub fn content_of(file: &Path) -> Content {
-    let bytes = std::fs::metadata(file)
-        .and_then(|found| if found.is_file() { std::fs::read(file) } else { Ok(Vec::new()) })
-        .map(Zeroizing::new)
-        .ok()?;
+    let bytes = files::read(file).map(Zeroizing::new).ok()?;
     digest(&SHA256, &bytes).as_ref().try_into().ok()
 }
 
@@ -235,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.yaml");
         fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new([file.clone()]);
+        let mut watch = Watch::new([file.clone()]).await.unwrap();
 
         fs::write(&file, "written").unwrap();
         assert!(is_seen(&mut watch).await, "written in place");
@@ -261,7 +298,7 @@ mod tests {
         }
         symlink("..v1", at("..data")).unwrap();
         symlink("..data/gateway.yaml", at("gateway.yaml")).unwrap();
-        let mut watch = Watch::new([at("gateway.yaml")]);
+        let mut watch = Watch::new([at("gateway.yaml")]).await.unwrap();
 
         symlink("..v2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
@@ -284,7 +321,7 @@ mod tests {
             fs::write(at(version).join("gateway.yaml"), content).unwrap();
         }
         symlink(at("v1"), at("current")).unwrap();
-        let mut watch = Watch::new([at("current/gateway.yaml")]);
+        let mut watch = Watch::new([at("current/gateway.yaml")]).await.unwrap();
 
         symlink(at("v2"), at("next")).unwrap();
         fs::rename(at("next"), at("current")).unwrap();
@@ -297,7 +334,7 @@ mod tests {
         let file = folder.path().join("gateway.yaml");
         let other = folder.path().join("other.yaml");
         fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new([file.clone()]);
+        let mut watch = Watch::new([file.clone()]).await.unwrap();
         fs::write(&file, "one").unwrap();
         fs::write(&other, "not ours").unwrap();
         assert!(timeout(SETTLE * 4, watch.changed()).await.is_err());
@@ -307,7 +344,7 @@ mod tests {
     async fn a_file_that_appears_later_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tls.crt");
-        let mut watch = Watch::new([file.clone()]);
+        let mut watch = Watch::new([file.clone()]).await.unwrap();
         fs::write(&file, "here").unwrap();
         assert!(is_seen(&mut watch).await);
     }
@@ -318,10 +355,24 @@ mod tests {
         writer.write_all(b"auth: {}").unwrap();
         drop(writer);
         let path = format!("/dev/fd/{}", reader.as_raw_fd());
-        assert!(content_of(Path::new(&path)).is_some());
+        assert_eq!(content_of(Path::new(&path)), None);
         let mut content = String::new();
         reader.read_to_string(&mut content).unwrap();
         assert_eq!(content, "auth: {}");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_a_files_place_is_a_change_and_holds_up_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        fs::write(&file, "one").unwrap();
+        let mut watch = Watch::new([file.clone()]).await.unwrap();
+        fs::rename(files::tests::pipe_in(folder.path()), &file).unwrap();
+        assert!(is_seen(&mut watch).await, "a pipe");
+        assert_eq!(watch.contents()[&file], None);
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "one").unwrap();
+        assert!(is_seen(&mut watch).await, "a file again");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tracing::error;
 
 use super::{
     connection::{self, Answers, Tls},
+    doorway::Opening,
     listen::Accepted,
 };
 
@@ -38,7 +39,7 @@ pub struct Workers {
 
 #[derive(Debug)]
 struct Worker {
-    inbox: mpsc::UnboundedSender<(Accepted, Seat)>,
+    inbox: mpsc::UnboundedSender<(Accepted, Arc<Opening>, Seat)>,
     /// Connections handed over and not ended yet.
     live: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -78,13 +79,13 @@ impl Workers {
     ///
     /// Only the acceptor adds connections, so the worker chosen here ends up
     /// with at most one more than any other.
-    pub fn assign(&self, accepted: Accepted) {
+    pub(crate) fn assign(&self, accepted: Accepted, opening: Arc<Opening>) {
         let fewest = self.workers.iter().min_by_key(|worker| worker.live.load(Ordering::Acquire));
         let Some(worker) = fewest else { return };
         self.assigned.fetch_add(1, Ordering::Relaxed);
         worker.live.fetch_add(1, Ordering::AcqRel);
         let seat = Seat { live: Arc::clone(&worker.live), left: Arc::clone(&self.left) };
-        if worker.inbox.send((accepted, seat)).is_err() {
+        if worker.inbox.send((accepted, opening, seat)).is_err() {
             error!("a worker has stopped, its connections are refused");
         }
     }
@@ -141,15 +142,15 @@ impl Worker {
 
 fn work<S: Answers>(
     runtime: &Runtime,
-    mut accepted: mpsc::UnboundedReceiver<(Accepted, Seat)>,
+    mut accepted: mpsc::UnboundedReceiver<(Accepted, Arc<Opening>, Seat)>,
     service: S,
     tls: Tls,
     draining: watch::Receiver<bool>,
 ) {
     runtime.block_on(async {
-        while let Some((connection, seat)) = accepted.recv().await {
-            let served =
-                connection::serve(connection, Arc::clone(&tls), service.clone(), draining.clone());
+        while let Some((connection, opening, seat)) = accepted.recv().await {
+            let (tls, service, draining) = (Arc::clone(&tls), service.clone(), draining.clone());
+            let served = connection::serve(connection, opening, tls, service, draining);
             tokio::spawn(async move {
                 served.await;
                 drop(seat);

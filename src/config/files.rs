@@ -1,15 +1,12 @@
 //! The files that a config names: which they are, and whether they can be used.
 
-use std::{
-    fs,
-    io::{Error, ErrorKind, Read},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{ConfigErrors, Loaded};
 use crate::{
+    files,
     provider::oauth2::keys::{KeySet, KeySetError},
     settings::{KeyLocation, ProviderKind, Settings},
 };
@@ -44,22 +41,24 @@ impl Loaded {
     /// Looks into every file that the config names, as `serve` will: it must
     /// be readable and hold what it is named for.
     pub fn check_files(&self) -> Result<(), ConfigErrors> {
-        let problem = |file: &NamedFile| {
-            let error = file.problem()?;
-            let path = file.path.display();
-            Some(super::ConfigError {
-                place: file.key.clone(),
-                message: format!("`{path}` {error}"),
-            })
-        };
-        ConfigErrors::none_of(self.files.iter().filter_map(problem))
+        check_files(&self.files)
     }
+}
+
+/// The same for files without the rest of their config.
+pub(crate) fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
+    let problem = |file: &NamedFile| {
+        let error = file.problem()?;
+        let path = file.path.display();
+        Some(super::ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
+    };
+    ConfigErrors::none_of(files.iter().filter_map(problem))
 }
 
 impl NamedFile {
     /// What is wrong with it, and never what is in it.
     fn problem(&self) -> Option<String> {
-        let content = match read(&self.path) {
+        let content = match files::read(&self.path) {
             Ok(content) => content,
             Err(error) => return Some(format!("can't be read: {error}")),
         };
@@ -93,17 +92,6 @@ fn unusable_keys(error: KeySetError) -> String {
         KeySetError::NoUsableKey(_) => format!("can't be used: {error}"),
         _ => format!("holds no JWK Set; it must be a JSON object with a list `keys` ({error})"),
     }
-}
-
-/// Reads a file of sane size: key material is small, a device endless.
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    const LARGEST: u64 = 16 << 20;
-    let mut content = Vec::new();
-    let size = fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
-    if u64::try_from(size).is_ok_and(|size| size > LARGEST) {
-        return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
-    }
-    Ok(content)
 }
 
 impl Settings {

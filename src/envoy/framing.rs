@@ -2,9 +2,8 @@
 //! in one DATA frame that ends the stream, the answer in another.
 //!
 //! tonic's codecs are made for streams of messages of any size, which costs a
-//! tenth of a check. Here a message is the received buffer itself. Every other
-//! shape of call (split, compressed, too large, none) is left to tonic and
-//! [`super::codec`].
+//! tenth of a check. Here a message is the received buffer itself. What comes
+//! in several frames is collected by [`super::unfinished`].
 
 use std::{
     convert::Infallible,
@@ -24,13 +23,27 @@ pub type CheckBody = Either<Reply, tonic::body::Body>;
 
 /// The message of a frame that holds one, whole and not compressed.
 pub(super) fn whole_message(frame: &Bytes) -> Option<Bytes> {
-    let (&[compressed, a, b, c, d], message) = frame.split_first_chunk()?;
-    let length = u32::from_be_bytes([a, b, c, d]) as usize;
-    (compressed == 0 && length == message.len()).then(|| frame.slice(PREFIX_BYTES..))
+    let Prefix { compressed, length } = prefix(frame)?;
+    let is_whole = !compressed && length == frame.len() - PREFIX_BYTES;
+    is_whole.then(|| frame.slice(PREFIX_BYTES..))
+}
+
+/// What stands before a message.
+pub(super) struct Prefix {
+    pub(super) compressed: bool,
+    /// Of the message, in bytes.
+    pub(super) length: usize,
 }
 
 /// A flag and a length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
+
+/// Reads the prefix of a message; `None` if it is not all there.
+pub(super) fn prefix(bytes: &[u8]) -> Option<Prefix> {
+    let &[compressed, a, b, c, d] = bytes.first_chunk::<PREFIX_BYTES>()?;
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    Some(Prefix { compressed: compressed != 0, length })
+}
 
 /// A successful response with one message.
 pub(super) fn reply(answer: Encoded) -> Response<CheckBody> {
@@ -78,32 +91,6 @@ fn success() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers
-}
-
-/// A body whose first frame was taken out and put back.
-pub(super) struct Resumed<B: Body> {
-    pub(super) first: Option<Result<Frame<B::Data>, B::Error>>,
-    pub(super) rest: B,
-}
-
-impl<B: Body<Data: Unpin, Error: Unpin> + Unpin> Body for Resumed<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.get_mut();
-        match this.first.take() {
-            Some(first) => Poll::Ready(Some(first)),
-            None => Pin::new(&mut this.rest).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use tonic_health::{
 
 use super::SERVICE_NAME;
 
+/// A question holds the name of a service. Room for as much as one announces
+/// is set aside when its first bytes come.
+const LARGEST_QUESTION: usize = 4 << 10;
+
 /// Says whether the service takes checks, overall (`""`) and by name.
 #[derive(Clone, Debug)]
 pub struct HealthSwitch(HealthReporter);
@@ -17,7 +21,7 @@ pub async fn health() -> (HealthSwitch, HealthServer<impl Health>) {
     let (reporter, server) = health_reporter();
     let switch = HealthSwitch(reporter);
     switch.set_serving(false).await;
-    (switch, server)
+    (switch, server.max_decoding_message_size(LARGEST_QUESTION))
 }
 
 impl HealthSwitch {

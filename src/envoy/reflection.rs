@@ -21,7 +21,7 @@ pub(super) const DESCRIPTORS: &[u8] = include_bytes!("descriptors.bin");
 ///
 /// If a descriptor can't be read, which no input brings about.
 pub fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, Error> {
-    described().build_v1()
+    Ok(described().build_v1()?.max_decoding_message_size(LARGEST_QUESTION))
 }
 
 /// Reflection in the older version, all that some clients know.
@@ -31,8 +31,12 @@ pub fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, Err
 /// As [`reflection`].
 pub fn reflection_alpha() -> Result<ServerReflectionServerAlpha<impl ServerReflectionAlpha>, Error>
 {
-    described().build_v1alpha()
+    Ok(described().build_v1alpha()?.max_decoding_message_size(LARGEST_QUESTION))
 }
+
+/// A question holds the name of a symbol or a file. Room for as much as one
+/// announces is set aside when its first bytes come.
+const LARGEST_QUESTION: usize = 4 << 10;
 
 fn described() -> Builder<'static> {
     Builder::configure()

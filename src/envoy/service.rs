@@ -2,8 +2,10 @@
 //!
 //! A call is read, decided, answered, counted and logged here. It never ends
 //! in an RPC error for anything that a client of Envoy can bring about:
-//! Envoy would then decide by its failure mode. What can't be read is decided
-//! as an empty request, what takes too long and what panics is denied.
+//! Envoy would then decide by its failure mode. What can't be read, what does
+//! not arrive in time and what finds no room is decided as an empty request;
+//! what takes too long to decide and what panics is denied. A call that the
+//! client has taken back is not decided at all.
 
 use std::{
     convert::Infallible,
@@ -21,19 +23,18 @@ use futures_util::FutureExt;
 use http_body_util::Either;
 use tonic::{
     Status,
-    body::Body,
     codegen::{BoxFuture, Bytes, Service, StdError, http},
-    server::{Grpc, NamedService},
+    server::NamedService,
 };
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
-    MAX_MESSAGE_BYTES, SERVICE_NAME,
+    SERVICE_NAME,
     answer::{self, Encoded},
-    codec::CheckCodec,
     decode::{Names, check_request},
-    framing::{self, CheckBody, Resumed},
+    framing::{self, CheckBody},
     log, remember, trace,
+    unfinished::{self, Budget, First, NoMessage, Whole},
 };
 use crate::{
     decision::{Decision, Denial},
@@ -42,6 +43,7 @@ use crate::{
     reason::Reason,
     request::Request,
     status::denials::Denials,
+    telemetry::Seldom,
     time::UnixTime,
     traces::Tracer,
 };
@@ -74,20 +76,31 @@ impl Checker for ArcSwap<Live> {
 }
 
 /// The gRPC service. Clones share the same checker.
-pub struct AuthorizationServer<C> {
+pub struct AuthorizationServer<C>(Arc<Inner<C>>);
+
+/// Calls count their use of it, so each worker has one of its own.
+struct Inner<C> {
     checker: Arc<C>,
+    unfinished: Budget,
 }
 
 impl<C: Checker> AuthorizationServer<C> {
     /// Decides by the configuration that `checker` has in force.
     pub fn new(checker: Arc<C>) -> Self {
-        Self { checker }
+        Self(Arc::new(Inner { checker, unfinished: Budget::default() }))
+    }
+
+    /// Has messages that are not whole yet share `budget` with those of
+    /// others.
+    #[must_use]
+    pub fn sharing(self, budget: Budget) -> Self {
+        Self(Arc::new(Inner { checker: Arc::clone(&self.0.checker), unfinished: budget }))
     }
 }
 
 impl<C> Clone for AuthorizationServer<C> {
     fn clone(&self) -> Self {
-        Self { checker: Arc::clone(&self.checker) }
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -122,71 +135,72 @@ where
             let no_such_method = Status::unimplemented("no such method").into_http();
             return Box::pin(async { Ok(no_such_method.map(Either::Right)) });
         }
-        let checker = Arc::clone(&self.checker);
-        Box::pin(async move { Ok(respond(checker, request).await) })
+        let inner = Arc::clone(&self.0);
+        // The call's own headers are of no use from here on, so a call that
+        // waits does not hold them.
+        let body = request.into_body();
+        Box::pin(async move { Ok(respond(&inner, body).await) })
     }
 }
 
 /// Answers one call.
-async fn respond<C, B>(checker: Arc<C>, request: http::Request<B>) -> http::Response<CheckBody>
+async fn respond<C, B>(inner: &Inner<C>, mut body: B) -> http::Response<CheckBody>
 where
     C: Checker,
     B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<StdError> + Unpin + Send + 'static,
 {
-    let (head, mut body) = request.into_parts();
-    let first = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-    let message = first.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-    match message.and_then(framing::whole_message).filter(|_| body.is_end_stream()) {
-        Some(message) => framing::reply(answer(&*checker, message).await),
-        None => {
-            let request = http::Request::from_parts(head, Resumed { first, rest: body });
-            // In a box, so that no other call has to carry room for it.
-            Box::pin(respond_by_codec(checker, request)).await.map(Either::Right)
-        }
+    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+    let message = match &first {
+        Poll::Ready(Some(Ok(frame))) => frame.data_ref().and_then(framing::whole_message),
+        _ => None,
+    };
+    match message.filter(|_| body.is_end_stream()) {
+        Some(message) => framing::reply(answer(&*inner.checker, message).await),
+        // In a box, so that no other call has to carry room for it.
+        None => Box::pin(respond_later(inner, first, body)).await,
     }
 }
 
-/// Answers a call of any shape.
-async fn respond_by_codec<C, B>(checker: Arc<C>, request: http::Request<B>) -> http::Response<Body>
+/// Answers a call whose message has not come in one frame.
+async fn respond_later<C, B>(
+    inner: &Inner<C>,
+    first: First<B>,
+    body: B,
+) -> http::Response<CheckBody>
 where
     C: Checker,
-    B: tonic::codegen::Body + Send + 'static,
-    B::Error: Into<StdError> + Send,
+    B: http_body::Body<Data = Bytes> + Unpin,
 {
-    let mut grpc = Grpc::new(CheckCodec).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let response = grpc.unary(Check(Arc::clone(&checker)), request).await;
-    let Some(status) = response.headers().get(GRPC_STATUS) else { return response };
-    // Without its message the call is decided as if it had an empty one.
-    let description = response.headers().get("grpc-message");
-    warn!(?status, ?description, "check message can't be received");
-    let empty = Body::new(axum::body::Body::from(EMPTY_MESSAGE));
-    grpc.unary(Check(checker), http::Request::new(empty)).await
+    let Inner { checker, unfinished } = inner;
+    framing::reply(match unfinished::receive(first, body, unfinished).await {
+        Ok(Whole { message, _share }) => answer(&**checker, message).await,
+        Err(NoMessage::Reset) => taken_back(&checker.live()),
+        // Without its message the call is decided as if it had an empty one.
+        Err(why) => {
+            warn_of(why);
+            answer(&**checker, Bytes::new()).await
+        }
+    })
 }
 
-/// In the headers of a response, it says that there is no message.
-const GRPC_STATUS: &str = "grpc-status";
+/// The answer to a call that the client has reset. It is not read, so it
+/// is not a decision to be counted or logged; were it read all the same,
+/// it denies.
+fn taken_back(live: &Live) -> Encoded {
+    debug!("a call was reset before its message was whole");
+    let denial = Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
+    answer::encode(&live.engine, &Request::default(), &denial)
+}
 
-/// A gRPC frame: not compressed, length 0.
-const EMPTY_MESSAGE: &[u8] = &[0; 5];
-
-/// The one method, as tonic calls it.
-struct Check<C>(Arc<C>);
-
-impl<C: Checker> Service<tonic::Request<Bytes>> for Check<C> {
-    type Response = tonic::Response<Encoded>;
-    type Error = Status;
-    type Future = BoxFuture<Self::Response, Status>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, message: tonic::Request<Bytes>) -> Self::Future {
-        let checker = Arc::clone(&self.0);
-        Box::pin(
-            async move { Ok(tonic::Response::new(answer(&*checker, message.into_inner()).await)) },
-        )
+/// Tells why messages can't be received, though not of every one: each has a
+/// line as a denied request anyhow.
+#[cold]
+fn warn_of(why: NoMessage) {
+    static SELDOM: Seldom = Seldom::new();
+    match SELDOM.is_due() {
+        true => warn!(%why, "check messages can't be received"),
+        false => debug!(%why, "check message can't be received"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     address,
-    scalars::{Zero, file, millis, required, seconds, text, texts},
+    scalars::{Zero, count, file, millis, required, seconds, text, texts},
     tracing,
 };
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// More threads than any machine has cores.
 const MOST_WORKERS: u64 = 1024;
+
+/// More connections than a machine has descriptors for.
+const MOST_CONNECTIONS: usize = 1_000_000;
 
 pub(super) fn server(file: server::Server, place: &Place) -> ServerSettings {
     let defaults = ServerSettings::default();
@@ -56,7 +59,11 @@ fn grpc(file: server::Grpc, place: &Place) -> GrpcSettings {
         .and_then(|address| address::listen(&address, &address_place))
         .unwrap_or(ServerSettings::default().grpc.address);
     let tls = file.tls.map(|tls| tls_settings(tls, &place.key("tls")));
-    GrpcSettings { address, tls }
+    let default = ServerSettings::default().grpc.max_connections;
+    let max_connections =
+        count(file.max_connections, default.get(), MOST_CONNECTIONS, &place.key("max_connections"));
+    let max_connections = NonZeroUsize::new(max_connections).unwrap_or(default);
+    GrpcSettings { address, tls, max_connections }
 }
 
 fn tls_settings(tls: server::Tls, place: &Place) -> TlsSettings {

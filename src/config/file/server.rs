@@ -39,6 +39,11 @@ block! {
         address: Option<String>,
         /// TLS for this listener; left out, it is plaintext HTTP/2 (h2c).
         tls: Option<Tls>,
+        /// Connections at a time. Beyond them, clients that have not spoken
+        /// yet make way for new ones; where all have, new ones are closed.
+        /// Where the process may open fewer files, fewer are accepted.
+        #[schemars(extend("default" = 10000), range(min = 1))]
+        max_connections: Option<u64>,
     }
 }
 

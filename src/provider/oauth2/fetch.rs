@@ -17,7 +17,10 @@ use self::discovery::JwksUri;
 pub(crate) use self::error::root_cause;
 pub use self::error::{Cause, FetchError, SetupError};
 pub(crate) use self::url::is_loopback;
-use crate::settings::{KeyLocation, KeySourceSettings};
+use crate::{
+    files::{self, Lane},
+    settings::{KeyLocation, KeySourceSettings},
+};
 
 mod discovery;
 mod error;
@@ -68,6 +71,9 @@ pub(super) struct HttpFetch {
     client: Client,
     place: Place,
     fetch_token_file: Option<PathBuf>,
+    /// Where that file is read: a mount that hangs must not take one thread
+    /// for every retry.
+    lane: Lane,
     timeout: Duration,
 }
 
@@ -135,6 +141,7 @@ impl HttpFetch {
                 .map_err(|error| SetupError::Client(error::root_cause(&error)))?,
             place,
             fetch_token_file: settings.fetch_token_file.clone(),
+            lane: Lane::default(),
             timeout: settings.timeout,
         })
     }
@@ -204,8 +211,11 @@ impl HttpFetch {
         let mut headers = HeaderMap::new();
         if let Some(path) = &self.fetch_token_file {
             let unreadable = |cause: String| FetchError::token_file(path, cause);
-            let token =
-                tokio::fs::read(path).await.map_err(|error| unreadable(error.to_string()))?;
+            let file = path.clone();
+            let token = self.lane.run(move || files::read(&file)).await;
+            let token = token
+                .map_err(|hung| unreadable(hung.to_string()))?
+                .map_err(|error| unreadable(error.to_string()))?;
             let token = token.trim_ascii();
             if token.is_empty() {
                 return Err(unreadable("it is empty".to_owned()));

@@ -7,9 +7,8 @@
 //! one fetch at a time and it runs to its end.
 
 use std::{
-    fs,
     future::Future,
-    path::PathBuf,
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -246,9 +245,9 @@ impl Remote {
     }
 }
 
-fn read_file(path: &PathBuf) -> Result<Parsed, OpenError> {
+fn read_file(path: &Path) -> Result<Parsed, OpenError> {
     let shown = || path.display().to_string();
-    let document = fs::read(path)
+    let document = crate::files::read(path)
         .map_err(|error| OpenError::Unreadable { path: shown(), cause: error.to_string() })?;
     KeySet::parse(&document).map_err(|cause| OpenError::NoKeys { path: shown(), cause })
 }

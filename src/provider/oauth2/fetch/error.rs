@@ -1,9 +1,11 @@
 //! What can go wrong with a fetch: short sentences that name the URL, without
 //! anything in it that may be secret, and the cause.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{error::Error, io, path::Path, time::Duration};
 
+use jiff::Timestamp;
 use reqwest::Url;
+use rustls::CertificateError;
 
 use super::{MAX_REDIRECTS, url};
 use crate::provider::oauth2::keys::KeySetError;
@@ -115,5 +117,50 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    // An I/O error speaks for the error that it wraps, but does not name it
+    // as its source.
+    while let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        cause = inner;
+    }
+    match cause.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(error)) => certificate_problem(error),
+        _ => cause.to_string(),
+    }
+}
+
+/// What is wrong with a server's certificate, in words that are the same at
+/// every retry: those of the library count the seconds.
+fn certificate_problem(error: &CertificateError) -> String {
+    let (what, when) = match error {
+        CertificateError::ExpiredContext { not_after, .. } => ("expired at", not_after),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            ("is not valid before", not_before)
+        }
+        error => return format!("invalid peer certificate: {error}"),
+    };
+    let seconds = i64::try_from(when.as_secs()).unwrap_or(i64::MAX);
+    let when = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+    format!("invalid peer certificate: it {what} {when}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn a_certificates_dates_are_told_without_a_clock() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let expired =
+            |time| CertificateError::ExpiredContext { time: at(time), not_after: at(86_400) };
+        let text = certificate_problem(&expired(90_000));
+        assert_eq!(text, "invalid peer certificate: it expired at 1970-01-02T00:00:00Z");
+        assert_eq!(text, certificate_problem(&expired(95_000)), "a retry says the same");
+        let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(86_400) };
+        let text = certificate_problem(&early);
+        assert_eq!(text, "invalid peer certificate: it is not valid before 1970-01-02T00:00:00Z");
+        let other = certificate_problem(&CertificateError::UnknownIssuer);
+        assert_eq!(other, "invalid peer certificate: UnknownIssuer");
+    }
 }

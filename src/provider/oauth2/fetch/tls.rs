@@ -1,7 +1,6 @@
 //! Whom to trust at the other end of a fetch.
 
 use std::{
-    fs,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -55,7 +54,7 @@ pub(super) fn client_config(
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let pem = fs::read(path).map_err(|error| error.to_string())?;
+    let pem = crate::files::read(path).map_err(|error| error.to_string())?;
     let mut found = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         found += 1;

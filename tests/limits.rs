@@ -1,0 +1,538 @@
+//! What floods may take: connections, descriptors, memory, time. The program
+//! runs as a process of its own, so that what it holds can be measured.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
+use std::{
+    convert::Infallible,
+    io::{BufRead, BufReader},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest, CheckResponse,
+    attribute_context::{HttpRequest, Request as AttributeRequest},
+    authorization_client::AuthorizationClient,
+};
+use futures_util::future::join_all;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tonic::transport::Channel;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits for what takes a moment to come true.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{what} did not come true"));
+}
+
+/// The program, started with a config of its own.
+struct Process {
+    child: Child,
+    grpc: String,
+    admin: String,
+    stderr: Option<BufReader<std::process::ChildStderr>>,
+    config: Config,
+}
+
+struct Config(TempDir);
+
+impl Config {
+    fn new(grpc: &str, auth: &str) -> Self {
+        let config = Self(tempfile::tempdir().unwrap());
+        // For the test that drops root's rights.
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(config.0.path(), mode).unwrap();
+        config.write(grpc, auth);
+        config
+    }
+
+    fn write(&self, grpc: &str, auth: &str) {
+        let text = format!(
+            "server:\n  grpc: {{address: '127.0.0.1:0'{grpc}}}\n  admin: {{address: '127.0.0.1:0'}}\n  \
+             workers: 2\nauth:\n{auth}"
+        );
+        std::fs::write(self.at(".new"), text).unwrap();
+        std::fs::rename(self.at(".new"), self.path()).unwrap();
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.at("gateway.yaml")
+    }
+
+    /// Puts a pipe in the file's place.
+    fn make_a_pipe(&self) {
+        let pipe = self.at(".pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::rename(pipe, self.path()).unwrap();
+    }
+}
+
+const API_KEY: &str = "  api_keys:\n    - {name: frontend, key: an-api-key-of-some-length}\n";
+
+impl Process {
+    fn command(config: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+        command.args(["serve", "--config"]).arg(config);
+        command
+    }
+
+    fn start(config: Config) -> Self {
+        let command = Self::command(&config.path());
+        Self::spawn(command, config)
+    }
+
+    /// Starts it with a limit of open files.
+    fn start_with_files(config: Config, files: usize) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "-"]);
+        command.arg(env!("CARGO_BIN_EXE_claimgate")).args(["serve", "--config"]);
+        command.arg(config.path());
+        Self::spawn(command, config)
+    }
+
+    fn spawn(mut command: Command, config: Config) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.env("RUST_LOG", "info").spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (grpc, admin) = loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without listening");
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == "listening" {
+                let address = |name: &str| line[name].as_str().unwrap().to_owned();
+                break (address("grpc"), address("admin"));
+            }
+        };
+        Self { child, grpc, admin, stderr: Some(stderr), config }
+    }
+
+    async fn get(&self, path: &str) -> Option<String> {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await.ok()?;
+        answer.text().await.ok()
+    }
+
+    async fn metric(&self, series: &str) -> f64 {
+        let metrics = self.get("/metrics").await.unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// A line of `/proc/PID/status`: the most memory in kB, and the like.
+    fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Whether a new connection's check with the API key is allowed.
+    async fn allows(&self) -> bool {
+        let Ok(mut envoy) = envoy(&self.grpc).await else { return false };
+        is_allowed(&mut envoy).await
+    }
+
+    /// Ends it and returns what it logged.
+    fn log(mut self) -> Vec<Value> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        let lines = self.stderr.take().unwrap().lines();
+        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn count(log: &[Value], message: &str) -> usize {
+    log.iter().filter(|line| line["message"] == message).count()
+}
+
+async fn envoy(address: &str) -> Result<AuthorizationClient<Channel>, tonic::transport::Error> {
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap().timeout(LIMIT);
+    Ok(AuthorizationClient::new(endpoint.connect().await?))
+}
+
+fn check_request(body: usize) -> CheckRequest {
+    let headers = [("authorization".to_owned(), "Bearer an-api-key-of-some-length".to_owned())];
+    let http = HttpRequest {
+        method: "GET".into(),
+        path: "/v1/models".into(),
+        headers: headers.into(),
+        raw_body: vec![0; body],
+        ..HttpRequest::default()
+    };
+    let request = AttributeRequest { http: Some(http), ..AttributeRequest::default() };
+    let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
+    CheckRequest { attributes: Some(attributes) }
+}
+
+async fn is_allowed(envoy: &mut AuthorizationClient<Channel>) -> bool {
+    let answer = envoy.check(check_request(0)).await;
+    answer.is_ok_and(|answer| answer.into_inner().status.is_some_and(|status| status.code == 0))
+}
+
+/// Connections that say nothing.
+async fn silent(address: &str, connections: usize) -> Vec<TcpStream> {
+    join_all((0..connections).map(|_| async { TcpStream::connect(address).await.unwrap() })).await
+}
+
+/// Publishes keys, and counts how often they are fetched.
+async fn issuer() -> (String, Arc<AtomicUsize>) {
+    const JWKS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&fetches);
+    let keys = async move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        JWKS
+    };
+    let router = axum::Router::new().route("/.well-known/jwks.json", axum::routing::get(keys));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, fetches)
+}
+
+#[tokio::test]
+async fn silent_connections_leave_descriptors_for_what_must_go_on() {
+    let (url, fetches) = issuer().await;
+    let auth = format!(
+        "  mode: composite\n{API_KEY}  oauth2:\n    issuer: {url}\n    audience: a\n    \
+         jwks_cache_seconds: 1\n"
+    );
+    let process = Process::start_with_files(Config::new("", &auth), 64);
+    let mut early = envoy(&process.grpc).await.unwrap();
+    assert!(is_allowed(&mut early).await);
+
+    let admin = silent(&process.admin, 80).await;
+    let grpc = silent(&process.grpc, 80).await;
+    assert!(process.allows().await, "a new connection is served");
+    assert!(is_allowed(&mut early).await, "and so is an old one");
+    assert_eq!(process.get("/livez").await.as_deref(), Some("ok\n"));
+    let before = fetches.load(Ordering::Relaxed);
+    eventually("keys are fetched", async || fetches.load(Ordering::Relaxed) > before + 1).await;
+    assert!(process.metric("process_open_fds").await < 60.0);
+
+    process.config.write("", &format!("{auth}  required_scopes: [never]\n"));
+    eventually("the configuration is reloaded", async || {
+        process.metric("claimgate_config_reloads_total{result=\"success\"}").await > 0.0
+    })
+    .await;
+    drop((admin, grpc));
+    let log = process.log();
+    assert_eq!(count(&log, "the limit of gRPC connections is reached"), 1);
+    assert_eq!(count(&log, "cannot accept connections, trying again"), 0);
+}
+
+#[tokio::test]
+async fn connections_that_speak_are_kept_and_one_too_many_is_closed() {
+    let process = Process::start(Config::new(", max_connections: 2", API_KEY));
+    let mut clients = [envoy(&process.grpc).await.unwrap(), envoy(&process.grpc).await.unwrap()];
+    for client in &mut clients {
+        assert!(is_allowed(client).await);
+    }
+    for _ in 0..10 {
+        let mut late = TcpStream::connect(&process.grpc).await.unwrap();
+        let read = timeout(LIMIT, late.read(&mut [0; 100])).await.expect("closed at once");
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+    for client in &mut clients {
+        assert!(is_allowed(client).await);
+    }
+    drop(clients);
+    eventually("there are places again", async || process.allows().await).await;
+    assert_eq!(count(&process.log(), "the limit of gRPC connections is reached"), 1);
+}
+
+#[tokio::test]
+async fn an_admin_request_has_a_limit_for_its_headers() {
+    let process = Process::start(Config::new("", API_KEY));
+    let mut slow = TcpStream::connect(&process.admin).await.unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+    let start = Instant::now();
+    let mut answer = Vec::new();
+    timeout(LIMIT, slow.read_to_end(&mut answer)).await.expect("closed").unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// Sends so much of a message that announces more, and then nothing.
+struct Unfinished {
+    announced: u32,
+    left: usize,
+    is_begun: bool,
+}
+
+/// The size of the frames that [`Unfinished`] sends.
+const FRAME: usize = 16 << 10;
+
+impl Unfinished {
+    fn new(announced: u32, sent: usize) -> Self {
+        Self { announced, left: sent, is_begun: false }
+    }
+}
+
+impl http_body::Body for Unfinished {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static ZEROS: [u8; FRAME] = [0; FRAME];
+        if !self.is_begun {
+            self.is_begun = true;
+            let prefix = [&[0], &self.announced.to_be_bytes()[..]].concat();
+            return Poll::Ready(Some(Ok(Frame::data(prefix.into()))));
+        }
+        let size = self.left.min(FRAME);
+        self.left -= size;
+        match size {
+            0 => Poll::Pending,
+            _ => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&ZEROS[..size]))))),
+        }
+    }
+}
+
+type Raw = SendRequest<Unfinished>;
+
+async fn raw(address: &str) -> Raw {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let io = TokioIo::new(stream);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// Calls with a body of this kind; the HTTP status in the answer's message.
+async fn call(sender: &mut Raw, path: &str, body: Unfinished) -> hyper::Result<Option<i32>> {
+    let request = http::Request::post(format!("http://localhost{path}"))
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let answer = sender.send_request(request);
+    let answer = answer.await?.into_body().collect().await?.to_bytes();
+    let Some(message) = answer.get(5..) else { return Ok(None) };
+    let answer = CheckResponse::decode(message).unwrap();
+    use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+    Ok(match answer.http_response {
+        Some(HttpResponse::DeniedResponse(denied)) => denied.status.map(|status| status.code),
+        _ => Some(200),
+    })
+}
+
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+#[tokio::test]
+async fn unfinished_messages_are_bounded_in_memory_and_time() {
+    const MIB: u32 = 1 << 20;
+    const CALLS: usize = 1024;
+    let process = Process::start(Config::new("", API_KEY));
+    let mut honest = envoy(&process.grpc).await.unwrap();
+    assert!(is_allowed(&mut honest).await);
+    let idle = process.status("VmRSS");
+
+    let sender = raw(&process.grpc).await;
+    let start = Instant::now();
+    let flood: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let mut sender = sender.clone();
+            let body = Unfinished::new(MIB, MIB as usize - 1);
+            tokio::spawn(async move { call(&mut sender, CHECK, body).await })
+        })
+        .collect();
+    let mut answered = 0;
+    while !flood.iter().all(tokio::task::JoinHandle::is_finished) {
+        let answer = honest.check(check_request(0)).await.expect("an honest check is answered");
+        assert_eq!(answer.into_inner().status.unwrap().code, 0);
+        answered += 1;
+        assert!(start.elapsed() < LIMIT);
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(start.elapsed() >= Duration::from_secs(5), "those with room had their time");
+    assert!(answered > 10, "{answered}");
+    for call in flood {
+        let status = call.await.unwrap();
+        // Envoy would read the answer; a client that sends on may miss it.
+        assert!(matches!(status, Ok(Some(400)) | Err(_)), "{status:?}");
+    }
+    let most = process.status("VmHWM");
+    assert!(most - idle < 350 << 10, "{idle} kB idle, {most} kB at most");
+
+    let whole = honest.check(check_request(4 << 20)).await.unwrap().into_inner();
+    assert_eq!(whole.status.unwrap().code, 0, "there is room again");
+    let log = process.log();
+    assert_eq!(count(&log, "check messages can't be received"), 1);
+}
+
+#[tokio::test]
+async fn other_services_hold_little() {
+    let process = Process::start(Config::new("", API_KEY));
+    let idle = process.status("VmRSS");
+    let sender = raw(&process.grpc).await;
+    let flood: Vec<_> = (0..1024)
+        .map(|_| {
+            let mut sender = sender.clone();
+            // Each announces 4 MiB, which is room that is set aside.
+            let body = Unfinished::new(4 << 20, 1 << 20);
+            let path = "/grpc.health.v1.Health/Check";
+            tokio::spawn(async move { call(&mut sender, path, body).await })
+        })
+        .collect();
+    for call in flood {
+        timeout(LIMIT, call).await.expect("refused").unwrap().ok();
+    }
+    let most = process.status("VmHWM");
+    assert!(most - idle < 100 << 10, "{idle} kB idle, {most} kB at most");
+}
+
+#[tokio::test]
+async fn a_call_that_is_reset_is_not_a_decision() {
+    // An issuer that accepts and never answers makes a check wait.
+    let hangs = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let auth = format!(
+        "  mode: composite\n{API_KEY}  oauth2:\n    issuer: http://{}\n    audience: a\n",
+        hangs.local_addr().unwrap()
+    );
+    let process = Process::start(Config::new("", &auth));
+
+    // In the middle of the message, and before its first byte but the prefix.
+    let sender = raw(&process.grpc).await;
+    for sent in [0, 1000] {
+        let body = Unfinished::new(2000, sent);
+        let mut sender = sender.clone();
+        let cut = tokio::spawn(async move { call(&mut sender, CHECK, body).await });
+        sleep(Duration::from_millis(100)).await;
+        cut.abort();
+        assert!(cut.await.unwrap_err().is_cancelled());
+    }
+    let mut envoy = envoy(&process.grpc).await.unwrap();
+    assert!(is_allowed(&mut envoy).await, "the call behind them is answered");
+
+    // While it waits for a key.
+    let mut asking = check_request(0);
+    let http = asking.attributes.as_mut().and_then(|it| it.request.as_mut()?.http.as_mut());
+    let issuer = format!(r#"{{"iss":"http://{}"}}"#, hangs.local_addr().unwrap());
+    let part = |text: &str| base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
+    let token = format!("{}.{}.AAAA", part(r#"{"alg":"RS256","kid":"x"}"#), part(&issuer));
+    http.unwrap().headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
+    let mut waiting = envoy.clone();
+    let waits = tokio::spawn(async move { waiting.check(asking).await });
+    eventually("it waits", async || process.metric("claimgate_in_flight_checks").await == 1.0)
+        .await;
+    waits.abort();
+    eventually("it is gone", async || process.metric("claimgate_in_flight_checks").await == 0.0)
+        .await;
+
+    let metrics = process.get("/metrics").await.unwrap();
+    let denied = metrics.lines().filter(|line| {
+        line.starts_with("claimgate_checks_total{decision=\"deny\"") && !line.ends_with(" 0")
+    });
+    assert_eq!(denied.count(), 0, "{metrics}");
+    let log = process.log();
+    for message in ["request denied", "check messages can't be received"] {
+        assert_eq!(count(&log, message), 0, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_configs_place_holds_up_nothing() {
+    let process = Process::start(Config::new("", API_KEY));
+    process.config.make_a_pipe();
+    eventually("the failure is counted", async || {
+        process.metric("claimgate_config_reloads_total{result=\"failure\"}").await == 1.0
+    })
+    .await;
+    assert!(process.allows().await, "the old configuration stays in force");
+    assert_eq!(process.get("/livez").await.as_deref(), Some("ok\n"));
+
+    process.config.write("", API_KEY);
+    eventually("the next good file is read", async || {
+        process.metric("claimgate_config_reloads_total{result=\"success\"}").await == 1.0
+    })
+    .await;
+    let log = process.log();
+    let failure = "configuration not reloaded, the old one stays in force";
+    let line = log.iter().find(|line| line["message"] == failure).expect("logged");
+    assert!(line["error"].as_str().unwrap().contains("not a regular file"), "{line}");
+}
+
+#[tokio::test]
+async fn a_start_with_a_pipe_ends_with_one_line() {
+    let config = Config::new("", API_KEY);
+    config.make_a_pipe();
+    let validate = {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+        command.args(["validate", "--config"]).arg(config.path());
+        command
+    };
+    for mut command in [Process::command(&config.path()), validate] {
+        command.stdin(Stdio::null());
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = timeout(LIMIT, run).await.expect("it ends").unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("not a regular file"), "{text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn other_processes_cannot_read_its_memory() {
+    let config = Config::new("", API_KEY);
+    let mut command = Process::command(&config.path());
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        // An unprivileged user: root may read everything.
+        command.uid(65534).gid(65534);
+    }
+    let process = Process::spawn(command, config);
+    assert_ne!(process.status("Uid:"), 0);
+    // What may not be dumped belongs to root.
+    let memory = std::fs::metadata(format!("/proc/{}/mem", process.child.id())).unwrap();
+    assert_eq!(memory.uid(), 0);
+    // It still sees itself.
+    let metrics = process.get("/metrics").await.unwrap();
+    assert!(metrics.lines().any(|line| line.starts_with("process_cpu_seconds_total ")));
+    for family in ["open_fds", "max_fds", "resident_memory_bytes", "start_time_seconds"] {
+        let value = process.metric(&format!("process_{family} ")).await;
+        assert!(value > 0.0, "{family}: {value}");
+    }
+}
