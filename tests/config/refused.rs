@@ -612,6 +612,11 @@ fn identity_headers() {
             "auth.headers.claims.sub",
             "`auth.headers.subject` already",
         ),
+        (
+            h("claims: {sub: x.auth~subject}"),
+            "auth.headers.claims.sub",
+            "`auth.headers.subject` already",
+        ),
         (h("claims: {a: x-a, b: X-A}"), "auth.headers.claims.b", "`auth.headers.claims.a` already"),
         (h("claims: {a.b: host}"), "auth.headers.claims[\"a.b\"]", "request itself"),
         (h("claims: [{claim: a}]"), "auth.headers.claims[0].header", "is missing"),
