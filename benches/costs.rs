@@ -49,7 +49,7 @@ use scene::{Scene, Signatures};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What a request may cost that makes nobody compute a signature.
+/// What a request may cost that has no signature to compute.
 const BAR: f64 = 20.0;
 
 /// So often every row has its turn.
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         .collect();
     println!("{:<58} {:>8} {:>8} {:>10}", "request", "times", "bar", "µs");
     println!(
-        "{:<58} {:>8} {:>8} {:>10.1}",
+        "{:<58} {:>8} {:>8} {:>10.2}",
         "missing_token",
         1,
         "",
@@ -125,7 +125,7 @@ fn measure(plain: &Call, row: &Row) -> Option<String> {
         (None, true) => "  over".into(),
         (None, false) => String::new(),
     };
-    println!("{:<58} {times:>8.1} {bar:>8.1} {:>10.1}{verdict}", row.name, cost * 1e6);
+    println!("{:<58} {times:>8.1} {bar:>8.1} {:>10.2}{verdict}", row.name, cost * 1e6);
     (times > bar || row.wrong.is_some()).then(|| row.name.clone())
 }
 

@@ -16,7 +16,7 @@ use claimgate::{
         oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory},
     },
     settings::{
-        AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
+        ApiKeySettings, AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings, RouteSettings, TokenPlace, TokenSourceSettings,
     },
     time::UnixTime,
@@ -87,8 +87,9 @@ impl Config {
             OAuth2::new("issuer", None, oauth2, KeySource::fixed(set), Arc::clone(&memory));
         let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(provider)];
         if self.api_keys {
-            settings.push(named("keys", ProviderKind::ApiKey(Vec::new())));
-            providers.push(Arc::new(ApiKeys::new("keys", None, &[])));
+            let keys = vec![api_key()];
+            providers.push(Arc::new(ApiKeys::new("keys", None, &keys)));
+            settings.push(named("keys", ProviderKind::ApiKey(keys)));
         }
         let mut auth = AuthSettings {
             providers: settings,
@@ -109,6 +110,22 @@ impl Config {
             denials: None,
             tracer: None,
         })
+    }
+}
+
+/// The one key where there are API keys.
+pub(crate) const API_KEY: &str = "an-api-key-of-the-usual-length";
+
+fn api_key() -> ApiKeySettings {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, API_KEY.as_bytes());
+    ApiKeySettings {
+        name: "client".into(),
+        hash: hash.as_ref().try_into().expect("32 bytes"),
+        scopes: vec!["*".into()],
+        expires_at: None,
+        not_before: None,
+        revoked: false,
+        claims: serde_json::Map::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{fmt, sync::LazyLock};
 
 use ahash::RandomState;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 /// The most values that a token's header or claims may have, elements and
 /// members at any depth counted: several times what the largest honest ones
@@ -25,11 +25,8 @@ pub(super) struct Pass {
     values: usize,
     depth: usize,
     /// The names of the objects that are open, see [`key`].
-    names: SmallVec<[u64; 64]>,
+    names: SmallVec<[u64; 32]>,
 }
-
-/// So many names are faster compared each with each than sorted.
-const FEW: usize = 16;
 
 impl Pass {
     /// One value more.
@@ -63,14 +60,7 @@ impl Pass {
             self.names.push(key);
             member(known, access, self)?;
         }
-        let names = self.names.get_mut(start..).unwrap_or_default();
-        let twice = match names.len() {
-            0..=FEW => names.iter().enumerate().any(|(at, name)| names[..at].contains(name)),
-            _ => {
-                names.sort_unstable();
-                names.windows(2).any(|pair| pair[0] == pair[1])
-            }
-        };
+        let twice = have_repeats(self.names.get(start..).unwrap_or_default());
         self.names.truncate(start);
         match twice {
             true => Err(de::Error::custom("a name occurs twice")),
@@ -100,21 +90,45 @@ struct Name {
     known: Option<Known>,
 }
 
-/// A number for a name: the short ones' bytes and length, a hash of the
-/// others. No sender can know two names of one hash, since its key is drawn
-/// at start, and to meet them by chance takes more tokens than there ever
-/// will be.
+/// A hash for a name. No sender can know two names of one hash, since its key
+/// is drawn at start, and to meet them by chance takes more tokens than there
+/// ever will be.
 #[inline]
 fn key(name: &str) -> u64 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    match name.as_bytes() {
-        short @ ([] | [_] | [_, _] | [_, _, _] | [_, _, _, _] | [_, _, _, _, _]) => {
-            short.iter().fold(short.len() as u64, |key, byte| key << 8 | u64::from(*byte))
-        }
-        // No short name reaches this bit.
-        _ => HASHER.hash_one(name) | 1 << 63,
-    }
+    HASHER.hash_one(name)
 }
+
+/// Whether a key occurs twice.
+fn have_repeats(keys: &[u64]) -> bool {
+    if keys.len() <= FEW {
+        return keys.iter().enumerate().any(|(at, key)| keys[..at].contains(key));
+    }
+    // A table with open addressing: keys are as good as random already.
+    let slots = (2 * keys.len()).next_power_of_two();
+    let mut table: SmallVec<[u64; 256]> = smallvec![FREE; slots];
+    for key in keys {
+        let mut at = *key as usize;
+        loop {
+            let slot = &mut table[at & (slots - 1)];
+            if *slot == *key {
+                return true;
+            }
+            if *slot == FREE {
+                *slot = *key;
+                break;
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+    false
+}
+
+/// So many keys are faster compared each with each.
+const FEW: usize = 16;
+
+/// No key of a name, but by a chance as small as that of two names' meeting.
+const FREE: u64 = 0;
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
