@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench undisturbed deny schema lint-supply-chain test-kube
+.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ bench: ## what a check costs, next to the yardsticks, into docs/benchmarks.md; A
 
 undisturbed: ## how long honest callers wait beside a flood of one bad token; PROFILE=costs builds faster
 	$(CARGO) bench --locked --profile $(or $(PROFILE),release) --bench undisturbed -- measure
+
+costs: ## what requests without a valid token may cost, in CPU time of a plain denial; fails if one is over its bar
+	$(CARGO) bench --locked --profile costs --bench costs -- $(ARGS)
 
 deny: $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## check licences, bans and sources of dependencies; advisories where their database can be had
 	scripts/deny.sh $<

@@ -136,6 +136,13 @@ impl Engine {
         self.public_paths.contains(request.bare_path())
     }
 
+    /// Whether tokens are kept from the upstream and this request has more
+    /// places for one than are looked through. Public paths are no exception:
+    /// tokens are removed there, too.
+    pub(crate) fn cannot_hide_tokens(&self, request: &Request<'_>) -> bool {
+        !self.forward_token && self.sources.are_crowded(request)
+    }
+
     /// The routes, for whoever explains a decision.
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
@@ -188,6 +195,9 @@ impl Engine {
             return Decision::new(Verdict::Allow, Reason::Disabled);
         }
         if request.method.is_empty() || request.path.is_empty() {
+            return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
+        }
+        if self.cannot_hide_tokens(request) {
             return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
         }
         if self.is_public_path(request) {
@@ -255,8 +265,9 @@ impl Engine {
 fn denial_of(no_token: NoToken) -> (Denial, Reason) {
     match no_token {
         NoToken::Missing => (Denial::Challenge, Reason::MissingToken),
-        NoToken::Ambiguous => (Denial::BadRequest, Reason::MalformedRequest),
+        NoToken::Ambiguous | NoToken::Crowded => (Denial::BadRequest, Reason::MalformedRequest),
         NoToken::TooLarge => (Denial::InvalidToken, Reason::TokenTooLarge),
+        NoToken::Unreadable => (Denial::InvalidToken, Reason::MalformedToken),
     }
 }
 

@@ -331,6 +331,51 @@ fn switched_off_allows_everything() {
 }
 
 #[test]
+fn a_token_that_is_no_text_is_shown_to_no_provider() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let provider = Scripted { asked: Arc::clone(&asked), ..scripted("any", good()) };
+    let engine = engine(AuthSettings::default(), vec![provider]);
+    for token in [&b"Bearer \xff"[..], b"Bearer \xfe", b"Bearer a\tb", b"Bearer \xc3\xa9"] {
+        let headers = [("authorization", token)].into_iter().collect();
+        let request = Request { headers, ..get("/", &[]) };
+        let expected = (Verdict::Deny(Denial::InvalidToken), Reason::MalformedToken);
+        assert_eq!(decide(&engine, &request), expected, "{token:?}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+/// What is not looked through can't be kept from the upstream.
+#[test]
+fn a_crowd_that_may_hide_a_token_is_refused_on_public_paths_too() {
+    let crowded = format!("/open?{}", "a&".repeat(claimgate::token::MAX_PAIRS));
+    let cookies = "a;".repeat(claimgate::token::MAX_PAIRS);
+    let settings = |forward_token| AuthSettings {
+        forward_token,
+        public_paths: vec!["/open".into()],
+        token_sources: [TokenPlace::Query("t".into()), TokenPlace::Cookie("s".into())]
+            .into_iter()
+            .map(|place| TokenSourceSettings { place, providers: None })
+            .collect(),
+        ..AuthSettings::default()
+    };
+    let refused = (Verdict::Deny(Denial::BadRequest), Reason::MalformedRequest);
+    let public = (Verdict::Allow, Reason::Public);
+    for (forwarded, path, cookie, expected) in [
+        (true, &*crowded, "", public),
+        (true, "/open", &*cookies, public),
+        (true, "/other", &*cookies, refused),
+        (false, &*crowded, "", refused),
+        (false, "/open", &*cookies, refused),
+        (false, "/open", "s=t", public),
+    ] {
+        let engine = engine(settings(forwarded), vec![scripted("any", good())]);
+        let request = get(path, &[("cookie", cookie)]);
+        let length = path.len();
+        assert_eq!(decide(&engine, &request), expected, "{forwarded} {length} {}", cookie.len());
+    }
+}
+
+#[test]
 fn a_source_limits_who_sees_its_token() {
     let source = |place, providers: Option<&str>| TokenSourceSettings {
         place,

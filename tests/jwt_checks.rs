@@ -266,6 +266,42 @@ fn scopes_and_subjects_of_real_issuers() {
     assert_eq!(subject(json!({"email": 1})), (Reason::MalformedToken, None));
 }
 
+/// A token's cost is that of its signatures, so they are counted.
+#[test]
+fn so_many_keys_are_tried_and_no_more() {
+    let keys: Vec<_> = (0..9).map(|_| SigningKey::generate(Algorithm::EdDsa).unwrap()).collect();
+    let engine = engine(vec![settings()], &keys.iter().collect::<Vec<_>>());
+    let anonymous = json!({"alg": "EdDSA"});
+    for (number, expected) in [(0, Reason::Ok), (7, Reason::Ok), (8, Reason::BadSignature)] {
+        let token = keys[number].sign_with(&anonymous, &claims(json!({}))).unwrap();
+        assert_eq!(check(&engine, &token, NOW).reason, expected, "key {number}");
+    }
+    let token = keys[8].sign(&claims(json!({}))).unwrap();
+    assert_eq!(check(&engine, &token, NOW).reason, Reason::Ok, "found by its kid");
+}
+
+/// What the largest honest tokens have, several times over.
+#[test]
+fn tokens_of_many_claims_are_read() {
+    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let engine = engine(vec![settings()], &[&key]);
+    let groups: Vec<_> = (0..200).map(|n| format!("5f0f8d3c-6a36-4c1e-8f52-{n:012}")).collect();
+    let clients: serde_json::Map<_, _> =
+        (0..250).map(|n| (format!("client-{n}"), json!({"roles": ["view", "manage"]}))).collect();
+    let many: serde_json::Map<_, _> = (0..440).map(|n| (format!("c{n}"), json!(n))).collect();
+    for change in [
+        json!({"groups": groups}),
+        json!({"resource_access": clients}),
+        json!({"ids": (0..1500).collect::<Vec<_>>()}),
+        json!({"permissions": many}),
+        Value::Object(many),
+    ] {
+        let token = key.sign(&claims(change)).unwrap();
+        assert!(token.len() < 16_384, "{}", token.len());
+        assert_eq!(check(&engine, &token, NOW).reason, Reason::Ok);
+    }
+}
+
 #[test]
 fn a_known_token_is_judged_by_the_clock_at_every_use() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();

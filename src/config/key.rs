@@ -2,6 +2,8 @@
 
 use aws_lc_rs::digest;
 
+use crate::provider::api_key::MAX_KEY_BYTES;
+
 /// SHA-256 of an API key.
 pub type KeyHash = [u8; 32];
 
@@ -14,6 +16,9 @@ const PREFIX: &str = "sha256:";
 pub fn defect(key: &str) -> Option<&'static str> {
     if key.is_empty() {
         return Some("is empty");
+    }
+    if key.len() > MAX_KEY_BYTES {
+        return Some("is over the 4096 bytes that an API key may have");
     }
     key.chars().find_map(|char| match char {
         ' ' => Some("holds a space"),

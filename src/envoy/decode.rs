@@ -165,8 +165,11 @@ fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
 
 /// The same headers, their names in lower case and kept in `names`.
 fn lower_case<'a>(headers: &Headers<'a>, names: &'a Names) -> Headers<'a> {
-    let lowered =
-        names.get_or_init(|| headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect());
+    let lowered = names.get_or_init(|| {
+        let mut all: String = headers.iter().map(|(name, _)| name).collect();
+        all.make_ascii_lowercase();
+        all
+    });
     let mut rest = lowered.as_str();
     let lower_cased = headers.iter().map(|(name, value)| {
         // Lower-casing ASCII changes no length.

@@ -10,7 +10,7 @@ use crate::{
     provider::{AnswerKind, oauth2::jwt},
     reason::Reason,
     request::Request,
-    token::{NoToken, Seen, Sighting},
+    token::{MAX_PAIRS, NoToken, Seen, Sighting},
 };
 
 /// Which rules apply.
@@ -90,6 +90,10 @@ pub(super) fn decided_early(
         Reason::Disabled => "authentication is switched off (enabled: false, or mode: none)",
         Reason::MalformedRequest if request.method.is_empty() => "the request has no method",
         Reason::MalformedRequest if request.path.is_empty() => "the request has no path",
+        Reason::MalformedRequest if engine.cannot_hide_tokens(request) => {
+            "tokens are kept from the upstream (forward_token: false), and the request has more \
+             than 1024 query parameters or cookies to look for them"
+        }
         Reason::Public if matches!(decision.verdict, Verdict::Answer(_)) => {
             "the path is that of a protected_resource's metadata, which is answered here"
         }
@@ -153,6 +157,12 @@ impl FoundToken {
                 found.summary = match no_token {
                     NoToken::Missing => "none of the token sources holds one".into(),
                     NoToken::Ambiguous => "more than one, or a source that is repeated".into(),
+                    NoToken::Crowded => {
+                        format!("more than {MAX_PAIRS} query parameters or cookies")
+                    }
+                    NoToken::Unreadable => {
+                        "it has a space or another byte outside of visible ASCII".into()
+                    }
                     NoToken::TooLarge => {
                         format!("longer than max_token_bytes ({})", engine.sources().max_bytes())
                     }

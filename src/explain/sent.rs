@@ -8,7 +8,7 @@ use crate::{
     },
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
-    token::{cookies, decode_form},
+    token::{cookies, spells},
 };
 
 /// The parts of a request, owned.
@@ -92,7 +92,7 @@ impl Sent {
         let request = self.request();
         let others = request.query().unwrap_or_default().split('&').filter(|pair| {
             let spelled = pair.split('=').next().unwrap_or_default();
-            !pair.is_empty() && decode_form(spelled) != name
+            !pair.is_empty() && !spells(spelled, name)
         });
         let mut pairs: Vec<String> = others.map(Into::into).collect();
         let mut own = url::form_urlencoded::Serializer::new(String::new());

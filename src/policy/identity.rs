@@ -51,7 +51,7 @@ pub struct IdentityHeaders {
     provider: Option<Arc<str>>,
     claims: MappedClaims,
     names: Vec<Arc<str>>,
-    /// Each name with `_` read as `-`.
+    /// Each name as [`fold`] has it.
     folded: Vec<String>,
     /// A bit for the length of each name.
     lengths: u64,
@@ -105,20 +105,19 @@ impl IdentityHeaders {
         &self.claims
     }
 
-    /// Whether a server that reads `_` as `-` takes `name` for one of ours:
-    /// CGI and its descendants do (RFC 3875, section 4.1.18).
+    /// Whether some server takes `name` for one of ours. CGI and its
+    /// descendants turn names into variables, in which only letters and digits
+    /// keep what they are (RFC 3875, section 4.1.18): most replace `-`, some
+    /// `.` as well, lighttpd every other character.
     #[inline]
     pub fn is_mistakable(&self, name: &str) -> bool {
         self.lengths & length_bit(name) != 0 && self.reads_like_ours(name)
     }
 
     fn reads_like_ours(&self, name: &str) -> bool {
+        // Names mostly differ at their ends: ours begin alike.
         let same = |folded: &String| {
-            folded.len() == name.len()
-                && folded
-                    .bytes()
-                    .zip(name.bytes())
-                    .all(|(f, n)| f == if n == b'_' { b'-' } else { n })
+            folded.len() == name.len() && folded.bytes().rev().eq(name.bytes().rev().map(fold_byte))
         };
         self.folded.iter().any(same)
     }
@@ -217,8 +216,17 @@ fn length_bit(name: &str) -> u64 {
     1 << name.len().min(63)
 }
 
+/// The name with every byte but letters and digits read as `-`, in lower case.
 fn fold(name: &str) -> String {
-    name.replace('_', "-")
+    name.bytes().map(fold_byte).map(char::from).collect()
+}
+
+#[inline]
+fn fold_byte(byte: u8) -> u8 {
+    match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'-',
+    }
 }
 
 /// Scopes as RFC 6749 writes them.
@@ -384,28 +392,38 @@ mod tests {
     }
 
     #[test]
-    fn underscores_do_not_hide_a_name() {
+    fn no_character_hides_a_name() {
         let headers = headers();
         for (name, expected) in [
+            ("x-auth-subject", true),
             ("x_auth_subject", true),
             ("x-auth_subject", true),
-            ("x-auth-subject", true),
+            ("x.auth.subject", true),
+            ("x~auth!subject", true),
+            ("x^auth`subject", true),
+            ("X-Auth.Subject", true),
             ("x-auth-subjec", false),
+            ("x-auth-subject-", false),
+            ("xxauth-subject", false),
+            ("x-auth-subjec-", false),
+            ("x0auth-subject", false),
             ("x_c", true),
-            ("x.c", false),
+            ("x.c", true),
+            ("xac", false),
         ] {
             assert_eq!(headers.is_mistakable(name), expected, "{name}");
         }
     }
 
     #[test]
-    fn underscores_do_not_hide_a_long_name() {
+    fn no_character_hides_a_long_name() {
         let long = "a".repeat(70);
         let headers = IdentityHeaders::new(&IdentityHeaderSettings {
             claims: vec![(ClaimPath::named("c"), format!("x-{long}"))],
             ..IdentityHeaderSettings::default()
         });
         assert!(headers.is_mistakable(&format!("x_{long}")));
+        assert!(headers.is_mistakable(&format!("x'{long}")));
         assert!(!headers.is_mistakable(&format!("x_{long}a")));
     }
 }

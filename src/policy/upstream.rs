@@ -8,7 +8,7 @@ use super::identity::{Identity, IdentityHeaders};
 use crate::{
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
-    token::{cookies, decode_form, parameters},
+    token::{cookies, parameters, spells},
 };
 
 /// The edits of an allowed request.
@@ -40,7 +40,9 @@ impl<'a> Edits<'a> {
         }
         for (name, _) in request.headers.iter() {
             let is_ours = || headers.names().iter().any(|ours| &**ours == name);
-            if headers.is_mistakable(name) && !is_ours() {
+            // Envoy removes every field of a name.
+            let is_last = || self.remove.last().is_some_and(|last| last == name);
+            if headers.is_mistakable(name) && !is_ours() && !is_last() {
                 self.remove.push(name.into());
             }
         }
@@ -64,7 +66,9 @@ impl<'a> Edits<'a> {
     /// However the client escaped its name.
     fn hide_parameter(&mut self, name: &str, request: &Request<'a>) {
         for (spelled, _) in parameters(request.query().unwrap_or_default()) {
-            if decode_form(spelled) == name {
+            // Envoy removes every parameter of a name.
+            let is_last = || self.remove_query.last().is_some_and(|last| last == spelled);
+            if spells(spelled, name) && !is_last() {
                 self.remove_query.push(spelled.into());
             }
         }
@@ -75,13 +79,14 @@ impl<'a> Edits<'a> {
         if !cookies(request).any(|cookie| is_hidden(cookie.name)) {
             return;
         }
-        let kept: Vec<_> = cookies(request)
-            .filter(|cookie| !is_hidden(cookie.name))
-            .map(|cookie| String::from_utf8_lossy(cookie.pair))
-            .collect();
+        let mut kept = String::with_capacity(request.headers.all("cookie").map(<[u8]>::len).sum());
+        for cookie in cookies(request).filter(|cookie| !is_hidden(cookie.name)) {
+            kept.push_str(if kept.is_empty() { "" } else { "; " });
+            kept.push_str(&String::from_utf8_lossy(cookie.pair));
+        }
         match kept.is_empty() {
             true => self.remove.push("cookie".into()),
-            false => self.set.push(("cookie", kept.join("; ").into())),
+            false => self.set.push(("cookie", kept.into())),
         }
     }
 }
@@ -144,7 +149,7 @@ mod tests {
         ];
         for (cookie, kept, removed) in cases {
             let request = Request {
-                path: "/x?access%5Ftoken=t&a=1&access_token=u&access_tokens=v",
+                path: "/x?access%5Ftoken=t&a=1&access_token=u&access_token=w&access_tokens=v",
                 headers: [("cookie", cookie.as_bytes())].into_iter().collect(),
                 ..Request::default()
             };

@@ -36,6 +36,11 @@ pub use algorithm::Algorithm;
 /// was under way, for the one it triggered, and for none beyond.
 const MAX_WAITS: usize = 2;
 
+/// How many keys of one issuer are tried on a token: computing signatures is
+/// what a token costs. With a `kid` it is one, but for issuers that give
+/// several keys the same.
+const MAX_SIGNATURES: usize = 8;
+
 /// Verifies the JWTs of one issuer.
 pub struct OAuth2 {
     name: String,
@@ -97,11 +102,7 @@ impl OAuth2 {
     fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
         let now = credential.now();
         // What could not be recalled in a moment is not worth remembering.
-        let lasts = jwt
-            .claims()
-            .get("exp")
-            .and_then(|exp| exp.as_f64())
-            .is_some_and(|exp| exp > now.as_seconds());
+        let lasts = jwt.expires_at().is_some_and(|exp| exp > now.as_seconds());
         if !lasts || credential.known().is_some() {
             credential.record(Recall::Miss);
             return self
@@ -190,7 +191,10 @@ impl OAuth2 {
             proven(key)
                 || key.verify(algorithm, jwt.signed_part(credential.token()), jwt.signature())
         };
-        fitting.find(verifies).cloned().ok_or_else(|| {
+        let mut tried = fitting
+            .filter(|key| key.makes_signatures_of(jwt.signature().len()))
+            .take(MAX_SIGNATURES);
+        tried.find(verifies).cloned().ok_or_else(|| {
             self.memory.refused().add(credential.token(), &keys);
             refused()
         })

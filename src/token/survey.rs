@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{TokenSources, behind_scheme, cookies, decode_form, parameters};
+use super::{MAX_PAIRS, Source, TokenSources, cookies, decode_form, parameters, spells};
 use crate::{request::Request, settings::TokenPlace};
 
 /// One token source and what it holds.
@@ -28,12 +28,16 @@ pub enum Seen {
     Repeated,
     /// The header's credential has a comma: two joined into one.
     Comma,
+    /// Too many parameters or cookies to look through.
+    Crowd,
     /// A token of this many bytes.
     Token {
         /// Its length.
         bytes: usize,
         /// Whether another token was found in an earlier place, or in this one.
         differs: bool,
+        /// Whether all its bytes are visible ASCII.
+        visible: bool,
     },
 }
 
@@ -45,8 +49,17 @@ impl fmt::Display for Seen {
             Self::OtherScheme => f.write_str("sent, but with another scheme"),
             Self::Repeated => f.write_str("sent more than once"),
             Self::Comma => f.write_str("a comma, so two credentials in one header"),
-            Self::Token { bytes, differs: false } => write!(f, "a token of {bytes} bytes"),
-            Self::Token { bytes, differs: true } => write!(f, "another token, of {bytes} bytes"),
+            Self::Crowd => write!(f, "more than {MAX_PAIRS}, so none was looked at"),
+            Self::Token { bytes, differs, visible } => {
+                match differs {
+                    false => write!(f, "a token of {bytes} bytes")?,
+                    true => write!(f, "another token, of {bytes} bytes")?,
+                }
+                match visible {
+                    true => Ok(()),
+                    false => f.write_str(", not all of them visible ASCII"),
+                }
+            }
         }
     }
 }
@@ -69,48 +82,62 @@ impl TokenSources {
     }
 
     /// What every source holds, in order.
-    pub(crate) fn survey(&self, request: &Request<'_>) -> Vec<Sighting<'_>> {
+    pub(crate) fn survey<'s>(&'s self, request: &Request<'_>) -> Vec<Sighting<'s>> {
         let mut first = None;
-        let places = self.sources.iter().map(|(place, _)| place);
-        let look = |place| Sighting { place, seen: look_at(place, request, &mut first) };
-        places.map(look).collect()
+        let look = |source: &'s Source| Sighting {
+            place: &source.place,
+            seen: look_at(source, request, self.max_bytes, &mut first),
+        };
+        self.sources.iter().map(look).collect()
     }
 }
 
 /// What one place holds; `first` is the first token that was seen anywhere.
-fn look_at(place: &TokenPlace, request: &Request<'_>, first: &mut Option<Vec<u8>>) -> Seen {
-    let values: Vec<Vec<u8>> = match place {
-        TokenPlace::Header { name, scheme } => {
+fn look_at(
+    source: &Source,
+    request: &Request<'_>,
+    max_bytes: usize,
+    first: &mut Option<Vec<u8>>,
+) -> Seen {
+    if source.is_crowded(request) {
+        return Seen::Crowd;
+    }
+    let values: Vec<Vec<u8>> = match &source.place {
+        TokenPlace::Header { name, .. } => {
             let mut values = request.headers.all(name);
             let Some(value) = values.next() else { return Seen::Nothing };
             if values.next().is_some() {
                 return Seen::Repeated;
             }
-            let Some(token) = behind_scheme(value.trim_ascii(), scheme.as_deref()) else {
+            let Some(token) = source.credential(value) else {
                 let is_empty = value.trim_ascii().is_empty();
                 return if is_empty { Seen::Empty } else { Seen::OtherScheme };
             };
             if token.contains(&b',') {
                 return Seen::Comma;
             }
-            vec![String::from_utf8_lossy(token).into_owned().into_bytes()]
+            vec![token.into()]
         }
         TokenPlace::Query(name) => parameters(request.query().unwrap_or_default())
-            .filter(|(spelled, _)| decode_form(spelled) == *name)
-            .map(|(_, value)| decode_form(value).into_owned().into_bytes())
+            .filter(|(spelled, _)| spells(spelled, name))
+            .map(|(_, value)| decode_form(value).into_owned())
             .collect(),
         TokenPlace::Cookie(name) => cookies(request)
             .filter(|cookie| cookie.name == name.as_bytes())
-            .map(|cookie| String::from_utf8_lossy(cookie.value).into_owned().into_bytes())
+            .map(|cookie| cookie.value.into())
             .collect(),
     };
     let mut seen = if values.is_empty() { Seen::Nothing } else { Seen::Empty };
     for value in values.into_iter().filter(|value| !value.is_empty()) {
         let bytes = value.len();
-        let differs = first.get_or_insert_with(|| value.clone()) != &value;
+        let visible = value.iter().all(u8::is_ascii_graphic);
+        let first = first.get_or_insert_with(|| value.clone());
+        // Of those that are too large only the length is read.
+        let both_are_large = first.len() > max_bytes && bytes > max_bytes;
+        let differs = !both_are_large && *first != value;
         let differed = matches!(seen, Seen::Token { differs: true, .. });
         if !differed {
-            seen = Seen::Token { bytes, differs };
+            seen = Seen::Token { bytes, differs, visible };
         }
     }
     seen
@@ -147,10 +174,13 @@ mod tests {
     /// What is told never contradicts what was decided.
     #[test]
     fn the_survey_agrees_with_the_search() {
-        use Seen::{Comma, Empty, Nothing, OtherScheme, Repeated};
-        let token = |bytes, differs| Seen::Token { bytes, differs };
+        use Seen::{Comma, Crowd, Empty, Nothing, OtherScheme, Repeated};
+        let token = |bytes, differs| Seen::Token { bytes, differs, visible: true };
+        let odd = |bytes| Seen::Token { bytes, differs: false, visible: false };
+        let (many, crowd) = (";".repeat(MAX_PAIRS), ";".repeat(MAX_PAIRS - 1));
+        let long = "k".repeat(30);
         type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], [Seen; 4]);
-        let cases: [Case<'_>; 11] = [
+        let cases: [Case<'_>; 22] = [
             ("/", &[], [Nothing; 4]),
             ("/", &[("authorization", "Basic x")], [OtherScheme, Nothing, Nothing, Nothing]),
             ("/", &[("authorization", "Bearer")], [Empty, Nothing, Nothing, Nothing]),
@@ -159,7 +189,7 @@ mod tests {
             ("/", &[("authorization", "Bearer a,b")], [Comma, Nothing, Nothing, Nothing]),
             ("/", &[("x-api-key", "a"), ("x-api-key", "a")], [Nothing, Repeated, Nothing, Nothing]),
             (
-                "/?access_token=t%20&x",
+                "/?access_token=t%21&x",
                 &[("cookie", "session=u; a=b")],
                 [Nothing, Nothing, token(2, false), token(1, true)],
             ),
@@ -174,6 +204,30 @@ mod tests {
                 &[("authorization", "Bearer 123456789012345678901")],
                 [token(21, false), Nothing, Nothing, Nothing],
             ),
+            ("/", &[("authorization", "Bearer\ta")], [OtherScheme, Nothing, Nothing, Nothing]),
+            ("/", &[("authorization", "Bearer a b")], [odd(3), Nothing, Nothing, Nothing]),
+            ("/", &[("authorization", "Bearer \ta")], [odd(2), Nothing, Nothing, Nothing]),
+            ("/", &[("x-api-key", "é")], [Nothing, odd(2), Nothing, Nothing]),
+            ("/?access_token=%ff", &[], [Nothing, Nothing, odd(1), Nothing]),
+            ("/", &[("cookie", &many)], [Nothing, Nothing, Nothing, Crowd]),
+            ("/", &[("cookie", &crowd), ("x-api-key", "é")], [Nothing, odd(2), Nothing, Nothing]),
+            // Of two that are too large neither is read.
+            (
+                "/?access_token=1234567890123456789012",
+                &[("authorization", "Bearer 123456789012345678901")],
+                [token(21, false), Nothing, token(22, false), Nothing],
+            ),
+            (
+                "/?access_token=1",
+                &[("authorization", "Bearer 123456789012345678901")],
+                [token(21, false), Nothing, token(1, true), Nothing],
+            ),
+            (
+                "/?access_token=123456789012345678901",
+                &[("authorization", "Bearer 1")],
+                [token(1, false), Nothing, token(21, true), Nothing],
+            ),
+            ("/", &[("x-api-key", &long)], [Nothing, token(30, false), Nothing, Nothing]),
         ];
         let sources = sources();
         for (path, headers, expected) in cases {
@@ -184,15 +238,17 @@ mod tests {
             assert_eq!(seen, expected, "{request:?}");
             let ambiguous =
                 |seen: &Seen| matches!(seen, Repeated | Comma | Seen::Token { differs: true, .. });
-            let length = seen.iter().find_map(|seen| match seen {
-                Seen::Token { bytes, .. } => Some(*bytes),
+            let token = seen.iter().find_map(|seen| match seen {
+                Seen::Token { bytes, visible, .. } => Some((*bytes, *visible)),
                 _ => None,
             });
-            let told = match (seen.iter().any(ambiguous), length) {
+            let told = match (seen.iter().any(ambiguous), token) {
+                _ if seen.contains(&Crowd) => Err(NoToken::Crowded),
                 (true, _) => Err(NoToken::Ambiguous),
                 (false, None) => Err(NoToken::Missing),
-                (false, Some(bytes)) if bytes > 20 => Err(NoToken::TooLarge),
-                (false, Some(bytes)) => Ok(bytes),
+                (false, Some((21.., _))) => Err(NoToken::TooLarge),
+                (false, Some((_, false))) => Err(NoToken::Unreadable),
+                (false, Some((bytes, true))) => Ok(bytes),
             };
             assert_eq!(sources.find(&request).map(|found| found.token.len()), told, "{request:?}");
         }

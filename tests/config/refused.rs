@@ -197,6 +197,7 @@ fn api_keys() {
         (key("key: \"ab\\n\""), "auth.api_keys[0].key", "holds a line break"),
         (key("key: \"a\\x7fb\""), "auth.api_keys[0].key", "holds a control character"),
         (key("key: kéy"), "auth.api_keys[0].key", "outside ASCII"),
+        (key(&format!("key: {}", "k".repeat(4097))), "auth.api_keys[0].key", "4096 bytes"),
         (key(&format!("key: {}", "k".repeat(16_385))), "auth.api_keys[0].key", "max_token_bytes"),
         (key("scopes: [a]"), "auth.api_keys[0].key", "is missing"),
         (key("key: null"), "auth.api_keys[0].key", "is missing"),
@@ -612,6 +613,11 @@ fn identity_headers() {
         ),
         (
             h("claims: {sub: x_auth_subject}"),
+            "auth.headers.claims.sub",
+            "`auth.headers.subject` already",
+        ),
+        (
+            h("claims: {sub: x.auth~subject}"),
             "auth.headers.claims.sub",
             "`auth.headers.subject` already",
         ),

@@ -75,17 +75,17 @@ impl Keys {
         let (key_place, hash_place) = (place.key("key"), place.key("key_hash"));
         let (hash, place) = match (key, key_hash) {
             (Some(key), None) => {
-                if let Some(defect) = key::defect(&key) {
-                    key_place.error(format_args!(
-                        "{defect}, so no request could carry it; write a key of visible ASCII \
-                         characters without comma"
-                    ));
-                    return None;
-                }
                 if key.len() > self.longest {
                     key_place.error(format_args!(
                         "is longer than `max_token_bytes` ({}); write a shorter key",
                         self.longest
+                    ));
+                    return None;
+                }
+                if let Some(defect) = key::defect(&key) {
+                    key_place.error(format_args!(
+                        "{defect}, so no request could carry it; write a key of visible ASCII \
+                         characters without comma"
                     ));
                     return None;
                 }

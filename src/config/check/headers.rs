@@ -50,9 +50,12 @@ pub(super) fn header_name(text: &str, place: &Place) -> Option<String> {
     None
 }
 
-/// Many upstreams read `_` as `-`, so such names are the same to them.
+/// Many upstreams read `_` as `-`, some every character but letters and
+/// digits, so such names are the same to them. A colon stays: a pseudo-header
+/// is no header.
 pub(super) fn dashed(name: &str) -> String {
-    name.replace('_', "-")
+    let is_kept = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
+    name.chars().map(|letter| if is_kept(letter) { letter } else { '-' }).collect()
 }
 
 /// The identity headers; none may be set twice or hold the token.

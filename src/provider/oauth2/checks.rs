@@ -69,7 +69,7 @@ pub(super) fn header(
         credential.note(|| format!("its header says typ {typ:?}, accepted are {accepted:?}"));
         return Err(Reason::WrongTokenType);
     }
-    if jwt.claims().get("cnf").is_some() && !settings.accept_bound_tokens {
+    if jwt.is_bound() && !settings.accept_bound_tokens {
         credential
             .note(|| "it is bound to a key or certificate (cnf) whose proof is not checked".into());
         return Err(Reason::WrongTokenType);

@@ -1,20 +1,31 @@
 //! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
 
-use std::{borrow::Cow, cell::RefCell, fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use base64_simd::URL_SAFE_NO_PAD;
-use serde::de::{
-    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::{Map, Number, Value};
-use smallvec::SmallVec;
+use serde::de::DeserializeOwned;
 
+use self::{claims_set::ClaimsSet, header::read_header, pass::Facts};
 use crate::claims::Claims;
+
+mod claims_set;
+mod header;
+mod pass;
+
+pub use header::{Header, Member};
+pub use pass::{MAX_DEPTH, MAX_VALUES};
 
 /// A readable JWT whose signature nobody has looked at.
 pub struct Unverified {
     header: Arc<Header>,
-    claims: Claims,
+    facts: Facts,
+    /// The claims set as JSON, passed over once.
+    payload: String,
+    /// Built when they are first asked for.
+    claims: OnceLock<Claims>,
     signed_bytes: usize,
     signature: Vec<u8>,
 }
@@ -22,17 +33,21 @@ pub struct Unverified {
 impl Unverified {
     /// Reads a compact JWS whose payload is a claims set; `None` if it is not
     /// one. Members that occur twice and an `iss` that is no string make it
-    /// unreadable: different readers would see different tokens.
+    /// unreadable: different readers would see different tokens. So do more
+    /// than [`MAX_VALUES`] values or more than [`MAX_DEPTH`] inside each other. No claim is built yet.
     pub fn read(token: &str) -> Option<Self> {
         let [header, claims, signature] = parts(token)?;
+        let header_read = read_header(header)?;
+        let payload = text(claims)?;
         let jwt = Self {
-            header: read_header(header)?,
-            claims: parse::<ClaimsSet>(claims)?.0,
+            header: header_read,
+            facts: serde_json::from_str(&payload).ok()?,
+            payload,
+            claims: OnceLock::new(),
             signed_bytes: header.len() + 1 + claims.len(),
             signature: decode(signature)?,
         };
-        let issuer_is_text = jwt.claims.get("iss").is_none_or(Value::is_string);
-        issuer_is_text.then_some(jwt)
+        (!jwt.facts.issuer_is_odd).then_some(jwt)
     }
 
     /// The header.
@@ -40,14 +55,28 @@ impl Unverified {
         &self.header
     }
 
-    /// The claims.
+    /// The claims. To build them costs far more than all that is known
+    /// without: worth it for a token whose signature is good.
     pub fn claims(&self) -> &Claims {
-        &self.claims
+        let build = || serde_json::from_str::<ClaimsSet>(&self.payload).ok();
+        // What was passed over can be read. If not, there are no claims, and
+        // a token without `exp` is refused.
+        self.claims.get_or_init(|| build().map(|ClaimsSet(claims)| claims).unwrap_or_default())
     }
 
     /// The issuer, if the token names one.
     pub fn issuer(&self) -> Option<&str> {
-        self.claims.get("iss")?.as_str()
+        self.facts.issuer.as_deref()
+    }
+
+    /// `exp` in Unix seconds, if that is a number.
+    pub fn expires_at(&self) -> Option<f64> {
+        self.facts.expires_at
+    }
+
+    /// Whether the token is bound to a key or certificate (`cnf`, RFC 7800).
+    pub fn is_bound(&self) -> bool {
+        self.facts.is_bound
     }
 
     /// The part that was signed of the token this was read from.
@@ -61,131 +90,13 @@ impl Unverified {
     }
 }
 
-/// The members of a header that mean something here (RFC 7515, section 4.1).
-#[derive(Debug, Default)]
-pub struct Header {
-    /// `alg`; a readable JWT has one.
-    pub alg: String,
-    /// `kid`.
-    pub kid: Member,
-    /// `typ`.
-    pub typ: Member,
-    /// `cty`.
-    pub cty: Member,
-    /// The first member that asks for more than a signature: `crit` would
-    /// have to be understood, `b64` changes what was signed (RFC 7797), `enc`
-    /// and `zip` belong to encrypted tokens.
-    pub asks_for: Option<&'static str>,
-}
-
-/// A member that should be text.
-#[derive(Debug, Default)]
-pub enum Member {
-    /// It is not there.
-    #[default]
-    Absent,
-    /// It is.
-    Text(String),
-    /// It is something else.
-    Odd,
-}
-
-impl Member {
-    fn of(value: Value) -> Self {
-        match value {
-            Value::String(text) => Self::Text(text),
-            _ => Self::Odd,
-        }
-    }
-
-    /// The text, if it is one.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Absent | Self::Odd => None,
-        }
-    }
-}
-
-const ASKING: [&str; 4] = ["crit", "b64", "enc", "zip"];
-
-impl<'de> Deserialize<'de> for Header {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(HeaderVisitor)
-    }
-}
-
-struct HeaderVisitor;
-
-impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = Header;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JOSE header")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Header, A::Error> {
-        let (mut header, mut alg) = (Header::default(), None);
-        let mut seen: SmallVec<[Cow<'de, str>; 8]> = SmallVec::new();
-        while let Some(Name(name)) = access.next_key()? {
-            if seen.len() == MAX_MEMBERS || seen.contains(&name) {
-                return Err(serde::de::Error::custom("a name occurs twice, or too many"));
-            }
-            let value = access.next_value_seed(StrictSeed)?;
-            match &*name {
-                "alg" => alg = Some(Member::of(value)),
-                "kid" => header.kid = Member::of(value),
-                "typ" => header.typ = Member::of(value),
-                "cty" => header.cty = Member::of(value),
-                other => {
-                    let asking = ASKING.into_iter().find(|asking| *asking == other);
-                    header.asks_for = header.asks_for.or(asking);
-                }
-            }
-            seen.push(name);
-        }
-        match alg {
-            Some(Member::Text(alg)) => Ok(Header { alg, ..header }),
-            _ => Err(serde::de::Error::missing_field("alg")),
-        }
-    }
-}
-
-/// More than any issuer uses, and few enough to compare each with each.
-const MAX_MEMBERS: usize = 64;
-
-/// A member's name, borrowed where it holds no escapes.
-struct Name<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(name.into())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
 /// Names only: claims may be personal data, and with the signature they are
 /// the token.
 impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unverified")
             .field("alg", &self.header.alg)
-            .field("claims", &self.claims)
+            .field("claims", self.claims())
             .finish_non_exhaustive()
     }
 }
@@ -193,16 +104,18 @@ impl fmt::Debug for Unverified {
 /// What kind of token it claims to be when it can't be read as a JWT: three
 /// parts, or an encrypted JWT (RFC 7516, section 7.1).
 pub fn pretends_to_be_a_jwt(token: &str) -> bool {
-    match token.bytes().filter(|byte| *byte == b'.').count() {
+    match memchr::memchr_iter(b'.', token.as_bytes()).count() {
         2 => true,
         4 => {
-            let header = token.split('.').next().and_then(decode);
-            let header = header.and_then(|json| serde_json::from_slice::<ClaimsSet>(&json).ok());
-            header.is_some_and(|ClaimsSet(members)| members.get("enc").is_some())
+            let header = token.split('.').next().filter(|header| header.len() <= MAX_JWE_HEADER);
+            header.and_then(parse::<Facts>).is_some_and(|facts| facts.is_encryption)
         }
         _ => false,
     }
 }
+
+/// The longest header of five parts that is looked at, in bytes.
+const MAX_JWE_HEADER: usize = 4096;
 
 /// Why [`Unverified::read`] can't read a token, for whoever holds it: at the
 /// most a short piece of its header or claims is in it, none of its signature.
@@ -220,7 +133,7 @@ pub fn defect(token: &str) -> String {
         .and_then(|header| serde_json::from_slice::<Header>(&header).err())
         .map(|error| format!("its header is no JOSE header: {}", shortened(&error)));
     let claims_error = || {
-        let error = serde_json::from_slice::<ClaimsSet>(&decode(claims)?).err()?;
+        let error = serde_json::from_slice::<Facts>(&decode(claims)?).err()?;
         Some(format!("its claims are no JSON object: {}", shortened(&error)))
     };
     header_error.or_else(claims_error).unwrap_or_else(|| "its iss is no string".into())
@@ -237,126 +150,18 @@ fn parts(token: &str) -> Option<[&str; 3]> {
     dots.next().is_none().then(|| [&token[..one], &token[one + 1..two], &token[two + 1..]])
 }
 
-/// A header. All tokens that a key signs have the same, so each thread keeps
-/// the last one that it read.
-fn read_header(part: &str) -> Option<Arc<Header>> {
-    thread_local!(static LAST: RefCell<Option<(Box<str>, Arc<Header>)>> = const { RefCell::new(None) });
-    LAST.with_borrow_mut(|last| {
-        if let Some((text, header)) = last
-            && **text == *part
-        {
-            return Some(Arc::clone(header));
-        }
-        let header = Arc::new(parse(part)?);
-        *last = Some((part.into(), Arc::clone(&header)));
-        Some(header)
-    })
-}
-
 /// What a part says as JSON. To look at the encoding of all of it at once is
 /// faster than string by string.
 fn parse<T: DeserializeOwned>(part: &str) -> Option<T> {
-    serde_json::from_str(str::from_utf8(&decode(part)?).ok()?).ok()
+    serde_json::from_str(&text(part)?).ok()
+}
+
+fn text(part: &str) -> Option<String> {
+    String::from_utf8(decode(part)?).ok()
 }
 
 fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode_to_vec(part).ok()
-}
-
-/// A JSON object, no name in it occurring twice at any depth.
-struct ClaimsSet(Claims);
-
-impl<'de> Deserialize<'de> for ClaimsSet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ClaimsVisitor)
-    }
-}
-
-struct ClaimsVisitor;
-
-impl<'de> Visitor<'de> for ClaimsVisitor {
-    type Value = ClaimsSet;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a claims set")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ClaimsSet, A::Error> {
-        // Most claims sets fit without growing.
-        let mut claims = Claims::with_capacity(16);
-        while let Some(Name(name)) = access.next_key()? {
-            claims.push(&name, access.next_value_seed(StrictSeed)?);
-        }
-        match claims.have_repeats() {
-            false => Ok(ClaimsSet(claims)),
-            true => Err(serde::de::Error::custom("a name occurs twice")),
-        }
-    }
-}
-
-/// JSON whose objects have unique names (RFC 8725, section 2.4 tells why).
-struct StrictSeed;
-
-impl<'de> DeserializeSeed<'de> for StrictSeed {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StrictSeed {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without repeated names")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a JSON number"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.into()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = access.next_element_seed(Self)? {
-            elements.push(element);
-        }
-        Ok(Value::Array(elements))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            if members.insert(name, access.next_value_seed(Self)?).is_some() {
-                return Err(serde::de::Error::custom("a name occurs twice"));
-            }
-        }
-        Ok(Value::Object(members))
-    }
 }
 
 #[cfg(test)]
@@ -366,6 +171,47 @@ mod tests {
     fn token(header: &str, claims: &str) -> String {
         let encode = |part: &str| URL_SAFE_NO_PAD.encode_to_string(part);
         format!("{}.{}.c2ln", encode(header), encode(claims))
+    }
+
+    fn members(count: usize) -> String {
+        let members: Vec<_> = (0..count).map(|number| format!(r#""{number}":1"#)).collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    fn nested(depth: usize) -> String {
+        format!(r#"{{"list":{}{}}}"#, "[".repeat(depth), "]".repeat(depth))
+    }
+
+    fn elements(count: usize) -> String {
+        format!(r#"{{"list":[{}]}}"#, vec!["1"; count].join(","))
+    }
+
+    /// What is known before the claims are built is what they say.
+    #[test]
+    fn the_first_pass_agrees_with_the_claims() {
+        for claims in [
+            "{}",
+            r#"{"iss":"a","exp":7.5,"cnf":{"jkt":"x"}}"#,
+            r#"{"\u0069ss":"\u0061","exp":-1,"cnf":null}"#,
+            r#"{"exp":"7","nested":{"iss":"b","exp":1,"cnf":1}}"#,
+            r#"{"exp":18446744073709551616,"aud":["a","b"],"x":{"y":[{"z":null},true]}}"#,
+        ] {
+            let jwt = Unverified::read(&token(r#"{"alg":"a"}"#, claims)).unwrap();
+            let expected = serde_json::from_str::<serde_json::Value>(claims).unwrap();
+            let built: Vec<_> =
+                jwt.claims().names().map(|name| (name, &jwt.claims()[name])).collect();
+            let expected: Vec<_> = expected
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.as_str(), value))
+                .collect();
+            assert_eq!(built, expected, "{claims}");
+            let claim = |name| jwt.claims().get(name);
+            assert_eq!(jwt.issuer(), claim("iss").and_then(|iss| iss.as_str()), "{claims}");
+            assert_eq!(jwt.expires_at(), claim("exp").and_then(|exp| exp.as_f64()), "{claims}");
+            assert_eq!(jwt.is_bound(), claim("cnf").is_some(), "{claims}");
+        }
     }
 
     #[test]
@@ -380,6 +226,23 @@ mod tests {
             (token(r#"{"alg":"a","alg":"a"}"#, "{}"), false),
             (token(r#"{"alg":"a"}"#, r#"{"sub":"a","sub":"b"}"#), false),
             (token(r#"{"alg":"a"}"#, r#"{"x":{"y":1,"y":2}}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"x":[{"y":1},{"y":1}],"y":{"x":1}}"#), true),
+            (token(r#"{"alg":"a"}"#, r#"{"x":{"y":1,"\u0079":2}}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"iss":"a","\u0069ss":"b"}"#), false),
+            (token(r#"{"alg":"a","x":{"y":1,"y":2}}"#, "{}"), false),
+            (token(r#"{"alg":"a"}"#, r#"{"x":01}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"x":"\ud800"}"#), false),
+            (token(r#"{"alg":"a"}"#, r#"{"x":[1,]}"#), false),
+            (token(r#"{"alg":"a"}"#, &members(MAX_VALUES)), true),
+            (token(r#"{"alg":"a"}"#, &members(MAX_VALUES + 1)), false),
+            (token(r#"{"alg":"a"}"#, &members(100).replace("99", "7")), false),
+            (token(r#"{"alg":"a"}"#, &members(10).replace("9", "7")), false),
+            (token(r#"{"alg":"a"}"#, &nested(MAX_DEPTH)), true),
+            (token(r#"{"alg":"a"}"#, &nested(MAX_DEPTH + 1)), false),
+            (token(r#"{"alg":"a"}"#, r#"{"abcde":1,"abcd":1,"eabcd":1,"":1,"\u0000":1}"#), true),
+            (token(r#"{"alg":"a"}"#, r#"{"":1,"":1}"#), false),
+            (token(r#"{"alg":"a"}"#, &elements(MAX_VALUES - 1)), true),
+            (token(r#"{"alg":"a"}"#, &elements(MAX_VALUES)), false),
             (token(r#"{"alg":"a"}"#, r#"{"iss":1}"#), false),
             (token(r#"{"alg":"a"}"#, r#"{"iss":null}"#), false),
             (token(r#"{"alg":"a"}"#, "[]"), false),
@@ -447,6 +310,7 @@ mod tests {
             ("a.b.c", true),
             ("....", false),
             (&jwe, true),
+            (&format!("{}{jwe}", "A".repeat(MAX_JWE_HEADER)), false),
             ("a.b.c.d.e", false),
             ("k", false),
         ] {

@@ -60,6 +60,11 @@ impl VerifyingKey {
         Algorithm::ALL.into_iter().filter(|algorithm| self.fits(*algorithm))
     }
 
+    /// Whether a signature by this key can have that many bytes.
+    pub fn makes_signatures_of(&self, bytes: usize) -> bool {
+        self.public.signature_len() == bytes
+    }
+
     /// Whether `signature` over `message` verifies; false if the key does not fit.
     ///
     /// ECDSA signatures are the fixed-length `r || s` of RFC 7518, 3.4.

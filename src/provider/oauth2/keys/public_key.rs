@@ -33,6 +33,16 @@ impl PublicKey {
         }
     }
 
+    /// How long every signature is: as long as the modulus (RFC 8017, section
+    /// 8), or two numbers of the curve's length (RFC 7518, section 3.4; RFC
+    /// 8032, section 5.1.6).
+    pub(super) fn signature_len(&self) -> usize {
+        match self {
+            Self::Rsa(key) => key.n.len(),
+            Self::Curve { curve, .. } => 2 * curve.coordinate_len(),
+        }
+    }
+
     pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let key = match self {
             Self::Rsa(key) => key.parsed(algorithm),
