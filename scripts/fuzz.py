@@ -58,7 +58,7 @@ def main() -> int:
     parser.add_argument("cargo_fuzz", type=Path)
     parser.add_argument("--seconds", type=int, default=30, help="for each target (default 30)")
     parser.add_argument("targets", nargs="*", help="all if none is named")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     known = sorted(file.stem for file in (FUZZ / "fuzz_targets").glob("*.rs"))
     targets = arguments.targets or known
     for target in targets:

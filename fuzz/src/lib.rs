@@ -4,10 +4,7 @@
 pub mod json;
 pub mod paths;
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider,
@@ -134,10 +131,4 @@ impl Written {
         };
         Self { path, headers }
     }
-}
-
-/// Where `part` lies in `whole`, if it does.
-pub fn find(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
-    let at = whole.windows(part.len().max(1)).position(|window| window == part)?;
-    Some(at..at + part.len())
 }

@@ -5,7 +5,8 @@
 //! dump of the running service has no key in it. Out of reach are the
 //! process's environment itself, which the operating system keeps, and the
 //! parser's own buffers: it borrows a key from the text unless that has to be
-//! unescaped or put together.
+//! unescaped or put together, and drops what it had built where the YAML breaks
+//! off.
 
 use std::{borrow::Cow, ops::Deref};
 
