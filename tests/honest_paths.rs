@@ -203,7 +203,7 @@ fn what_is_refused_of_them() {
     );
 }
 
-/// `/v1/files` is for everybody but what lies in `/v1/files/Private`.
+/// `/v1/files` has one rule, and `/v1/files/Private` within it another.
 #[test]
 fn a_route_within_another() {
     let routes = vec![prefix("/v1/files/Private"), exact("/v1/files/index"), prefix("/v1/files")];

@@ -11,7 +11,7 @@ pub(super) enum Depth {
     /// None: it stands there.
     Literal,
     /// It was an escape of a character that means the same with and without
-    /// (RFC 3986, section 6.2.2.2), so everybody decodes it.
+    /// (RFC 3986, section 6.2.2.2), so every server may decode it.
     Unreserved,
     /// It was an escape of another character.
     Once,
@@ -192,7 +192,7 @@ pub(super) fn escaped(text: &[u8]) -> Option<u8> {
     (high | low < 16).then_some(high << 4 | low)
 }
 
-/// The value of each hexadecimal digit, and 255 of what is none.
+/// The value of each hexadecimal digit, and 255 for every other byte.
 const DIGITS: [u8; 256] = {
     let mut table = [255; 256];
     let mut value = 0;

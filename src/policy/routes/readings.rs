@@ -1,5 +1,5 @@
-//! Why no route could be chosen, for whoever asks. The decision itself never
-//! comes here.
+//! Why no route could be chosen, for `explain` and the status page. The
+//! decision itself never comes here.
 
 use std::{convert::Infallible, fmt};
 

@@ -149,8 +149,8 @@ impl<'t> Walk<'t> {
         Place { written: at(&self.tree.written), folded: (!has_case).then(|| at(folded)) }
     }
 
-    /// Hands the routes to `found` that a path leads to which reads the same to
-    /// everybody, but for case and a slash at its end.
+    /// Hands the routes to `found` that a path leads to which every server
+    /// reads alike, but for case and a slash at its end.
     pub(super) fn follow<E>(
         &self,
         start: Place<'t>,

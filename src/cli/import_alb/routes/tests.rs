@@ -189,7 +189,7 @@ proptest! {
     }
 }
 
-/// Paths that are spelled in every way that anybody has thought of.
+/// Paths that are spelled in every way that these tests know.
 fn path_as_sent() -> impl Strategy<Value = String> {
     const TOKENS: [&str; 26] = [
         "/", "/", "/", "/", "a", "b", "ab", "c", "A", "B", "%61", "%62", "%41", "%2561", "%2f",
