@@ -13,13 +13,19 @@
 mod support {
     pub(crate) mod claims;
     pub(crate) mod fixture;
+    pub(crate) mod paths;
 }
 
-use claimgate::{policy::path, provider::oauth2::jwt::Unverified};
+use claimgate::{
+    Request, policy::routes::Routes, provider::oauth2::jwt::Unverified, settings::AuthSettings,
+};
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use mimalloc::MiMalloc;
 
-use support::fixture::{Bench, Issuer, allow, bearer};
+use support::{
+    fixture::{Bench, Issuer, allow, bearer},
+    paths,
+};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
@@ -89,7 +95,29 @@ fn routes(bencher: Bencher, routes: usize) {
     bencher.bench(|| allow(&engine, &authorization));
 }
 
-#[divan::bench(args = ["/v1/chat/completions", "/v1/models/meta%2Fllama"])]
-fn read_path(bencher: Bencher, target: &str) {
-    bencher.bench(|| path::read(divan::black_box(target)).is_ok());
+#[divan::bench(args = [
+    "/v1/chat/completions",
+    "/v1/admin/users/7",
+    "/v1/Users/Ab3",
+    "/v1/models/meta%2Fllama",
+    "/v1//models",
+])]
+fn find_route(bencher: Bencher, path: &str) {
+    find(bencher, path);
+}
+
+#[divan::bench(args = paths::worst().into_iter().map(|(kind, _)| kind))]
+fn find_route_of_worst_path(bencher: Bencher, kind: &str) {
+    let worst = paths::worst();
+    let (_, path) = worst.iter().find(|(other, _)| *other == kind).expect("one of them");
+    find(bencher, path);
+}
+
+fn find(bencher: Bencher, path: &str) {
+    let settings = AuthSettings { routes: paths::routes(), ..AuthSettings::default() };
+    let routes = Routes::new(&settings);
+    bencher.bench(|| {
+        let request = Request { method: "GET", path: divan::black_box(path), ..Request::default() };
+        routes.find(&request).is_ok()
+    });
 }

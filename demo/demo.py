@@ -138,7 +138,7 @@ def cases(gateway: Gateway) -> list[Case]:
         Case("an expired token", "/orders", web.bearer(expired), 401),
         Case("a token without the scope", "/orders", web.bearer(gateway.token("billing")), 403),
         Case("/admin without the admin scope", "/admin", web.bearer(orders), 403),
-        Case("/admin spelled /x/../%61dmin", "/x/../%61dmin", web.bearer(orders), 403),
+        Case("/admin spelled /%61dmin", "/%61dmin", web.bearer(orders), 403),
         Case("/admin with the admin scope", "/admin", web.bearer(platform), 200,
              by_token("platform", f"{INVOKE} {ADMIN}")),
         Case("an API key", "/orders", [("x-api-key", key)], 200, as_job),

@@ -68,9 +68,12 @@ def test_two_headers_are_a_bad_request(gateway: standard.Gateway):
     assert challenge(reply)["error"] == "invalid_request"
 
 
-ADMIN_SPELLINGS = ["/admin", "/admin/", "/admin/users", "/%61dmin", "/admin//users", "/%61%64%6d%69%6e"]
-AMBIGUOUS = ["//admin", "/x/../admin", "/./admin", "/x/%2e%2e/admin", "/ADMIN", "/x%2f..%2fadmin", "/x/..%2fadmin", "/%2fadmin", "/admin/..%2fx", "/admin;x=1",
-             "/x;/../admin;y", "/x%5c..%5cadmin", "/%2561dmin"]
+ADMIN_SPELLINGS = ["/admin", "/admin/", "/admin/users", "/%61dmin", "/admin//users",
+                   "/admin/a%2Fb", "/%61%64%6d%69%6e"]
+AMBIGUOUS = ["/x%2f..%2fadmin", "/x/..%2fadmin", "/%2fadmin", "/admin/..%2fx", "/admin;x=1",
+             "/x;/../admin;y", "/x%5c..%5cadmin", "/%2561dmin", "//admin", "/x/../admin",
+             "/./admin", "/x/%2e%2e/admin", "/ADMIN", "//x/admin", "/admin/../x",
+             "/public/x;%2fy/..;/..;/admin", "/admin;%252f.."]
 ORDINARY = ["/administrator", "/orders/admin", "/v1/models/meta%2Fllama", "/orders?next=/admin"]
 
 

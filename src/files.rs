@@ -36,8 +36,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     must_be_regular(&std::fs::metadata(path)?)?;
     let file = open(path)?;
     // What was opened, in case another has taken its place.
-    must_be_regular(&file.metadata()?)?;
-    let mut content = Vec::new();
+    let found = file.metadata()?;
+    must_be_regular(&found)?;
+    // Room for all of it at once: what grows leaves copies behind, and there
+    // may be keys in it.
+    let room = found.len().min(LARGEST) + 1;
+    let mut content = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
     file.take(LARGEST + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LARGEST {
         return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 16 MiB"));

@@ -115,6 +115,11 @@ pub struct AuthSettings {
     pub allow_cors_preflight: bool,
     /// Exceptions to the defaults; the first match wins.
     pub routes: Vec<RouteSettings>,
+    /// Whether no server behind the gateway takes `/A` for `/a`.
+    pub case_sensitive_paths: bool,
+    /// Whether the path and method as sent, byte for byte, must lead to the
+    /// same rules too.
+    pub match_as_sent: bool,
     /// Where tokens are looked for.
     pub token_sources: Vec<TokenSourceSettings>,
     /// What the upstream learns about the caller.
@@ -262,7 +267,7 @@ pub struct GrpcProviderSettings {
 }
 
 /// One entry of `auth.routes`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteSettings {
     /// Unique name, used by `context_extensions` and logs.
     pub name: String,
@@ -407,6 +412,8 @@ impl Default for AuthSettings {
             public_paths: Vec::new(),
             allow_cors_preflight: false,
             routes: Vec::new(),
+            case_sensitive_paths: false,
+            match_as_sent: false,
             token_sources: vec![TokenSourceSettings::default()],
             headers: IdentityHeaderSettings::default(),
             forward_token: true,

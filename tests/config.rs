@@ -58,6 +58,8 @@ fn folder(name: &str) -> Vec<std::path::PathBuf> {
 
 #[path = "config/accepted.rs"]
 mod accepted;
+#[path = "config/paths.rs"]
+mod paths;
 #[path = "config/refused.rs"]
 mod refused;
 #[path = "config/schema.rs"]

@@ -18,6 +18,7 @@ mod resources;
 mod routes;
 mod scalars;
 mod server;
+mod shadowed;
 mod sources;
 mod tracing;
 mod urls;

@@ -115,7 +115,9 @@ impl RouteTaken {
                 let named = named.unwrap_or_default();
                 (format!("Envoy names the route {named:?}, the config has {}", known()), false)
             }
-            (Reason::AmbiguousPath, ..) => (engine.routes().describe_ambiguity(request), false),
+            (Reason::AmbiguousPath, ..) => {
+                (engine.routes().describe_ambiguity(request).unwrap_or_default(), false)
+            }
             (_, Some(_), Some(_)) => ("named by Envoy's own route".into(), true),
             (_, Some(_), None) => ("the first that matches".into(), true),
             (_, None, _) => ("the defaults apply".into(), true),

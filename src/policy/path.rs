@@ -1,248 +1,233 @@
-//! How a path is read: two readings, which must lead to the same route.
+//! How servers read a path, and which paths none of them should get.
 //!
-//! A proxy and the program behind it seldom agree on every spelling of a
-//! path. Instead of guessing which is right, a path is read as the strictest
-//! and as the most forgiving server would; where that changes which rules
-//! apply, the request is refused.
+//! A proxy and the programs behind it seldom agree on every spelling of a
+//! path. Instead of guessing which is right, routes are matched on every
+//! [`Reading`] that servers are known for; where these lead to different
+//! rules, the request is refused. Some spellings are refused as they stand,
+//! because what servers make of them has too many forms ([`Defect`]).
 
-use std::borrow::Cow;
+use std::fmt;
 
-/// Both readings of a path.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Readings<'a> {
-    /// They agree.
-    One(Cow<'a, [u8]>),
-    /// They do not.
-    Two {
-        /// Unreserved characters decoded, `//` merged, dot segments resolved.
-        plain: Vec<u8>,
-        /// Decoded until nothing changes, `\` read as `/`, parameters
-        /// dropped, then merged and resolved.
-        generous: Vec<u8>,
-    },
-}
+mod decoded;
+mod reading;
 
-/// The path can't be read safely: it holds `#` or, once decoded, a control
-/// character, or does not start with `/`.
+use decoded::escaped;
+pub(super) use decoded::{Class, Decoded};
+pub(super) use reading::{READINGS, Reading, Rule, Rules};
+
+/// The longest path, without its query, that is matched against routes.
+pub(crate) const MAX_BYTES: usize = 8192;
+
+/// Why a path is refused whatever routes there are, or as soon as there are
+/// any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
-
-impl Unreadable {
-    /// Which of these it is about `path`.
-    pub fn describe(self, path: &str) -> &'static str {
-        if !path.starts_with('/') {
-            "the path does not start with `/`"
-        } else if path.contains('#') {
-            "the path holds a `#`"
-        } else {
-            "the path holds a control character once it is decoded"
-        }
-    }
+pub(crate) enum Defect {
+    /// It does not start with `/`.
+    NotAbsolute,
+    /// It holds `#`.
+    Fragment,
+    /// It holds a control character, once decoded any number of times.
+    Control,
+    /// In some reading, a segment of it is `.` or `..`.
+    DotSegment,
+    /// In some reading it begins with `//`: to a URL parser with a base, what
+    /// follows is a host (RFC 3986, section 4.2).
+    LeadingSlashes,
+    /// It has more than [`MAX_BYTES`]; without routes that is refused only
+    /// where there are escapes in escapes.
+    TooLong,
 }
 
-/// Reads a path that has no query.
+/// A path that may be matched.
+#[derive(Debug)]
+pub(super) enum Spelling<'a> {
+    /// All readings are this, but for the case of letters and a slash at the
+    /// end.
+    Plain {
+        /// The path.
+        path: &'a [u8],
+        /// Whether it stays the same when case is folded.
+        is_folded: bool,
+    },
+    /// There are several.
+    Odd(Decoded),
+}
+
+/// Looks at a path that has no query. Where no route is matched
+/// (`has_routes`), no spelling can lead to another, and only what makes a
+/// path unreadable counts.
 ///
 /// # Errors
-///
-/// [`Unreadable`] as described there.
-pub fn read(path: &str) -> Result<Readings<'_>, Unreadable> {
+/// The [`Defect`] that it has.
+pub(super) fn read(path: &str, has_routes: bool) -> Result<Spelling<'_>, Defect> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
-        return Err(Unreadable);
+        return Err(Defect::NotAbsolute);
     }
-    if is_ordinary(bytes) {
-        return Ok(Readings::One(Cow::Borrowed(bytes)));
+    if !has_routes {
+        return read_without_routes(bytes);
     }
-    let decoded = decode_fully(bytes);
-    if bytes.contains(&b'#') || decoded.iter().any(u8::is_ascii_control) {
-        return Err(Unreadable);
+    if bytes.len() > MAX_BYTES {
+        return Err(Defect::TooLong);
     }
-    let plain = resolve(&decode_unreserved(bytes));
-    let generous = resolve(&drop_parameters(decoded));
-    Ok(match plain == generous {
-        true => Readings::One(Cow::Owned(plain)),
-        false => Readings::Two { plain, generous },
-    })
+    let odd = Oddities::of(bytes);
+    if odd.has(Oddities::FRAGMENT) {
+        return Err(Defect::Fragment);
+    }
+    if odd.has(Oddities::CONTROL) {
+        return Err(Defect::Control);
+    }
+    if !odd.has(Oddities::READINGS_DIFFER) {
+        return Ok(Spelling::Plain { path: bytes, is_folded: !odd.has(Oddities::CASE) });
+    }
+    let decoded = Decoded::of(bytes);
+    if has_control(decoded.bytes()) {
+        return Err(Defect::Control);
+    }
+    if decoded.begins_with_two_slashes() {
+        return Err(Defect::LeadingSlashes);
+    }
+    if has_dot_segment(decoded.bytes()) {
+        return Err(Defect::DotSegment);
+    }
+    Ok(Spelling::Odd(decoded))
 }
 
-/// Whether both readings are the path itself, as nearly always.
-fn is_ordinary(path: &[u8]) -> bool {
-    let mut after_slash = false;
-    for &byte in path {
-        match byte {
-            b'/' | b'.' if after_slash => return false,
-            b'%' | b'\\' | b';' | b'#' | 0x00..=0x1f | 0x7f => return false,
-            _ => after_slash = byte == b'/',
-        }
+/// The same where no spelling can lead to another route, and the path may be
+/// as long as Envoy lets through: escapes are decoded in full only where there
+/// are some in others, and no honest path of that length has those.
+fn read_without_routes(path: &[u8]) -> Result<Spelling<'_>, Defect> {
+    if memchr::memchr(b'#', path).is_some() {
+        return Err(Defect::Fragment);
     }
-    true
-}
-
-/// RFC 3986, section 6.2.2.2: the only escapes that never mean anything else.
-fn decode_unreserved(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
+    let mut has_control_inside = has_control(path);
+    let mut is_nested = false;
     let mut rest = path;
-    while let Some((&byte, tail)) = rest.split_first() {
-        match escaped(rest) {
-            Some(decoded) if is_unreserved(decoded) => {
-                out.push(decoded);
-                rest = &rest[3..];
+    while let Some((_, after)) = rest.split_first() {
+        rest = match escaped(rest) {
+            Some(byte) => {
+                has_control_inside |= byte.is_ascii_control();
+                is_nested |= byte == b'%' || byte.is_ascii_hexdigit();
+                &rest[3..]
             }
-            _ => {
-                out.push(byte);
-                rest = tail;
-            }
+            None => after,
+        };
+    }
+    if is_nested && path.len() > MAX_BYTES {
+        return Err(Defect::TooLong);
+    }
+    if has_control_inside || is_nested && has_control(Decoded::of(path).bytes()) {
+        return Err(Defect::Control);
+    }
+    Ok(Spelling::Plain { path, is_folded: false })
+}
+
+fn has_control(path: &[u8]) -> bool {
+    // Without an early end this is vectorised.
+    path.iter().fold(false, |found, byte| found | byte.is_ascii_control())
+}
+
+/// Whether every reading leaves this path as it is, but for the case of
+/// letters and a slash at its end.
+pub(crate) fn is_plain(path: &str) -> bool {
+    matches!(read(path, true), Ok(Spelling::Plain { .. }))
+}
+
+/// Kinds of bytes that make readings differ, or a path unreadable.
+#[derive(Clone, Copy)]
+struct Oddities(u8);
+
+impl Oddities {
+    const ESCAPE: u8 = 1;
+    const PARAMETER_OR_BACKSLASH: u8 = 2;
+    const FRAGMENT: u8 = 4;
+    const CONTROL: u8 = 8;
+    /// A capital, or what some server takes for a letter in another case.
+    const CASE: u8 = 16;
+    const SLASHES: u8 = 32;
+    const DOTS: u8 = 64;
+
+    const READINGS_DIFFER: u8 =
+        Self::ESCAPE | Self::PARAMETER_OR_BACKSLASH | Self::SLASHES | Self::DOTS;
+
+    /// Those of every byte; `SLASHES` and `DOTS` count behind a slash alone.
+    const OF_BYTES: [u8; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = match byte as u8 {
+                b'%' => Self::ESCAPE,
+                b';' | b'\\' => Self::PARAMETER_OR_BACKSLASH,
+                b'#' => Self::FRAGMENT,
+                0..0x20 | 0x7f => Self::CONTROL,
+                b'A'..=b'Z' | 0x80.. => Self::CASE,
+                b'/' => Self::SLASHES,
+                b'.' => Self::DOTS,
+                _ => 0,
+            };
+            byte += 1;
+        }
+        table
+    };
+
+    fn of(path: &[u8]) -> Self {
+        let everywhere = !(Self::SLASHES | Self::DOTS);
+        let mut counts = everywhere;
+        let mut found = 0;
+        for byte in path {
+            let is = Self::OF_BYTES[usize::from(*byte)];
+            found |= is & counts;
+            counts = if *byte == b'/' { 255 } else { everywhere };
+        }
+        if found & Self::DOTS != 0 && !has_dot_segment(path) {
+            found &= !Self::DOTS;
+        }
+        Self(found)
+    }
+
+    fn has(self, kind: u8) -> bool {
+        self.0 & kind != 0
+    }
+}
+
+/// Whether a segment, less its parameters, is `.` or `..`; `\` counts as `/`.
+fn has_dot_segment(path: &[u8]) -> bool {
+    let is_it = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| path.get(before));
+        matches!(before, Some(b'/' | b'\\')) && begins_with_dots(&path[at..])
+    };
+    memchr::memchr_iter(b'.', path).any(is_it)
+}
+
+/// Whether the first segment of `rest`, less its parameters, is `.` or `..`.
+/// Every reading's slashes and dots are still there when everything is decoded,
+/// and `;` is the only other byte that ends a segment's name.
+fn begins_with_dots(rest: &[u8]) -> bool {
+    let after = match rest {
+        [b'.', b'.', after @ ..] | [b'.', after @ ..] => after,
+        _ => return false,
+    };
+    matches!(after, [] | [b'/' | b'\\' | b';', ..])
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAbsolute => f.write_str("the path does not start with `/`"),
+            Self::Fragment => f.write_str("the path holds a `#`"),
+            Self::Control => f.write_str("the path holds a control character once it is decoded"),
+            Self::DotSegment => f.write_str(
+                "the path has a segment `.` or `..`, as it stands or once it is decoded, which \
+                 some servers resolve and others don't",
+            ),
+            Self::LeadingSlashes => f.write_str(
+                "the path begins with two slashes, as it stands or once it is decoded, and what \
+                 follows them is a host to some URL parsers",
+            ),
+            Self::TooLong => write!(f, "the path has more than {MAX_BYTES} bytes"),
         }
     }
-    out
-}
-
-/// Decodes until nothing changes, in one pass: whenever the last three bytes
-/// written are an escape, they are replaced by what it stands for. Escapes
-/// can't overlap, so the order of replacing does not matter, and a path of
-/// nested escapes costs no more than its length.
-fn decode_fully(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    for &byte in path {
-        out.push(byte);
-        while let Some(start) = out.len().checked_sub(3) {
-            let Some(decoded) = escaped(&out[start..]) else { break };
-            out.truncate(start);
-            out.push(decoded);
-        }
-    }
-    out
-}
-
-/// The byte that an escape at the start of `text` stands for.
-fn escaped(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = text else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
-}
-
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-/// Reads `\` as `/` and cuts `;…` off every segment.
-fn drop_parameters(mut path: Vec<u8>) -> Vec<u8> {
-    let mut in_parameters = false;
-    path.retain_mut(|byte| {
-        if *byte == b'\\' {
-            *byte = b'/';
-        }
-        match byte {
-            b'/' => in_parameters = false,
-            b';' => in_parameters = true,
-            _ => {}
-        }
-        !in_parameters
-    });
-    path
-}
-
-/// Merges slashes and resolves `.` and `..`, which can't climb above the root.
-fn resolve(path: &[u8]) -> Vec<u8> {
-    let mut out: Vec<u8> = Vec::with_capacity(path.len() + 1);
-    let mut names_a_folder = true;
-    for segment in path.split(|byte| *byte == b'/') {
-        names_a_folder = matches!(segment, b"" | b"." | b"..");
-        match segment {
-            b"" | b"." => {}
-            b".." => out.truncate(out.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
-            name => {
-                out.push(b'/');
-                out.extend_from_slice(name);
-            }
-        }
-    }
-    if names_a_folder {
-        out.push(b'/');
-    }
-    out
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(path: &str) -> Readings<'_> {
-        Readings::One(Cow::Borrowed(path.as_bytes()))
-    }
-
-    fn two(plain: &str, generous: &str) -> Readings<'static> {
-        Readings::Two { plain: plain.into(), generous: generous.into() }
-    }
-
-    #[test]
-    fn readings_of_a_path() {
-        let cases = [
-            ("/", Ok(one("/"))),
-            ("/v1/chat/completions", Ok(one("/v1/chat/completions"))),
-            ("/a/", Ok(one("/a/"))),
-            ("/a//b", Ok(one("/a/b"))),
-            ("//", Ok(one("/"))),
-            ("/a/./b/../c", Ok(one("/a/c"))),
-            ("/a/..", Ok(one("/"))),
-            ("/../../a", Ok(one("/a"))),
-            ("/a/.", Ok(one("/a/"))),
-            ("/.well-known/x", Ok(one("/.well-known/x"))),
-            ("/a/.../b", Ok(one("/a/.../b"))),
-            ("/%61dmin", Ok(one("/admin"))),
-            ("/a/%2e%2E/b", Ok(one("/b"))),
-            ("/100%", Ok(one("/100%"))),
-            ("/%zz", Ok(one("/%zz"))),
-            ("/models/meta%2Fllama", Ok(two("/models/meta%2Fllama", "/models/meta/llama"))),
-            ("/a%2f..%2fb", Ok(two("/a%2f..%2fb", "/b"))),
-            ("/a%252fb", Ok(two("/a%252fb", "/a/b"))),
-            ("/%2561", Ok(two("/%2561", "/a"))),
-            ("/a\\b", Ok(two("/a\\b", "/a/b"))),
-            ("/a;x=1/b", Ok(two("/a;x=1/b", "/a/b"))),
-            ("/x/..;/admin", Ok(two("/x/..;/admin", "/admin"))),
-            ("/a%20b", Ok(two("/a%20b", "/a b"))),
-            ("/a%3bx", Ok(two("/a%3bx", "/a"))),
-            ("/é", Ok(one("/é"))),
-            ("/a#b", Err(Unreadable)),
-            ("/a%00", Err(Unreadable)),
-            ("/a%2500", Err(Unreadable)),
-            ("/a\tb", Err(Unreadable)),
-            ("/a%7f", Err(Unreadable)),
-            ("a", Err(Unreadable)),
-            ("*", Err(Unreadable)),
-            ("", Err(Unreadable)),
-            ("http://host/a", Err(Unreadable)),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(read(path), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn decoding_in_one_pass_is_decoding_until_nothing_changes() {
-        fn once(path: &[u8]) -> Vec<u8> {
-            let mut out = Vec::new();
-            let mut at = 0;
-            while at < path.len() {
-                match escaped(&path[at..]) {
-                    Some(byte) => (out.push(byte), at += 3),
-                    None => (out.push(path[at]), at += 1),
-                };
-            }
-            out
-        }
-        proptest::proptest!(|(path in "/[%2-6a-f/.]{0,40}")| {
-            let mut slow = path.clone().into_bytes();
-            while once(&slow) != slow {
-                slow = once(&slow);
-            }
-            proptest::prop_assert_eq!(decode_fully(path.as_bytes()), slow);
-        });
-    }
-
-    #[test]
-    fn nested_escapes_cost_no_more_than_their_length() {
-        let path = format!("/{}61", "%25".to_owned() + &"25".repeat(500_000));
-        assert!(matches!(read(&path), Ok(Readings::Two { generous, .. }) if generous == b"/a"));
-    }
-}
+mod tests;

@@ -2,17 +2,22 @@
 
 use ahash::AHashMap;
 
+mod every_reading;
 mod readings;
+mod tree;
 
 use super::{
     denials::DenialStyle,
-    path::{self, Readings},
+    path::{self, Rules, Spelling},
 };
 use crate::{
     decision::ProviderId,
     request::Request,
     settings::{AuthSettings, ClaimRule, RouteSettings},
 };
+
+use every_reading::EveryReading;
+use tree::{NO_ROUTE, Tree, Walk};
 
 /// The rules for one kind of request, defaults filled in.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct Route {
     pub denials: DenialStyle,
     methods: Vec<String>,
     hosts: Vec<String>,
+    /// The same number for routes with the same rules; 0 for no route.
+    rules: usize,
 }
 
 /// Some of the providers, or all.
@@ -43,17 +50,31 @@ pub struct Routes {
     routes: Vec<Route>,
     defaults: Route,
     by_name: AHashMap<String, usize>,
+    /// Those without a path.
     anywhere: Vec<usize>,
-    tree: Node,
+    tree: Tree,
+    readings: Rules,
+    has_matches: bool,
+    paths_have_case: bool,
+    match_as_sent: bool,
 }
 
-/// The routes at one point of the path, and the segments below it. Lists hold
-/// positions in ascending order, so the first that fits is the first of all.
-#[derive(Debug, Default)]
-struct Node {
-    exact: Vec<usize>,
-    prefix: Vec<usize>,
-    below: AHashMap<Box<[u8]>, Node>,
+/// What is compared beside the path.
+#[derive(Clone, Copy, Debug)]
+struct Asked<'r> {
+    method: &'r str,
+    /// Without port and trailing dot.
+    host: &'r str,
+    /// Whether methods are compared letter for letter.
+    as_sent: bool,
+}
+
+/// What the readings that were followed so far have led to.
+#[derive(Debug)]
+struct Agreement<'t> {
+    routes: &'t [Route],
+    /// The first of the routes, all of which have the same rules.
+    found: Option<usize>,
 }
 
 /// Why no route could be chosen.
@@ -68,19 +89,28 @@ pub enum NoRoute {
 impl Routes {
     /// Indexes the routes of `settings`.
     pub fn new(settings: &AuthSettings) -> Self {
+        let matched = || settings.routes.iter().enumerate().filter(|(_, it)| !it.only_by_name);
+        let with_path = matched().filter_map(|(position, route)| {
+            let exact = route.path.as_deref().map(|path| (position, path, false));
+            exact.or(route.path_prefix.as_deref().map(|prefix| (position, prefix, true)))
+        });
+        let has_no_path =
+            |route: &RouteSettings| route.path.is_none() && route.path_prefix.is_none();
         let mut routes = Self {
             routes: Vec::with_capacity(settings.routes.len()),
             defaults: Route::new(&RouteSettings::default(), settings),
             by_name: AHashMap::new(),
-            anywhere: Vec::new(),
-            tree: Node::default(),
+            anywhere: matched().filter(|(_, it)| has_no_path(it)).map(|(at, _)| at).collect(),
+            tree: Tree::new(with_path),
+            readings: Rules::new(),
+            has_matches: matched().next().is_some(),
+            paths_have_case: settings.case_sensitive_paths,
+            match_as_sent: settings.match_as_sent,
         };
-        for (position, route) in settings.routes.iter().enumerate() {
+        let rules = rules(&settings.routes);
+        for (position, (route, rules)) in settings.routes.iter().zip(rules).enumerate() {
             routes.by_name.insert(route.name.clone(), position);
-            if !route.only_by_name {
-                routes.list_for(route).push(position);
-            }
-            routes.routes.push(Route::new(route, settings));
+            routes.routes.push(Route { rules, ..Route::new(route, settings) });
         }
         routes
     }
@@ -101,65 +131,84 @@ impl Routes {
             return Ok(Some(&self.routes[*position]));
         }
         let path = request.bare_path();
+        let walk = self.walk(request);
+        let mut agreement = Agreement { routes: &self.routes, found: None };
         if path == "*" && request.method == "OPTIONS" {
-            return Ok(self.first_match(request, b"*").map(|at| &self.routes[at]));
+            return Ok(self.routes.get(walk.first(&self.anywhere, NO_ROUTE)));
         }
-        let found = match path::read(path).map_err(|path::Unreadable| NoRoute::Ambiguous)? {
-            Readings::One(path) => self.first_match(request, &path),
-            Readings::Two { plain, generous } => {
-                let found = self.first_match(request, &plain);
-                if found != self.first_match(request, &generous) {
-                    return Err(NoRoute::Ambiguous);
-                }
-                found
+        let spelling = path::read(path, self.has_matches).map_err(|_| NoRoute::Ambiguous)?;
+        if !self.has_matches {
+            return Ok(None);
+        }
+        let start = |has_case| walk.start(&self.anywhere, has_case);
+        match &spelling {
+            Spelling::Plain { path, is_folded } => {
+                let one_case = self.paths_have_case || *is_folded && self.tree.is_folded();
+                walk.follow(start(one_case), path, |_, at| agreement.add(at))?;
             }
-        };
-        Ok(found.map(|at| &self.routes[at]))
-    }
-
-    /// The list that a route belongs into.
-    fn list_for(&mut self, route: &RouteSettings) -> &mut Vec<usize> {
-        match (&route.path, &route.path_prefix) {
-            (Some(path), _) => &mut self.tree.at(path).exact,
-            (None, Some(prefix)) => &mut self.tree.at(prefix.trim_end_matches('/')).prefix,
-            (None, None) => &mut self.anywhere,
+            Spelling::Odd(path) => {
+                let start = start(self.paths_have_case);
+                EveryReading::follow(&walk, start, &self.readings, path, &mut agreement)?;
+            }
         }
+        if self.match_as_sent {
+            agreement.add(self.find_as_sent(walk, path))?;
+        }
+        Ok(agreement.found.and_then(|at| self.routes.get(at)))
     }
 
-    /// The position of the first route that matches this reading of the path.
-    fn first_match(&self, request: &Request<'_>, path: &[u8]) -> Option<usize> {
+    fn walk<'t>(&'t self, request: &Request<'t>) -> Walk<'t> {
         let host = bare_host(request.host);
-        let mut best = usize::MAX;
-        let mut consider = |list: &[usize]| {
-            let mut earlier = list.iter().copied().take_while(|at| *at < best);
-            let fits = |at: &usize| self.routes[*at].fits(request.method, host);
-            best = earlier.find(fits).unwrap_or(best);
-        };
-        consider(&self.anywhere);
-        if let Some(path) = path.strip_prefix(b"/") {
-            let mut node = &self.tree;
-            consider(&node.prefix);
-            let mut segments = path.split(|byte| *byte == b'/').peekable();
-            while let Some(segment) = segments.next() {
-                let Some(below) = node.below.get(segment) else { break };
-                node = below;
-                consider(&node.prefix);
-                if segments.peek().is_none() {
-                    consider(&node.exact);
-                }
-            }
-        }
-        (best != usize::MAX).then_some(best)
+        let asked = Asked { method: request.method, host, as_sent: false };
+        Walk { routes: &self.routes, tree: &self.tree, asked }
+    }
+
+    /// The route of a path and method compared byte for byte.
+    fn find_as_sent(&self, walk: Walk<'_>, path: &str) -> usize {
+        let asked = Asked { as_sent: true, ..walk.asked };
+        Walk { asked, ..walk }.as_sent(path.as_bytes(), &self.anywhere)
     }
 }
 
-impl Node {
-    /// The node of a path that starts with `/` or is empty.
-    fn at(&mut self, path: &str) -> &mut Self {
-        path.split('/')
-            .skip(1)
-            .fold(self, |node, segment| node.below.entry(segment.as_bytes().into()).or_default())
+impl<'t> Agreement<'t> {
+    /// Adds where one reading leads.
+    fn add(&mut self, position: usize) -> Result<(), NoRoute> {
+        let found = self.found.unwrap_or(position);
+        if found != position && rules_of(self.routes, found) != rules_of(self.routes, position) {
+            return Err(NoRoute::Ambiguous);
+        }
+        self.found = Some(found.min(position));
+        Ok(())
     }
+}
+
+/// The number of the rules of the route at this position; 0 for no route.
+fn rules_of(routes: &[Route], position: usize) -> usize {
+    routes.get(position).map_or(0, |route| route.rules)
+}
+
+/// For each route the number of its rules, from 1 on: all that it says beside
+/// its name and what it matches. To lead to one of two routes with the same
+/// rules dodges neither.
+pub(crate) fn rules(routes: &[RouteSettings]) -> Vec<usize> {
+    let mut known: Vec<RouteSettings> = Vec::new();
+    let number = |route: &RouteSettings| {
+        let rules = RouteSettings {
+            name: String::new(),
+            only_by_name: false,
+            path: None,
+            path_prefix: None,
+            methods: Vec::new(),
+            hosts: Vec::new(),
+            ..route.clone()
+        };
+        let position = known.iter().position(|other| *other == rules).unwrap_or_else(|| {
+            known.push(rules);
+            known.len() - 1
+        });
+        position + 1
+    };
+    routes.iter().map(number).collect()
 }
 
 impl Route {
@@ -174,13 +223,26 @@ impl Route {
             denials: DenialStyle::new(route, settings),
             methods: route.methods.clone(),
             hosts: route.hosts.clone(),
+            rules: 0,
         }
     }
 
-    fn fits(&self, method: &str, host: &str) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|allowed| allowed == method))
+    fn fits(&self, asked: &Asked<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|allowed| asked.by_method(allowed)))
             && (self.hosts.is_empty()
-                || self.hosts.iter().any(|allowed| host_matches(allowed, host)))
+                || self.hosts.iter().any(|allowed| host_matches(allowed, asked.host)))
+    }
+}
+
+impl Asked<'_> {
+    /// Some frameworks raise a method to upper case, and most answer `HEAD`
+    /// as they answer `GET`.
+    fn by_method(&self, allowed: &str) -> bool {
+        if self.as_sent {
+            return allowed == self.method;
+        }
+        allowed.eq_ignore_ascii_case(self.method)
+            || allowed.eq_ignore_ascii_case("GET") && self.method.eq_ignore_ascii_case("HEAD")
     }
 }
 
@@ -226,119 +288,4 @@ fn host_matches(allowed: &str, host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn routes(routes: Vec<RouteSettings>) -> Routes {
-        Routes::new(&AuthSettings { routes, ..AuthSettings::default() })
-    }
-
-    fn prefix(path: &str) -> RouteSettings {
-        RouteSettings {
-            name: path.into(),
-            path_prefix: Some(path.into()),
-            ..RouteSettings::default()
-        }
-    }
-
-    fn exact(path: &str) -> RouteSettings {
-        RouteSettings {
-            name: format!("={path}"),
-            path: Some(path.into()),
-            ..RouteSettings::default()
-        }
-    }
-
-    fn name(routes: &Routes, request: &Request<'_>) -> Result<String, NoRoute> {
-        routes.find(request).map(|route| route.map_or(String::new(), |route| route.name.clone()))
-    }
-
-    #[test]
-    fn prefixes_end_at_segments_and_spelling_can_not_dodge_them() {
-        let routes =
-            routes(vec![exact("/admin/status"), prefix("/admin"), exact("/a/"), exact("/")]);
-        let cases = [
-            ("/admin", Ok("/admin")),
-            ("/admin/", Ok("/admin")),
-            ("/admin/x/y?z", Ok("/admin")),
-            ("/admin/status", Ok("=/admin/status")),
-            ("/admin/status/", Ok("/admin")),
-            ("/administrator", Ok("")),
-            ("/Admin", Ok("")),
-            ("/a/", Ok("=/a/")),
-            ("/a", Ok("")),
-            ("/", Ok("=/")),
-            ("/?admin", Ok("=/")),
-            ("//admin", Ok("/admin")),
-            ("/x/../admin", Ok("/admin")),
-            ("/%61dmin", Ok("/admin")),
-            ("/%2561dmin", Err(NoRoute::Ambiguous)),
-            ("/x%2f..%2fadmin", Err(NoRoute::Ambiguous)),
-            ("/admin%2f..%2fx", Ok("")),
-            ("/admin;v=1", Err(NoRoute::Ambiguous)),
-            ("/\\admin", Err(NoRoute::Ambiguous)),
-            ("/models/meta%2Fllama", Ok("")),
-            ("/admin/meta%2Fllama", Ok("/admin")),
-            ("/admin#", Err(NoRoute::Ambiguous)),
-            ("admin", Err(NoRoute::Ambiguous)),
-        ];
-        for (path, expected) in cases {
-            let request = Request { method: "GET", path, ..Request::default() };
-            assert_eq!(name(&routes, &request), expected.map(String::from), "{path}");
-        }
-    }
-
-    #[test]
-    fn the_first_match_wins_whatever_its_kind() {
-        let routes = routes(vec![prefix("/a"), exact("/a/b"), prefix("/"), prefix("/a/b/c")]);
-        for (path, expected) in [("/a/b", "/a"), ("/a/b/c/d", "/a"), ("/x", "/"), ("/", "/")] {
-            let request = Request { method: "GET", path, ..Request::default() };
-            assert_eq!(name(&routes, &request).as_deref(), Ok(expected), "{path}");
-        }
-    }
-
-    #[test]
-    fn methods_and_hosts_narrow_a_route() {
-        let posts = RouteSettings { methods: vec!["POST".into()], ..prefix("/a") };
-        let hosts = vec!["api.example.com".into(), "*.example.org".into()];
-        let api = RouteSettings { name: "api".into(), hosts, ..RouteSettings::default() };
-        let routes = routes(vec![posts, api]);
-        let cases = [
-            ("POST", "x", "/a", "/a"),
-            ("GET", "x", "/a", ""),
-            ("post", "x", "/a", ""),
-            ("GET", "API.example.com:8443", "/a", "api"),
-            ("GET", "api.example.com.", "/a", "api"),
-            ("GET", "api.example.com.:443", "/a", "api"),
-            ("GET", "a.b.EXAMPLE.org", "/a", "api"),
-            ("GET", "example.org", "/a", ""),
-            ("GET", "badexample.org", "/a", ""),
-            ("GET", "[::1]:80", "/a", ""),
-            ("POST", "api.example.com", "/a", "/a"),
-        ];
-        for (method, host, path, expected) in cases {
-            let request = Request { method, host, path, ..Request::default() };
-            assert_eq!(name(&routes, &request).as_deref(), Ok(expected), "{method} {host} {path}");
-        }
-    }
-
-    #[test]
-    fn a_named_route_needs_no_matching() {
-        let hidden =
-            RouteSettings { name: "hidden".into(), only_by_name: true, ..RouteSettings::default() };
-        let routes = routes(vec![hidden, prefix("/admin")]);
-        let named = |route, path| Request { method: "GET", path, route, ..Request::default() };
-        assert_eq!(name(&routes, &named(Some("hidden"), "/x")).as_deref(), Ok("hidden"));
-        assert_eq!(name(&routes, &named(None, "/x")).as_deref(), Ok(""));
-        assert_eq!(name(&routes, &named(Some("/admin"), "/x%2f..#")).as_deref(), Ok("/admin"));
-        assert_eq!(name(&routes, &named(Some("other"), "/admin")), Err(NoRoute::Unknown));
-    }
-
-    #[test]
-    fn options_star_has_the_rules_of_no_path() {
-        let routes = routes(vec![prefix("/")]);
-        let request = |method| Request { method, path: "*", ..Request::default() };
-        assert_eq!(name(&routes, &request("OPTIONS")).as_deref(), Ok(""));
-        assert_eq!(name(&routes, &request("GET")), Err(NoRoute::Ambiguous));
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Everything that the status page tells, as of one moment.
 
+use std::cell::OnceCell;
+
 use serde::Serialize;
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
 use crate::{
     app::readiness::State,
     metrics::checks::decision_of,
+    policy::routes::Routes,
     provider::{
         api_key,
         oauth2::key_source::{KeyStatus, Status},
@@ -222,6 +225,7 @@ impl Board {
         let providers: Vec<_> =
             config.auth.providers.iter().map(|known| provider(known, &config)).collect();
         let readiness = self.readiness.state();
+        let routes = OnceCell::new();
         let mut report = Report {
             now: Moment(now),
             version: env!("CARGO_PKG_VERSION"),
@@ -242,7 +246,12 @@ impl Board {
                     .map(|failure| FailedReload { at: Moment(failure.at), error: failure.error }),
             },
             checks,
-            denials: self.denials.latest().iter().map(|one| denial(one, &config)).collect(),
+            denials: self
+                .denials
+                .latest()
+                .iter()
+                .map(|one| denial(one, &config, &routes))
+                .collect(),
             providers,
             api_keys,
         };
@@ -305,12 +314,12 @@ impl ChecksReport {
     }
 }
 
-fn denial(denial: &denials::Denial, config: &InForce) -> DenialReport {
+fn denial(denial: &denials::Denial, config: &InForce, routes: &OnceCell<Routes>) -> DenialReport {
     let value = |value: &str| (!value.is_empty()).then(|| value.to_owned());
     DenialReport {
         time: Moment(denial.at),
         reason: denial.reason,
-        wanted: wanted(config, denial),
+        wanted: wanted(config, denial, routes),
         provider: value(denial.provider()),
         route: value(denial.route()),
         subject: value(denial.subject()),

@@ -2,7 +2,7 @@
 //! this is usually the cause. It is told from the configuration alone, so
 //! nothing of a token is in it.
 
-use std::fmt::Display;
+use std::{cell::OnceCell, fmt::Display};
 
 use super::{
     InForce,
@@ -10,9 +10,10 @@ use super::{
     text::shortened,
 };
 use crate::{
-    policy::path::{self, Readings},
+    policy::routes::Routes,
     provider::{api_key, oauth2::key_source::KeyStatus},
     reason::Reason,
+    request::Request,
     settings::{
         ApiKeySettings, ClaimRule, OAuth2Settings, ProviderKind, RouteSettings, TokenPlace,
         TokenSourceSettings,
@@ -23,7 +24,13 @@ use crate::{
 const LISTED: usize = 8;
 
 /// One sentence, or none where the reason says it all.
-pub(super) fn wanted(config: &InForce, denial: &Denial) -> Option<String> {
+///
+/// `routes` are those of the configuration, made when they are first needed.
+pub(super) fn wanted(
+    config: &InForce,
+    denial: &Denial,
+    routes: &OnceCell<Routes>,
+) -> Option<String> {
     let auth = &config.auth;
     let route = auth.routes.iter().find(|route| route.name == denial.route());
     let oauth2 = oauth2(config, denial.provider());
@@ -62,7 +69,7 @@ pub(super) fn wanted(config: &InForce, denial: &Denial) -> Option<String> {
             format!("known routes: {}", list(auth.routes.iter().map(|route| &route.name)))
         }
         Reason::ProviderUnavailable => unavailable(config, denial.provider()),
-        Reason::AmbiguousPath => readings(denial.path()),
+        Reason::AmbiguousPath => readings(routes.get_or_init(|| Routes::new(auth)), denial),
         Reason::Internal => "the log has \"panicked, please report this\"".into(),
         _ => oauth2.and_then(|oauth2| of_the_provider(denial.reason, oauth2))?,
     };
@@ -188,18 +195,15 @@ fn refused_keys(config: &InForce, denial: &Denial) -> Vec<String> {
     keys.iter().filter(is_it).map(|key| key.name.clone()).collect()
 }
 
-/// What makes this path ambiguous. Denials are kept without what follows a `#`.
-fn readings(path: &str) -> String {
-    match path::read(path) {
-        Err(unreadable) => unreadable.describe(path).into(),
-        Ok(Readings::Two { plain, generous }) => format!(
-            "read plainly, the path is {}; read generously, it is {}: these lead to different routes",
-            plain.escape_ascii(),
-            generous.escape_ascii()
-        ),
-        Ok(Readings::One(_)) if path.len() < MAX_VALUE_BYTES - 3 => "the path holds a `#`".into(),
-        Ok(Readings::One(_)) => "what makes the path ambiguous is beyond what is kept of it".into(),
-    }
+/// What makes a request's path ambiguous. Denials are kept without what
+/// follows a `#`, and without the end of a long path.
+fn readings(routes: &Routes, denial: &Denial) -> String {
+    let (method, host, path) = (denial.method(), denial.host(), denial.path());
+    let request = Request { method, host, path, ..Request::default() };
+    routes.describe_ambiguity(&request).unwrap_or_else(|| match path.len() < MAX_VALUE_BYTES - 3 {
+        true => "the path holds a `#`".into(),
+        false => "what makes the path ambiguous is beyond what is kept of it".into(),
+    })
 }
 
 fn unavailable(config: &InForce, provider: &str) -> String {

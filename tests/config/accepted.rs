@@ -209,6 +209,8 @@ fn nulls_are_defaults() {
         "public_paths",
         "allow_cors_preflight",
         "routes",
+        "case_sensitive_paths",
+        "match_as_sent",
         "token_sources",
         "headers",
         "forward_token",

@@ -480,6 +480,7 @@ fn routes() {
         (exact("/a/./b"), &path, "write `/a/b`"),
         (exact("/a/../b"), &path, "write `/b`"),
         (exact("/.."), &path, "write `/`"),
+        (exact(&format!("/{}", "x".repeat(8192))), &path, "more than 8192 bytes"),
         (exact("/a b"), &path, "percent-encode"),
         (exact("/café"), &path, "percent-encode"),
         (matching("path: \"/a\\nb\""), &path, "percent-encode"),

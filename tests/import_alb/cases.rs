@@ -97,7 +97,12 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
         "create-rule",
         &[
             same("POST a.test/v1/chat", INVOKE, true),
-            same("POST a.test/v1/", INVOKE, true),
+            differs(
+                "POST a.test/v1/",
+                INVOKE,
+                true,
+                "/v1/, which some servers take for /v1, is refused with 400",
+            ),
             same("POST a.test/v1/chat", PLAIN, false),
             same("POST a.test/v1/chat", NoToken, false),
             // What else the listener does is not in the document.
@@ -113,7 +118,12 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
             same("GET a.test/v1/health/", NoToken, false),
             same("GET a.test/V1/health", NoToken, false),
             same("GET a.test/admin/users", ADMIN, true),
-            same("GET a.test/admin/", ADMIN, true),
+            differs(
+                "GET a.test/admin/",
+                ADMIN,
+                true,
+                "/admin/, which some servers take for /admin, is refused with 400",
+            ),
             same("GET a.test/admin/users", INVOKE, false),
             // The pattern /admin/* does not match /admin.
             same("GET a.test/admin", PLAIN, true),
@@ -151,19 +161,19 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
                 "GET a.test//admin/users",
                 PLAIN,
                 true,
-                "another spelling of a path has the rules of the path",
+                "Where this would lead to different rules",
             ),
             differs(
                 "GET a.test/%61dmin/users",
                 PLAIN,
                 true,
-                "another spelling of a path has the rules of the path",
+                "Where this would lead to different rules",
             ),
             differs(
                 "GET a.test/x%2f..%2fadmin/users",
                 PLAIN,
                 true,
-                "where this would lead to different routes, the request is refused with 400",
+                "or the path has a dot segment, the request is refused with 400",
             ),
         ],
     ),

@@ -18,10 +18,12 @@ pub(super) fn introduction(listener: &Listener, others: &[&Listener]) -> Vec<Str
         "Certificates, target groups and their weights, stickiness, timeouts, the web application \
          firewall and access logs are Envoy's to configure and not in here."
             .into(),
-        "ALB compared paths as they were sent, and hosts without case. Claimgate reads a path as \
-         strictly and as forgivingly as servers do (escapes, //, dot segments); where this \
-         would lead to different routes, the request is refused with 400. So another spelling of \
-         a path has the rules of the path, not those of whatever comes later."
+        "ALB compared paths and methods as they were sent, and hosts without case. Claimgate reads \
+         them so, too (`match_as_sent`), and a path in every way besides that servers are known \
+         for (escapes, //, \\, parameters, the case of letters, a slash at the end). Where \
+         this would lead to different rules, or the path has a dot segment, the request is refused \
+         with 400. So another spelling is asked no less than ALB asked of it, and no less than \
+         the path itself is asked. An Envoy that normalises paths does so before either looks."
             .into(),
         "ALB added no headers about the caller and passed on those that a client had made up. \
          Claimgate sets x-auth-subject, x-auth-scopes, x-auth-method and x-auth-provider and \

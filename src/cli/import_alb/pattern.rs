@@ -1,7 +1,7 @@
 //! ALB's wildcard patterns: `*` is any number of characters, `?` exactly one,
 //! and both cross `/`.
 
-use crate::policy::path::{self, Readings};
+use crate::policy::path;
 
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,10 +130,10 @@ pub(super) fn is_within(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a route can name this path: both readings leave it as it is.
+/// Whether a route can name this path: every reading leaves it as it is.
 fn is_plain(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%' && byte != b'?')
-        && matches!(path::read(path), Ok(Readings::One(read)) if *read == *path.as_bytes())
+        && path::is_plain(path)
 }
 
 #[cfg(test)]

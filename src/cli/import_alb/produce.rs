@@ -126,6 +126,7 @@ impl File<'_> {
             entries.push(entry);
         }
         if !routes.is_empty() {
+            entries.push(Entry::value("match_as_sent", true));
             entries.push(Entry::items("routes", routes));
         }
         entries

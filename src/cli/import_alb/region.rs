@@ -30,6 +30,14 @@ impl Region {
         Self { path: PathSet::Under(String::new()), hosts: None, methods: None }
     }
 
+    /// The `HEAD` requests that a route for these would match beside them:
+    /// its `GET` covers `HEAD`, ALB's does not.
+    pub(super) fn head_of_get(&self) -> Option<Self> {
+        let methods = self.methods.as_ref()?;
+        let covers = methods.contains("GET") && !methods.contains("HEAD");
+        covers.then(|| Self { methods: Some(BTreeSet::from(["HEAD".into()])), ..self.clone() })
+    }
+
     /// The requests in both; `None` if there are none.
     pub(super) fn and(&self, other: &Self) -> Option<Self> {
         Some(Self {

@@ -63,11 +63,12 @@ enum Touch {
     Any,
 }
 
-/// The rule around a hole, while the hole is filled.
+/// The rule around a hole, while the hole is filled: around requests that its
+/// route would match and ALB's rule does not.
 #[derive(Clone, Copy)]
 struct Around<'a> {
     route: &'a str,
-    path: &'a str,
+    note: &'a str,
 }
 
 impl Planner<'_> {
@@ -80,7 +81,7 @@ impl Planner<'_> {
         around: Option<Around<'_>>,
     ) {
         let mut pending = pending.to_vec();
-        for (at, (rule, matcher)) in self.rules.iter().enumerate().skip(first) {
+        for (at, (_, matcher)) in self.rules.iter().enumerate().skip(first) {
             let own = self.unsaid(at, scope);
             if around.is_none() && own.is_some() {
                 self.by_name_only(at);
@@ -96,10 +97,10 @@ impl Planner<'_> {
                 if let Some(path) = hole {
                     let mut with_own = pending.clone();
                     with_own.extend(own.clone());
-                    let around = Around { route: &rule.route_name(), path };
-                    self.fill(at, &region, &with_own, around);
+                    self.fill(at, &region, &with_own, path);
                 }
-                self.decide(at, &region, &pending, around);
+                let with_head = self.with_head(at, &region, &pending);
+                self.decide(at, with_head.as_ref().unwrap_or(&region), &pending, around);
                 covered |= hole.is_none() && scope.is_within(&region);
             }
             if covered {
@@ -124,15 +125,55 @@ impl Planner<'_> {
 
     /// `path_prefix: /x` has `/x` in it, which ALB's `/x/*` has not: that one
     /// path gets what the rules after this one ask of it.
-    fn fill(&mut self, at: usize, region: &Region, pending: &[Pending], around: Around<'_>) {
-        let point = Region { path: PathSet::Exact(around.path.into()), ..region.clone() };
+    fn fill(&mut self, at: usize, region: &Region, pending: &[Pending], path: &str) {
+        let point = Region { path: PathSet::Exact(path.into()), ..region.clone() };
         let Some(scope) = region.and(&point) else { return };
-        let mut hole = Planner { rules: self.rules, routes: Vec::new() };
-        hole.plan(at + 1, &scope, pending, Some(around));
-        let [all, any] = [Touch::All, Touch::Any].map(|it| self.asked(at, &scope, pending, it).0);
-        if all != any || hole.routes.iter().any(|route| route.outcome != all) {
-            hole.routes.into_iter().for_each(|route| self.push(route));
+        let note = format!(
+            "ALB's pattern {path}/* does not match {path} itself, path_prefix: {path} would; so \
+             what comes later in ALB's order is asked of {path} here. {path}/, which some servers \
+             take for {path}, is refused with 400."
+        );
+        let hole = self.hole(at + 1, at, &scope, pending, &note);
+        if self.differs(at, &scope, pending, &hole) {
+            hole.into_iter().for_each(|route| self.push(route));
         }
+    }
+
+    /// A route's `GET` covers `HEAD`, which ALB's does not: `HEAD` gets what
+    /// ALB asked of it. Where that is the same, returns the region with it.
+    fn with_head(&mut self, at: usize, region: &Region, pending: &[Pending]) -> Option<Region> {
+        let scope = region.head_of_get()?;
+        let note = "ALB's method GET does not match HEAD, a route's does; so what ALB asked of \
+                    HEAD is asked of it here.";
+        let hole = self.hole(at, at, &scope, pending, note);
+        if self.differs(at, region, pending, &hole) {
+            hole.into_iter().for_each(|route| self.push(route));
+            return None;
+        }
+        let methods = region.methods.iter().chain(&scope.methods).flatten().cloned().collect();
+        Some(Region { methods: Some(methods), ..region.clone() })
+    }
+
+    /// The routes for requests that a rule's route would match and the rule
+    /// does not, from `first` on.
+    fn hole(
+        &self,
+        first: usize,
+        at: usize,
+        scope: &Region,
+        pending: &[Pending],
+        note: &str,
+    ) -> Vec<Route> {
+        let mut hole = Planner { rules: self.rules, routes: Vec::new() };
+        let route = &self.rules[at].0.route_name();
+        hole.plan(first, scope, pending, Some(Around { route, note }));
+        hole.routes
+    }
+
+    /// Whether any of these routes asks for something else than the rule.
+    fn differs(&self, at: usize, scope: &Region, pending: &[Pending], hole: &[Route]) -> bool {
+        let [all, any] = [Touch::All, Touch::Any].map(|it| self.asked(at, scope, pending, it).0);
+        all != any || hole.iter().any(|route| route.outcome != all)
     }
 
     /// Adds the routes for a region that a rule matches as a whole.
@@ -166,13 +207,7 @@ impl Planner<'_> {
             }
         }
         let mut route = route(&name, region.clone(), whole);
-        if let Some(around) = around {
-            route.notes.push(format!(
-                "ALB's pattern {0}/* does not match {0} itself, path_prefix: {0} would; so what \
-                 comes later in ALB's order is asked of {0} here.",
-                around.path
-            ));
-        }
+        route.notes.extend(around.map(|around| around.note.to_owned()));
         self.push(route);
     }
 

@@ -7,6 +7,7 @@ use super::{
     resources,
     routes::routes,
     scalars::{cache_bytes, count, scopes},
+    shadowed,
     sources::sources,
 };
 use crate::{
@@ -54,6 +55,8 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         },
         allow_cors_preflight: file.allow_cors_preflight.unwrap_or(defaults.allow_cors_preflight),
         routes: routes(file.routes, &known, &place.key("routes")),
+        case_sensitive_paths: file.case_sensitive_paths.unwrap_or(defaults.case_sensitive_paths),
+        match_as_sent: file.match_as_sent.unwrap_or(defaults.match_as_sent),
         headers: identity(file.headers.unwrap_or_default(), &token_sources, &headers_place),
         token_sources,
         providers,
@@ -81,6 +84,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         ),
     };
     resources::complete(&mut auth, place);
+    shadowed::warn(&auth, &place.key("routes"));
     auth
 }
 

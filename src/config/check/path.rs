@@ -1,8 +1,8 @@
 //! Rules for the paths of routes.
 
-use crate::config::report::Place;
+use crate::{config::report::Place, policy::path::MAX_BYTES};
 
-/// A path that both readings of a request's path can lead to: one that is
+/// A path that all readings of a request's path can lead to: one that is
 /// normalised already. Anything else would never match, or only requests
 /// that are refused as ambiguous.
 pub(super) fn normalised(text: &str, place: &Place) -> Option<String> {
@@ -12,6 +12,10 @@ pub(super) fn normalised(text: &str, place: &Place) -> Option<String> {
             let advice = place.write_instead(&format!("/{relative}"));
             Some(format!("must start with `/`; {advice}"))
         }
+        long if long.len() > MAX_BYTES => Some(format!(
+            "has more than {MAX_BYTES} bytes, and such requests are refused; write a shorter \
+             `path_prefix`"
+        )),
         _ => text.bytes().find_map(byte_problem).map(String::from).or_else(|| untidy(text, place)),
     };
     match problem {

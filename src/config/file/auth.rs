@@ -39,6 +39,16 @@ block! {
         allow_cors_preflight: Option<bool>,
         /// Exceptions to the defaults; the first match wins.
         routes: Option<List<Route>>,
+        /// `true` if every server behind the gateway tells `/Admin` from
+        /// `/admin`. Left out, a path that leads to other rules once the case
+        /// of its letters is folded is refused as ambiguous.
+        #[schemars(extend("default" = false))]
+        case_sensitive_paths: Option<bool>,
+        /// `true` refuses a request, too, whose path and method compared byte
+        /// for byte as they were sent lead to other rules than they do
+        /// otherwise. `claimgate import-alb` writes it: AWS ALB compares so.
+        #[schemars(extend("default" = false))]
+        match_as_sent: Option<bool>,
         /// Where tokens are looked for; left out, in `Authorization: Bearer`.
         token_sources: Option<List<TokenSource>>,
         /// What the upstream learns about the caller.

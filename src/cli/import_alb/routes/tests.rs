@@ -1,11 +1,19 @@
 //! No request is asked less than ALB asked, over random rules.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::import_alb::{
-    alb::{Action, Claim, ClaimFormat, Condition, Field, Validation},
-    pattern::{Glob, is_within},
+use crate::{
+    Request,
+    cli::import_alb::{
+        alb::{Action, Claim, ClaimFormat, Condition, Field, Listener, Validation},
+        pattern::{Glob, is_within},
+        produce,
+    },
+    config,
+    policy::routes,
 };
 
 const PATHS: [&str; 14] = [
@@ -13,7 +21,7 @@ const PATHS: [&str; 14] = [
     "/a/bb", "/b/",
 ];
 const HOSTS: [&str; 4] = ["x.test", "a.x.test", "b.a.x.test", "y.test"];
-const METHODS: [&str; 3] = ["GET", "POST", "PUT"];
+const METHODS: [&str; 4] = ["GET", "POST", "PUT", "HEAD"];
 
 fn one_of(values: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
     prop::sample::subsequence(values, 1..=2)
@@ -21,9 +29,9 @@ fn one_of(values: &'static [&'static str]) -> impl Strategy<Value = Vec<String>>
 }
 
 fn conditions() -> impl Strategy<Value = Vec<Condition>> {
-    const PATTERNS: [&str; 15] = [
+    const PATTERNS: [&str; 20] = [
         "/a", "/a/*", "/a*", "/*", "*", "/a/*/b", "/a/?", "*b", "/b", "/b/*", "/ab*", "/", "/a/b",
-        "/?", "/a/b*",
+        "/?", "/a/b*", "/A", "/A/*", "/a/", "/%61/*", "/b;*",
     ];
     const HOST_PATTERNS: [&str; 6] =
         ["x.test", "*.x.test", "*.a.x.test", "?.x.test", "*", "*.test"];
@@ -82,7 +90,7 @@ fn alb(rules: &[Rule], path: &str, host: &str, method: &str, header: bool) -> Ou
     first.map_or(Outcome::Closed, Rule::outcome)
 }
 
-/// What the routes do, as `policy::routes` reads them.
+/// What the routes do where a path and a method are what they seem to be.
 fn claimgate<'r>(routes: &'r [Route], path: &str, host: &str, method: &str) -> &'r Route {
     let matches = |route: &&Route| {
         let Some(region) = &route.region else { return false };
@@ -96,7 +104,10 @@ fn claimgate<'r>(routes: &'r [Route], path: &str, host: &str, method: &str) -> &
                 None => allowed == host,
             })
         });
-        on_path && on_host && region.methods.as_ref().is_none_or(|m| m.contains(method))
+        let on_method = |methods: &BTreeSet<String>| {
+            methods.contains(method) || method == "HEAD" && methods.contains("GET")
+        };
+        on_path && on_host && region.methods.as_ref().is_none_or(on_method)
     };
     routes.iter().find(matches).expect("the default action matches everything")
 }
@@ -111,7 +122,7 @@ proptest! {
     #[test]
     fn nothing_is_asked_less_than_alb_asked(rules in rules()) {
         let routes = routes(&rules);
-        let names: std::collections::BTreeSet<_> = routes.iter().map(|r| &r.name).collect();
+        let names: BTreeSet<_> = routes.iter().map(|r| &r.name).collect();
         prop_assert_eq!(names.len(), routes.len());
         for path in PATHS {
             for host in HOSTS {
@@ -151,4 +162,43 @@ proptest! {
             prop_assert_eq!(rules[route.rule].outcome(), Outcome::Public);
         }
     }
+
+    /// Through the file that is written and the routes that are matched, with
+    /// paths and methods as clients may spell them.
+    #[test]
+    fn no_spelling_is_asked_less_than_alb_asked(
+        rules in rules(),
+        requests in prop::collection::vec((path_as_sent(), method_as_sent()), 60),
+    ) {
+        let listener = Listener { rules: rules.clone(), ..Listener::of_rules(Vec::new()) };
+        let Ok(file) = produce::config(&listener, &[]) else { return Ok(()) };
+        let settings = config::load(&file, &|_| None).expect("it loads").settings.auth;
+        let engine = routes::Routes::new(&settings);
+        let planned = super::routes(&rules);
+        for (path, method) in requests {
+            let request = Request { method, host: "a.x.test", path: &path, ..Request::default() };
+            let Ok(found) = engine.find(&request) else { continue };
+            // The last may have become the defaults.
+            let route = found.map_or(planned.last(), |found| {
+                planned.iter().find(|route| route.name == found.name)
+            });
+            let got = &route.expect("one of those planned").outcome;
+            let wanted = alb(&rules, &path, "a.x.test", method, false);
+            prop_assert_eq!(&got.and(&wanted), got, "{} {}: {:?}\n{}", method, path, wanted, file);
+        }
+    }
+}
+
+/// Paths that are spelled in every way that these tests know.
+fn path_as_sent() -> impl Strategy<Value = String> {
+    const TOKENS: [&str; 26] = [
+        "/", "/", "/", "/", "a", "b", "ab", "c", "A", "B", "%61", "%62", "%41", "%2561", "%2f",
+        "%5c", "\\", ";", ";x", "%3b", ".", "..", "%2e", "//", "x", "a/b",
+    ];
+    prop::collection::vec(prop::sample::select(TOKENS.to_vec()), 0..6)
+        .prop_map(|tokens| format!("/{}", tokens.concat()))
+}
+
+fn method_as_sent() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["GET", "GET", "HEAD", "POST", "PUT", "get", "Head", "post"])
 }
