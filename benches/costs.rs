@@ -42,6 +42,8 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, registry};
 mod attacks;
 #[path = "costs/scene.rs"]
 mod scene;
+#[path = "support/paths.rs"]
+mod support;
 
 use attacks::attacks;
 use scene::{Scene, Signatures};
@@ -78,7 +80,7 @@ fn main() -> ExitCode {
         .map(|attack| {
             let wrong = attack.reason.and_then(|reason| attack.scene.decided_otherwise(reason));
             Row {
-                name: attack.name.into(),
+                name: attack.name,
                 wrong,
                 call: Call::new(&attack.scene),
                 signatures: attack.signatures,

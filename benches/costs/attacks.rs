@@ -10,11 +10,14 @@ use claimgate::{
 };
 use serde_json::{Value, json};
 
-use super::scene::{API_KEY, Ask, Config, ISSUER, Scene, Signatures};
+use super::{
+    scene::{API_KEY, Ask, Config, ISSUER, Scene, Signatures},
+    support,
+};
 
 /// A request and what has to come of it.
 pub(crate) struct Attack {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) scene: Scene,
     /// What has to come of it; `None` where that is a matter of the path.
     pub(crate) reason: Option<Reason>,
@@ -31,18 +34,19 @@ pub(crate) fn attacks() -> Vec<Attack> {
     all.extend(cookies());
     all.extend(headers());
     all.extend(paths());
+    all.extend(odd_paths());
     all
 }
 
 fn attack(
-    name: &'static str,
+    name: impl Into<String>,
     config: Config,
     ask: Ask,
     reason: impl Into<Option<Reason>>,
 ) -> Attack {
     let reason = reason.into();
     let scene = Scene { live: config.live(), message: ask.message() };
-    Attack { name, scene, reason, signatures: None }
+    Attack { name: name.into(), scene, reason, signatures: None }
 }
 
 const HEADERS: usize = 60_000;
@@ -467,4 +471,13 @@ fn paths() -> Vec<Attack> {
         attack(name, Config { routes, ..Config::default() }, ask, None)
     })
     .collect()
+}
+
+/// Paths that servers read in many ways, among routes to get lost in.
+fn odd_paths() -> Vec<Attack> {
+    let odd = support::worst().into_iter().map(|(kind, path)| {
+        let config = Config { routes: support::routes(), ..Config::default() };
+        attack(format!("path, 8 KiB: odd, {kind}"), config, Ask::path(path), None)
+    });
+    odd.collect()
 }

@@ -30,12 +30,16 @@ impl Region {
         Self { path: PathSet::Under(String::new()), hosts: None, methods: None }
     }
 
-    /// The `HEAD` requests that a route for these would match beside them:
-    /// its `GET` covers `HEAD`, ALB's does not.
-    pub(super) fn head_of_get(&self) -> Option<Self> {
-        let methods = self.methods.as_ref()?;
-        let covers = methods.contains("GET") && !methods.contains("HEAD");
-        covers.then(|| Self { methods: Some(BTreeSet::from(["HEAD".into()])), ..self.clone() })
+    /// Every `HEAD` request.
+    pub(super) fn heads() -> Self {
+        Self { methods: Some(BTreeSet::from(["HEAD".into()])), ..Self::everything() }
+    }
+
+    /// Whether a route for these would match `HEAD` beside them: its `GET`
+    /// covers `HEAD`.
+    pub(super) fn has_get_without_head(&self) -> bool {
+        let methods = self.methods.as_ref();
+        methods.is_some_and(|methods| methods.contains("GET") && !methods.contains("HEAD"))
     }
 
     /// The requests in both; `None` if there are none.

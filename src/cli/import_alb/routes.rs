@@ -46,7 +46,33 @@ pub(super) fn routes(rules: &[Rule]) -> Vec<Route> {
     let rules: Vec<_> = rules.iter().map(|rule| (rule, Matcher::of(rule))).collect();
     let mut planner = Planner { rules: &rules, routes: Vec::new() };
     planner.plan(0, &Region::everything(), &[], None);
-    planner.routes
+    let routes = planner.routes;
+    let mut all = heads(&rules, &routes);
+    all.extend(routes);
+    all
+}
+
+/// A route's `GET` covers `HEAD`, which ALB's does not. Where that makes a
+/// difference, every `HEAD` is decided by these routes, before `routes`.
+fn heads(rules: &[(&Rule, Matcher)], routes: &[Route]) -> Vec<Route> {
+    let of_get = |route: &&Route| route.region.as_ref().is_some_and(Region::has_get_without_head);
+    let mut of_get = routes.iter().filter(of_get).peekable();
+    let Some(first) = of_get.peek().copied() else { return Vec::new() };
+    let mut planner = Planner { rules, routes: Vec::new() };
+    let note = "ALB's method GET does not match HEAD, a route's does; so what ALB asked of HEAD \
+                is asked of it here.";
+    planner.plan(0, &Region::heads(), &[], Some(Around { route: "head", note }));
+    let mut heads = planner.routes;
+    for head in &mut heads {
+        // A hole is named after its rule alone.
+        if !head.name.ends_with("-head") {
+            head.name.push_str("-head");
+        }
+    }
+    match heads.iter().chain(of_get).all(|route| route.outcome == first.outcome) {
+        true => Vec::new(),
+        false => heads,
+    }
 }
 
 struct Planner<'r> {
@@ -77,10 +103,10 @@ impl Planner<'_> {
         &mut self,
         first: usize,
         scope: &Region,
-        pending: &[Pending],
+        before: &[Pending],
         around: Option<Around<'_>>,
     ) {
-        let mut pending = pending.to_vec();
+        let mut pending = before.to_vec();
         for (at, (_, matcher)) in self.rules.iter().enumerate().skip(first) {
             let own = self.unsaid(at, scope);
             if around.is_none() && own.is_some() {
@@ -99,8 +125,7 @@ impl Planner<'_> {
                     with_own.extend(own.clone());
                     self.fill(at, &region, &with_own, path);
                 }
-                let with_head = self.with_head(at, &region, &pending);
-                self.decide(at, with_head.as_ref().unwrap_or(&region), &pending, around);
+                self.decide(at, &region, &pending, around);
                 covered |= hole.is_none() && scope.is_within(&region);
             }
             if covered {
@@ -137,21 +162,6 @@ impl Planner<'_> {
         if self.differs(at, &scope, pending, &hole) {
             hole.into_iter().for_each(|route| self.push(route));
         }
-    }
-
-    /// A route's `GET` covers `HEAD`, which ALB's does not: `HEAD` gets what
-    /// ALB asked of it. Where that is the same, returns the region with it.
-    fn with_head(&mut self, at: usize, region: &Region, pending: &[Pending]) -> Option<Region> {
-        let scope = region.head_of_get()?;
-        let note = "ALB's method GET does not match HEAD, a route's does; so what ALB asked of \
-                    HEAD is asked of it here.";
-        let hole = self.hole(at, at, &scope, pending, note);
-        if self.differs(at, region, pending, &hole) {
-            hole.into_iter().for_each(|route| self.push(route));
-            return None;
-        }
-        let methods = region.methods.iter().chain(&scope.methods).flatten().cloned().collect();
-        Some(Region { methods: Some(methods), ..region.clone() })
     }
 
     /// The routes for requests that a rule's route would match and the rule
@@ -256,14 +266,17 @@ impl Planner<'_> {
         });
     }
 
+    /// Whether an earlier route matches all that this one does.
+    fn is_covered(&self, route: &Route) -> bool {
+        let Some(region) = &route.region else { return false };
+        let regions = self.routes.iter().filter_map(|other| other.region.as_ref());
+        regions.into_iter().any(|wide| region.is_within(wide))
+    }
+
     /// Adds a route under a name that is free, unless an earlier one matches
     /// all that it does.
     fn push(&mut self, mut route: Route) {
-        let is_wider = |other: &Route| match (&other.region, &route.region) {
-            (Some(wide), Some(region)) => region.is_within(wide),
-            _ => false,
-        };
-        if self.routes.iter().any(is_wider) {
+        if self.is_covered(&route) {
             return;
         }
         let is_free = |name: &String| self.routes.iter().all(|other| other.name != *name);

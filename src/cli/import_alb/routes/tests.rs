@@ -117,7 +117,7 @@ fn is_sayable(rules: &[Rule]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn nothing_is_asked_less_than_alb_asked(rules in rules()) {
