@@ -109,6 +109,15 @@ impl Decoder<'_> {
     fn decode(&mut self, path: &[u8]) {
         let mut rest = path;
         while let Some((&byte, tail)) = rest.split_first() {
+            // Nearly every escape stands by itself.
+            if !self.is_pending
+                && let Some(byte) = escaped(rest)
+            {
+                self.write(byte, Depth::of_escape(byte));
+                self.is_pending = byte == b'%';
+                rest = &rest[3..];
+                continue;
+            }
             self.write(byte, Depth::Literal);
             rest = tail;
             if byte == b'%' {
@@ -162,13 +171,19 @@ impl Decoder<'_> {
             };
             let classes = self.classes.get(start..self.length).unwrap_or_default();
             let depth = match classes.iter().all(|class| class.is_literal()) {
-                true if is_unreserved(byte) => Depth::Unreserved,
-                true => Depth::Once,
+                true => Depth::of_escape(byte),
                 false => Depth::Nested,
             };
             self.length = start;
             self.write(byte, depth);
         }
+    }
+}
+
+impl Depth {
+    /// That of a byte whose escape was literal.
+    fn of_escape(byte: u8) -> Self {
+        if is_unreserved(byte) { Self::Unreserved } else { Self::Once }
     }
 }
 

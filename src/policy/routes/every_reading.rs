@@ -67,18 +67,26 @@ impl<'t, 'r> EveryReading<'t, 'r> {
         let mut at = 1;
         while let Some(&class) = classes.get(at) {
             let rule = rules.of(class);
-            if all.groups.iter().all(|group| group.who.stay(rule, rules.merged)) {
+            let is_run = classes.get(at + 1) == Some(&class);
+            if is_run && all.groups.iter().all(|group| group.who.stay(rule, rules.merged)) {
                 at += run(&classes[at..], class);
                 continue;
             }
-            at += 1;
-            if all.groups.iter().all(|group| group.who.stay_together(rule, rules.merged)) {
+            if let [group] = &mut all.groups[..] {
+                let bytes = group.who.go_together(&classes[at..], rules);
+                at += bytes;
+                if bytes > 0 {
+                    continue;
+                }
+            } else if all.groups.iter().all(|group| group.who.stay_together(rule, rules.merged)) {
                 for group in &mut all.groups {
                     group.who = group.who.behind(rule, rules.merged);
                 }
+                at += 1;
                 continue;
             }
-            all.step(at - 1, rule)?;
+            all.step(at, rule)?;
+            at += 1;
             if all.groups.is_empty() {
                 return Ok(());
             }
@@ -202,6 +210,23 @@ impl Who {
             | self.inside & (rule.separates | rule.begins_parameters)
             | self.leave(rule, merged);
         part == 0
+    }
+
+    /// Moves them behind all bytes before the first that begins or ends a name
+    /// for any of them; says how many those are.
+    fn go_together(&mut self, classes: &[Class], rules: &Rules) -> usize {
+        let mut who = *self;
+        let mut bytes = 0;
+        for class in classes {
+            let rule = rules.of(*class);
+            if !who.stay_together(rule, rules.merged) {
+                break;
+            }
+            who = who.behind(rule, rules.merged);
+            bytes += 1;
+        }
+        *self = who;
+        bytes
     }
 
     /// Those for which a segment without a name ends with a byte.
