@@ -54,6 +54,9 @@ pub async fn serve(mut listener: TcpListener, router: Router, most: usize) -> In
         {
             debug!("an admin connection makes way for another");
             oldest.abort();
+            // Not before its descriptor is free: many that come at once would
+            // take all there are, and accepting would pause for a second.
+            connections.join_next().await;
         }
         oldest_first.push_back(connections.spawn(serve_connection(stream, router.clone())));
     }

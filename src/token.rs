@@ -245,12 +245,14 @@ impl Source {
 }
 
 /// Schemes are compared without case, and spaces stand behind them (RFC 9110,
-/// sections 11.1 and 11.4).
+/// sections 11.1 and 11.4). A comma ends one, too: it is where Envoy joins a
+/// field that holds the scheme alone with the next.
 fn behind_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
     let (sent, rest) = value.split_at_checked(scheme.len())?;
     let is_wanted = sent.eq_ignore_ascii_case(scheme.as_bytes());
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    (is_wanted && (spaces > 0 || rest.is_empty())).then(|| &rest[spaces..])
+    let has_ended = matches!(rest.first(), None | Some(b' ' | b','));
+    (is_wanted && has_ended).then(|| &rest[spaces..])
 }
 
 /// The names and values of a query, still escaped.
@@ -411,6 +413,9 @@ mod tests {
             ("Bearer abc,Bearer def", Err(NoToken::Ambiguous)),
             ("Bearer abc, Basic x", Err(NoToken::Ambiguous)),
             ("Bearer ,", Err(NoToken::Ambiguous)),
+            ("Bearer,Bearer abc", Err(NoToken::Ambiguous)),
+            ("Bearer,", Err(NoToken::Ambiguous)),
+            ("Bearers,Bearer abc", Err(NoToken::Missing)),
             ("abc", Err(NoToken::Missing)),
             ("", Err(NoToken::Missing)),
             ("Bearer 12345678901234567890", Ok("12345678901234567890")),

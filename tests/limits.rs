@@ -260,6 +260,18 @@ async fn silent_connections_leave_descriptors_for_what_must_go_on() {
     assert_eq!(count(&log, "cannot accept connections, trying again"), 0);
 }
 
+/// As many as a probe has time for: by default Kubernetes waits a second.
+#[tokio::test]
+async fn a_probe_is_answered_behind_many_silent_connections() {
+    let process = Process::start_with_files(Config::new("", API_KEY), 64);
+    for _ in 0..3 {
+        let silent = silent(&process.admin, 120).await;
+        let answer = timeout(Duration::from_millis(900), process.get("/livez")).await;
+        assert_eq!(answer.expect("in time").as_deref(), Some("ok\n"));
+        drop(silent);
+    }
+}
+
 #[tokio::test]
 async fn connections_that_speak_are_kept_and_one_too_many_is_closed() {
     let process = Process::start(Config::new(", max_connections: 2", API_KEY));
