@@ -175,7 +175,7 @@ impl<'s, 'a> Search<'s, 'a> {
 
     fn result(self) -> Result<Found<'s, 'a>, NoToken> {
         match (self.found, self.one_is_large) {
-            // One that is too large is no other's like.
+            // One that is too large equals no other.
             (Some(_), true) => Err(NoToken::Ambiguous),
             (None, true) => Err(NoToken::TooLarge),
             (None, false) => Err(NoToken::Missing),

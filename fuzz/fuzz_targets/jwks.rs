@@ -17,7 +17,7 @@ fuzz_target!(|document: &[u8]| {
     let Ok(parsed) = KeySet::parse(document) else { return };
     assert!(!parsed.set.is_empty());
     let text = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
-    let Ok(value) = serde_json::from_slice::<Value>(text) else { panic!("it is no JSON") };
+    let Ok(value) = serde_json::from_slice::<Value>(text) else { panic!("it is not JSON") };
     let Ok(again) = KeySet::parse(value.to_string().as_bytes()) else {
         panic!("other spaces matter")
     };

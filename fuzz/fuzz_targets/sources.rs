@@ -50,7 +50,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
     if !written.has_query() && written.values("cookie").next().is_none() {
         let sent = written.values("authorization").chain(written.values("x-api-key"));
-        assert!(sent.into_iter().any(|value| carries(value, &token)), "nobody sent {token:?}");
+        assert!(sent.into_iter().any(|value| carries(value, &token)), "no source holds {token:?}");
     }
     assert_eq!(decision.verdict, Verdict::Allow);
     let edited = written.edited(&engine.edits(&request, &decision));

@@ -110,7 +110,7 @@ impl OAuth2 {
                 .map(|known| Answer::Authenticated(known.principal));
         }
         // Two requests with one new token both compute its signature: to wait
-        // for another thread costs more, and a token that is no good would
+        // for another thread costs more, and an invalid token would
         // make everything wait that this thread has to do.
         let known = self.verify(credential, jwt)?;
         credential.record(Recall::Miss);

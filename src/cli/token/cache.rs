@@ -89,7 +89,7 @@ impl Cache {
         })
     }
 
-    /// What is in the file's place, if that is no regular file.
+    /// What is in the file's place, if that is not a regular file.
     fn obstacle(&self) -> Option<&'static str> {
         let found = fs::symlink_metadata(&self.file).ok()?.file_type();
         (!found.is_file()).then(|| kind_name(found))

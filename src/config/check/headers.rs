@@ -52,7 +52,7 @@ pub(super) fn header_name(text: &str, place: &Place) -> Option<String> {
 
 /// Many upstreams read `_` as `-`, some every character but letters and
 /// digits, so such names are the same to them. A colon stays: a pseudo-header
-/// is no header.
+/// is not a header.
 pub(super) fn dashed(name: &str) -> String {
     let is_kept = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
     name.chars().map(|letter| if is_kept(letter) { letter } else { '-' }).collect()

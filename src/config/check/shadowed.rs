@@ -100,8 +100,7 @@ fn all_covered(
     wide.is_empty() || !narrow.is_empty() && narrow.iter().all(is_covered)
 }
 
-/// Whether the later route can't be reached by any spelling: that is no matter
-/// of readings.
+/// Whether no spelling reaches the later route, whatever the readings.
 fn is_shadowed_as_written(earlier: &RouteSettings, later: &str) -> bool {
     match (&earlier.path, &earlier.path_prefix) {
         (Some(path), _) => path == later,
