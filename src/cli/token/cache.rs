@@ -258,10 +258,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        os::unix::{fs::symlink, net::UnixListener},
-        process::Command,
-    };
+    use std::os::unix::{fs::symlink, net::UnixListener};
 
     use tempfile::TempDir;
 
@@ -335,7 +332,9 @@ mod tests {
     }
 
     fn make_fifo(path: &Path) {
-        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path, fifo, mode, 0).unwrap();
     }
 
     /// Devices are made in the end-to-end tests: that takes root.
