@@ -71,7 +71,9 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
 
-    let Some(header) = json::object(header) else { panic!("the header is not a strict JSON object") };
+    let Some(header) = json::object(header) else {
+        panic!("the header is not a strict JSON object")
+    };
     assert!(matches!(header["alg"].as_str(), Some("EdDSA" | "Ed25519")));
     assert!(!header.contains_key("crit") && !header.contains_key("enc"));
     assert_ne!(header.get("b64"), Some(&Value::Bool(false)));
