@@ -158,25 +158,18 @@ impl Planner<'_> {
              what comes later in ALB's order is asked of {path} here. {path}/, which some servers \
              take for {path}, is refused with 400."
         );
-        let hole = self.hole(at + 1, at, &scope, pending, &note);
+        let hole = self.hole(at, &scope, pending, &note);
         if self.differs(at, &scope, pending, &hole) {
             hole.into_iter().for_each(|route| self.push(route));
         }
     }
 
     /// The routes for requests that a rule's route would match and the rule
-    /// does not, from `first` on.
-    fn hole(
-        &self,
-        first: usize,
-        at: usize,
-        scope: &Region,
-        pending: &[Pending],
-        note: &str,
-    ) -> Vec<Route> {
+    /// does not, made of the rules after it.
+    fn hole(&self, at: usize, scope: &Region, pending: &[Pending], note: &str) -> Vec<Route> {
         let mut hole = Planner { rules: self.rules, routes: Vec::new() };
         let route = &self.rules[at].0.route_name();
-        hole.plan(first, scope, pending, Some(Around { route, note }));
+        hole.plan(at + 1, scope, pending, Some(Around { route, note }));
         hole.routes
     }
 
