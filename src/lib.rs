@@ -15,6 +15,8 @@ pub mod credential;
 
 pub mod provider;
 
+pub mod provider_id;
+
 pub mod principal;
 
 pub mod claims;
@@ -29,6 +31,8 @@ pub mod response;
 
 pub mod reason;
 
+pub mod urls;
+
 pub mod time;
 
 mod cache;
@@ -36,8 +40,6 @@ mod cache;
 mod heap;
 
 mod per_thread;
-
-mod files;
 
 mod texts;
 
@@ -54,6 +56,8 @@ pub mod policy_tests;
 pub mod metrics;
 
 pub mod status;
+
+pub mod readiness;
 
 pub mod admin;
 

@@ -7,7 +7,7 @@ mod survey;
 pub use survey::{Seen, Sighting};
 
 use crate::{
-    policy::routes::ProviderFilter,
+    provider_id::ProviderFilter,
     request::Request,
     settings::{AuthSettings, TokenPlace},
 };

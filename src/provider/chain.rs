@@ -11,10 +11,8 @@ use super::{Answer, AnswerKind, Answering, Provider, oauth2::jwt};
 use crate::{
     credential::Credential,
     decision::{Caller, ProviderId},
-    policy::{
-        identity::{IdentityHeaders, MAX_VALUE_BYTES, TooLarge},
-        routes::ProviderFilter,
-    },
+    policy::identity::{IdentityHeaders, MAX_VALUE_BYTES, TooLarge},
+    provider_id::ProviderFilter,
     reason::Reason,
 };
 
