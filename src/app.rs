@@ -230,7 +230,7 @@ fn serve_admin(
     let metrics = reloader.metrics.clone();
     let current = Current::clone(&reloader.site.current);
     let render = move || {
-        metrics.set_token_cache_entries(current.load().engine.memory().len());
+        metrics.set_token_cache_entries(current.load().engine.token_cache().len());
         metrics.encode().unwrap_or_else(|error| {
             error!(%error, "metrics can't be rendered");
             String::new()
@@ -263,7 +263,7 @@ async fn tidy(current: Current) {
     let mut ticks = interval(TIDY);
     loop {
         ticks.tick().await;
-        current.load().engine.memory().tidy(UnixTime::now());
+        current.load().engine.token_cache().tidy(UnixTime::now());
     }
 }
 

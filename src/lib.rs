@@ -15,7 +15,13 @@ pub mod credential;
 
 pub mod provider;
 
+pub mod keys;
+
+pub mod token_cache;
+
 pub mod principal;
+
+pub mod identity;
 
 pub mod claims;
 
@@ -31,7 +37,7 @@ pub mod reason;
 
 pub mod time;
 
-mod cache;
+mod bounded_cache;
 
 mod heap;
 

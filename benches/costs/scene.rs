@@ -13,13 +13,14 @@ use claimgate::{
     metrics::{CheckMeters, Metrics},
     provider::{
         api_key::ApiKeys,
-        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory},
+        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
     },
     settings::{
         ApiKeySettings, AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings, RouteSettings, TokenPlace, TokenSourceSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use envoy_types::{
     ext_authz::v3::pb::CheckRequest,
@@ -81,10 +82,10 @@ impl Config {
             algorithms: Algorithm::ALL.into(),
             ..OAuth2Settings::new(ISSUER, source)
         };
-        let memory = Arc::new(TokenMemory::of(&AuthSettings::default()));
+        let cache = Arc::new(TokenCache::of(&AuthSettings::default()));
         let mut settings = vec![named("issuer", ProviderKind::OAuth2(Box::new(oauth2.clone())))];
         let provider =
-            OAuth2::new("issuer", None, oauth2, KeySource::fixed(set), Arc::clone(&memory));
+            OAuth2::new("issuer", None, oauth2, KeySource::fixed(set), Arc::clone(&cache));
         let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(provider)];
         if self.api_keys {
             let keys = vec![api_key()];
@@ -101,7 +102,7 @@ impl Config {
         let more = self.sources.into_iter();
         let more = more.map(|place| TokenSourceSettings { place, providers: None });
         auth.token_sources.extend(more);
-        let engine = Engine::new(&auth, providers, memory);
+        let engine = Engine::new(&auth, providers, cache);
         let metrics = Metrics::new("bench", "bench").expect("metrics");
         Arc::new(Live {
             meters: CheckMeters::new(&metrics, &engine),

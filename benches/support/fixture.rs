@@ -8,13 +8,14 @@ use claimgate::{
     issuer::signing::SigningKey,
     provider::{
         api_key::ApiKeys,
-        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory},
+        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
     },
     settings::{
         ApiKeySettings, AuthSettings, IdentityHeaderSettings, KeyLocation, KeySourceSettings,
         OAuth2Settings, ProviderKind, ProviderSettings, RouteSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use serde_json::{Map, json};
 
@@ -65,7 +66,7 @@ impl Bench {
             )],
             ..IdentityHeaderSettings::default()
         };
-        let memory = Arc::new(TokenMemory::of(&AuthSettings {
+        let cache = Arc::new(TokenCache::of(&AuthSettings {
             headers: headers.clone(),
             token_cache_entries: self.remembered,
             // The number is the bound here.
@@ -94,7 +95,7 @@ impl Bench {
                 None,
                 settings.clone(),
                 KeySource::fixed(keys),
-                Arc::clone(&memory),
+                Arc::clone(&cache),
             );
             providers
                 .push((named(&name, ProviderKind::OAuth2(Box::new(settings))), Arc::new(provider)));
@@ -107,7 +108,7 @@ impl Bench {
             headers,
             ..AuthSettings::default()
         };
-        Engine::new(&settings, providers, memory)
+        Engine::new(&settings, providers, cache)
     }
 }
 

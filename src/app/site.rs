@@ -27,10 +27,10 @@ use crate::{
     envoy::service::Live,
     files::{Hung, Lane},
     metrics::{CheckMeters, Metrics},
-    provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     status::{Board, InForce},
     time::UnixTime,
+    token_cache::TokenCache,
     traces::{self, Tracer, Traces},
 };
 
@@ -170,11 +170,11 @@ impl Plan {
         kept: &[Source],
         instruments: &Instruments,
     ) -> Result<Self, LoadError> {
-        let memory = Arc::new(TokenMemory::of(&settings.auth));
-        let providers = providers::build(&settings.auth, contents, kept, instruments, &memory)?;
+        let cache = Arc::new(TokenCache::of(&settings.auth));
+        let providers = providers::build(&settings.auth, contents, kept, instruments, &cache)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let tracer = tracer(&settings.server, contents, &instruments.traces)?;
-        let engine = Engine::new(&settings.auth, providers.list, memory);
+        let engine = Engine::new(&settings.auth, providers.list, cache);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
         Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use super::{ConfigErrors, Loaded};
 use crate::{
     files,
-    provider::oauth2::keys::{KeySet, KeySetError},
+    keys::{KeySet, KeySetError},
     settings::{KeyLocation, ProviderKind, Settings},
 };
 

@@ -23,11 +23,11 @@ use self::{
     gate::{Admission, Gate},
     task::Task,
 };
-use super::{
-    fetch::{Fetch, HttpFetch, SetupError},
+use super::fetch::{Fetch, HttpFetch, SetupError};
+use crate::{
     keys::{KeySet, KeySetError, Parsed},
+    settings::{KeyLocation, KeySourceSettings},
 };
-use crate::settings::{KeyLocation, KeySourceSettings};
 
 mod gate;
 mod observe;

@@ -8,7 +8,7 @@ use reqwest::Url;
 use rustls::CertificateError;
 
 use super::{MAX_REDIRECTS, url};
-use crate::provider::oauth2::keys::KeySetError;
+use crate::keys::KeySetError;
 
 /// A fetch can't even be attempted: the settings are wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
