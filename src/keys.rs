@@ -21,12 +21,14 @@ use self::{jwk::Jwk, public_key::PublicKey};
 mod algorithm;
 mod jwk;
 mod public_key;
+mod store;
 #[cfg(test)]
 mod tests;
 mod unusable;
 
 pub use self::{
     algorithm::{Algorithm, UnknownAlgorithm},
+    store::{FixedKeys, KeyStore, Refresh},
     unusable::Unusable,
 };
 

@@ -15,7 +15,8 @@ use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
     Engine, Provider, Request,
     decision::Verdict,
-    provider::oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::{
         AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings,
@@ -110,8 +111,13 @@ fn service_allows(case: &Case) -> bool {
         ..OAuth2Settings::new(issuer, source)
     };
     let cache = Arc::new(TokenCache::new(10));
-    let provider =
-        OAuth2::new("corpus", None, oauth2.clone(), KeySource::fixed(keys), Arc::clone(&cache));
+    let provider = OAuth2::new(
+        "corpus",
+        None,
+        oauth2.clone(),
+        Arc::new(FixedKeys::new(keys)),
+        Arc::clone(&cache),
+    );
     let settings = AuthSettings {
         providers: vec![ProviderSettings {
             name: "corpus".into(),

@@ -14,7 +14,8 @@ use claimgate::{
     claims::ClaimPath,
     decision::{Decision, Denial, Recall, Verdict},
     issuer::signing::SigningKey,
-    provider::oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::{
         AuthSettings, ClaimRule, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings,
@@ -39,7 +40,7 @@ fn engine(providers: Vec<OAuth2Settings>, keys: &[&SigningKey]) -> Engine {
     let (mut named, mut built) = (Vec::new(), Vec::new());
     for (number, oauth2) in providers.into_iter().enumerate() {
         let name = format!("provider-{number}");
-        let keys = KeySource::fixed(KeySet::parse(jwks.as_bytes()).unwrap().set);
+        let keys = Arc::new(FixedKeys::new(KeySet::parse(jwks.as_bytes()).unwrap().set));
         let provider = OAuth2::new(&name, None, oauth2.clone(), keys, Arc::clone(&cache));
         built.push(Arc::new(provider) as Arc<dyn Provider>);
         named.push(ProviderSettings {

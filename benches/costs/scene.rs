@@ -10,10 +10,11 @@ use claimgate::{
         service::Live,
     },
     issuer::signing::SigningKey,
+    keys::{FixedKeys, KeySet},
     metrics::{CheckMeters, Metrics},
     provider::{
         api_key::ApiKeys,
-        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
+        oauth2::{Algorithm, OAuth2},
     },
     settings::{
         ApiKeySettings, AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
@@ -85,7 +86,7 @@ impl Config {
         let cache = Arc::new(TokenCache::of(&AuthSettings::default()));
         let mut settings = vec![named("issuer", ProviderKind::OAuth2(Box::new(oauth2.clone())))];
         let provider =
-            OAuth2::new("issuer", None, oauth2, KeySource::fixed(set), Arc::clone(&cache));
+            OAuth2::new("issuer", None, oauth2, Arc::new(FixedKeys::new(set)), Arc::clone(&cache));
         let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(provider)];
         if self.api_keys {
             let keys = vec![api_key()];

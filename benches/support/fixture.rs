@@ -6,9 +6,10 @@ use claimgate::{
     Decision, Engine, Provider, Request,
     decision::Verdict,
     issuer::signing::SigningKey,
+    keys::{FixedKeys, KeySet},
     provider::{
         api_key::ApiKeys,
-        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
+        oauth2::{Algorithm, OAuth2},
     },
     settings::{
         ApiKeySettings, AuthSettings, IdentityHeaderSettings, KeyLocation, KeySourceSettings,
@@ -94,7 +95,7 @@ impl Bench {
                 &name,
                 None,
                 settings.clone(),
-                KeySource::fixed(keys),
+                Arc::new(FixedKeys::new(keys)),
                 Arc::clone(&cache),
             );
             providers

@@ -9,14 +9,13 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
     Engine, Provider, Reason, Request,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet,
-    },
-    token_cache::TokenCache,
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::{
         AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings,
     },
+    token_cache::TokenCache,
 };
 use claimgate_fuzz::{NOW, json};
 use libfuzzer_sys::fuzz_target;
@@ -47,7 +46,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     };
     let cache = Arc::new(TokenCache::of(&settings));
     let provider =
-        OAuth2::new("issuer", None, oauth2, KeySource::fixed(keys.set), Arc::clone(&cache));
+        OAuth2::new("issuer", None, oauth2, Arc::new(FixedKeys::new(keys.set)), Arc::clone(&cache));
     Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], cache)
 });
 

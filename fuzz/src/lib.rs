@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider,
     request::Request,
-    token_cache::TokenCache,
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 
 /// The moment of every decision.

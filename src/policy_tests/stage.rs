@@ -11,13 +11,9 @@ use crate::{
     engine::Engine,
     explain::NoTokenSource,
     issuer::StartError,
-    keys::{KeySet, KeySetError},
+    keys::{FixedKeys, KeySet, KeySetError},
     principal::Principal,
-    provider::{
-        Answer, Answering, Provider,
-        api_key::ApiKeys,
-        oauth2::{OAuth2, key_source::KeySource},
-    },
+    provider::{Answer, Answering, Provider, api_key::ApiKeys, oauth2::OAuth2},
     settings::{AuthSettings, ProviderKind},
     time::UnixTime,
     token_cache::TokenCache,
@@ -130,7 +126,7 @@ impl Stage {
                     }
                 };
                 let settings = oauth2.as_ref().clone();
-                let keys = KeySource::fixed(keys);
+                let keys = Arc::new(FixedKeys::new(keys));
                 Arc::new(OAuth2::new(name, forward, settings, keys, Arc::clone(cache)))
             }
             ProviderKind::Grpc(_) => {

@@ -13,12 +13,11 @@ use std::{
     },
 };
 
-use self::key_source::{KeySource, Refresh};
 use super::{Answer, Answering, Provider};
 use crate::{
     credential::Credential,
     decision::Recall,
-    keys::VerifyingKey,
+    keys::{KeyStore, Refresh, VerifyingKey},
     reason::Reason,
     settings::OAuth2Settings,
     token::jwt::Unverified,
@@ -49,7 +48,7 @@ pub struct OAuth2 {
     forward_token: Option<bool>,
     settings: OAuth2Settings,
     issuer: Arc<str>,
-    keys: Arc<KeySource>,
+    keys: Arc<dyn KeyStore>,
     cache: Arc<TokenCache>,
     tag: ProviderTag,
 }
@@ -74,7 +73,7 @@ impl OAuth2 {
         name: &str,
         forward_token: Option<bool>,
         settings: OAuth2Settings,
-        keys: Arc<KeySource>,
+        keys: Arc<dyn KeyStore>,
         cache: Arc<TokenCache>,
     ) -> Self {
         static TAGS: AtomicUsize = AtomicUsize::new(0);
@@ -223,7 +222,7 @@ impl OAuth2 {
 
     /// Why nobody can tell whether the issuer has the token's key.
     fn note_unavailable(&self, credential: &Credential<'_>) {
-        credential.note(|| match self.keys.status().last_error {
+        credential.note(|| match self.keys.last_error() {
             Some(error) => format!("its keys can't be fetched: {error}"),
             None => "it has no keys to verify with".into(),
         });

@@ -7,7 +7,8 @@ use claimgate::{
     Engine, Provider, Reason, Request, config,
     decision::Verdict,
     issuer::signing::SigningKey,
-    provider::oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet},
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::ProviderKind,
     time::UnixTime,
     token_cache::TokenCache,
@@ -102,7 +103,7 @@ fn engine(config: &str, key: &SigningKey) -> Engine {
     let cache = Arc::new(TokenCache::new(100));
     let providers = auth.providers.iter().map(|provider| {
         let ProviderKind::OAuth2(settings) = &provider.kind else { panic!("{}", provider.name) };
-        let keys = KeySource::fixed(KeySet::parse(jwks.as_bytes()).unwrap().set);
+        let keys = Arc::new(FixedKeys::new(KeySet::parse(jwks.as_bytes()).unwrap().set));
         let settings = (**settings).clone();
         let cache = Arc::clone(&cache);
         Arc::new(OAuth2::new(&provider.name, None, settings, keys, cache)) as Arc<dyn Provider>
