@@ -215,7 +215,7 @@ fn serve_admin(
     let metrics = reloader.metrics.clone();
     let config = reloader.site.config.clone();
     let render = move || {
-        metrics.set_token_cache_entries(config.load().engine.memory().len());
+        metrics.set_token_cache_entries(config.load().engine.token_cache().len());
         metrics.encode().unwrap_or_else(|error| {
             error!(%error, "metrics can't be rendered");
             String::new()
@@ -248,7 +248,7 @@ async fn tidy(config: ConfigHandle) {
     let mut ticks = interval(TIDY);
     loop {
         ticks.tick().await;
-        config.load().engine.memory().tidy(UnixTime::now());
+        config.load().engine.token_cache().tidy(UnixTime::now());
     }
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    policy::{identity::Identity, routes::Route},
-    principal::Principal,
-    provider::AnswerKind,
+    identity::Identity, policy::routes::Route, principal::Principal, provider::AnswerKind,
     reason::Reason,
 };
 

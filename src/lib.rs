@@ -17,7 +17,13 @@ pub mod provider;
 
 pub mod provider_id;
 
+pub mod keys;
+
+pub mod token_cache;
+
 pub mod principal;
+
+pub mod identity;
 
 pub mod claims;
 
@@ -35,7 +41,7 @@ pub mod urls;
 
 pub mod time;
 
-mod cache;
+mod bounded_cache;
 
 mod heap;
 

@@ -9,7 +9,8 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-use crate::{claims::ClaimPath, provider::oauth2::Algorithm, time::UnixTime};
+pub use crate::claims::ClaimRule;
+use crate::{claims::ClaimPath, keys::Algorithm, time::UnixTime};
 
 /// Everything `claimgate serve` needs to run.
 #[derive(Clone, Debug)]
@@ -372,16 +373,6 @@ pub struct IdentityHeaderSettings {
     pub provider: Option<String>,
     /// Claims and the header each goes to.
     pub claims: Vec<(ClaimPath, String)>,
-}
-
-/// A claim and the values it may have.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClaimRule {
-    /// Which claim.
-    pub claim: ClaimPath,
-    /// Scalars, any one of which the claim must equal, or contain where it is
-    /// an array.
-    pub any_of: Vec<Value>,
 }
 
 impl Default for ServerSettings {

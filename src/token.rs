@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+pub mod jwt;
 mod survey;
+pub(crate) mod times;
 
 pub use survey::{Seen, Sighting};
 

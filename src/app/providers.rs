@@ -13,10 +13,10 @@ use crate::{
         oauth2::{
             OAuth2,
             key_source::{FetchObserver, KeySource, OpenError},
-            memory::TokenMemory,
         },
     },
     settings::{AuthSettings, KeyLocation, KeySourceSettings, ProviderKind},
+    token_cache::TokenCache,
 };
 
 /// Why a provider can't be set up.
@@ -84,7 +84,7 @@ pub(crate) fn build(
     contents: &Contents,
     kept: &[Source],
     observer: &Arc<dyn FetchObserver>,
-    memory: &Arc<TokenMemory>,
+    cache: &Arc<TokenCache>,
 ) -> Result<Providers, ProviderError> {
     let mut providers = Providers { list: Vec::new(), sources: Vec::new() };
     if !settings.enabled {
@@ -102,7 +102,7 @@ pub(crate) fn build(
                 let keys = Arc::clone(&source.keys);
                 providers.sources.push(source);
                 let oauth2 = oauth2.as_ref().clone();
-                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(memory)))
+                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(cache)))
             }
             ProviderKind::Grpc(grpc) => Arc::new(
                 GrpcProvider::new(name, forward, grpc, Handle::current())

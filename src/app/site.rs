@@ -25,13 +25,11 @@ use crate::{
     config::{self, ConfigErrors, Loaded, NamedFileKind},
     engine::Engine,
     metrics::{CheckMeters, Metrics},
-    provider::oauth2::{
-        key_source::{FetchObserver, KeySource},
-        memory::TokenMemory,
-    },
+    provider::oauth2::key_source::{FetchObserver, KeySource},
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     status::{Board, InForce},
     time::UnixTime,
+    token_cache::TokenCache,
     traces::{self, Tracer, Traces},
 };
 
@@ -158,12 +156,12 @@ impl Plan {
         kept: &[Source],
         instruments: &Instruments,
     ) -> Result<Self, LoadError> {
-        let memory = Arc::new(TokenMemory::of(&settings.auth));
+        let cache = Arc::new(TokenCache::of(&settings.auth));
         let observer: Arc<dyn FetchObserver> = Arc::new(instruments.clone());
-        let providers = providers::build(&settings.auth, contents, kept, &observer, &memory)?;
+        let providers = providers::build(&settings.auth, contents, kept, &observer, &cache)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let tracer = tracer(&settings.server, contents, &instruments.traces)?;
-        let engine = Engine::new(&settings.auth, providers.list, memory);
+        let engine = Engine::new(&settings.auth, providers.list, cache);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
         Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })

@@ -6,7 +6,7 @@ use super::{
     errors::{ConfigError, ConfigErrors},
     named_file::{NamedFile, NamedFileKind},
 };
-use crate::provider::oauth2::keys::{KeySet, KeySetError};
+use crate::keys::{KeySet, KeySetError};
 
 /// Looks into `files`, as `serve` will: each must be readable and hold what
 /// it is named for.

@@ -9,7 +9,7 @@ use rustls::CertificateError;
 
 use super::MAX_REDIRECTS;
 use crate::{
-    provider::oauth2::keys::KeySetError,
+    keys::KeySetError,
     urls::{self, NotExact},
 };
 
