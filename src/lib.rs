@@ -71,6 +71,8 @@ pub mod cli;
 
 pub mod issuer;
 
+pub mod import_alb;
+
 pub use credential::Credential;
 pub use decision::Decision;
 pub use engine::Engine;
