@@ -2,7 +2,6 @@
 //! process of its own, asked over real gRPC.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 #![allow(clippy::print_stdout, reason = "what was measured helps where it was too much")]
 
 use std::{

@@ -1,13 +1,6 @@
 //! The config file as its authors meet it: what loads, what does not, and
 //! what they are told.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{fs, path::Path};
 
 use claimgate::{
@@ -56,13 +49,9 @@ fn folder(name: &str) -> Vec<std::path::PathBuf> {
     files
 }
 
-#[path = "config/accepted.rs"]
 mod accepted;
-#[path = "config/paths.rs"]
 mod paths;
-#[path = "config/refused.rs"]
 mod refused;
-#[path = "config/schema.rs"]
 mod schema;
 
 #[test]

@@ -1,7 +1,5 @@
 //! The development issuer over real HTTP.
 
-#![allow(clippy::unwrap_used)]
-
 use claimgate::{
     issuer::{self, IssuerSettings, StartError},
     provider::oauth2::Algorithm,

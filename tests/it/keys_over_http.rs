@@ -1,7 +1,5 @@
 //! Keys over real HTTP: what is fetched, when, and what becomes of bad answers.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
 use std::{
     fs,
     sync::{Arc, Mutex},
@@ -21,7 +19,6 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use self::server::{Seen, Server, jwks, redirect, status};
 
-#[path = "keys_over_http/server.rs"]
 mod server;
 
 const ISSUER: &str = "https://issuer.example";

@@ -1,12 +1,5 @@
 //! The engine as a library: no runtime, no network, scripted providers.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{
     future::Future,
     pin::pin,

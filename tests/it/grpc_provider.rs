@@ -1,12 +1,5 @@
 //! `type: grpc`: a provider in another process, asked over real gRPC.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{
     sync::{
         Arc,

@@ -5,13 +5,6 @@
 //! `internal` takes a defect of the program, so `check_service.rs` provokes
 //! that one with a provider that panics.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{
     collections::{BTreeSet, HashMap},
     io::{BufRead, BufReader},

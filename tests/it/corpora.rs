@@ -2,13 +2,6 @@
 //! verdict each must get. `CLAIMGATE_CORPORA` names the folder that holds
 //! `MANIFEST.json`; without it these tests are ignored, and say so.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD;

@@ -1,7 +1,5 @@
 //! The gRPC server's connections and the admin port, over real sockets.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
-
 use std::{
     convert::Infallible, future::Future, num::NonZeroUsize, path::PathBuf, sync::Arc,
     time::Duration,

@@ -1,8 +1,6 @@
 //! The pages under `docs/` keep up with the program: whatever has a name that
 //! users meet is explained there, and what is shown there works.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
-
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use claimgate::{
@@ -24,11 +22,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 #[expect(unreachable_pub, reason = "written as the reader's own program would be")]
-#[path = "../docs/custom_provider.rs"]
+#[path = "../../docs/custom_provider.rs"]
 mod custom_provider;
-#[path = "docs/issuers.rs"]
 mod issuers;
-#[path = "docs/reference.rs"]
 mod reference;
 
 fn page(name: &str) -> String {

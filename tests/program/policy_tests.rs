@@ -1,12 +1,5 @@
 //! `claimgate test` as a team runs it in CI.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;

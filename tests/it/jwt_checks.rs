@@ -1,12 +1,5 @@
 //! What a provider says of JWTs: every algorithm, every check, in order.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{sync::Arc, time::Duration};
 
 use claimgate::{

@@ -1,7 +1,5 @@
 //! `claimgate explain` as an on-call engineer runs it.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
-
 use std::{
     io::Write,
     net::TcpListener,

@@ -1,13 +1,6 @@
 //! The status page over HTTP, on the real service: what was provoked is on
 //! it, in the page and in the JSON alike, and nothing that must not be.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{path::PathBuf, time::Duration};
 
 use claimgate::{

@@ -1,13 +1,6 @@
 //! What clients are told when they are turned away, over real gRPC: every
 //! format, on the routes that ask for it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;

@@ -2,8 +2,6 @@
 //! can be given by hand, as a process of its own where signals and exit codes
 //! matter.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
-
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},

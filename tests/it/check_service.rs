@@ -1,8 +1,6 @@
 //! The gRPC services over a real connection, and what no client may bring
 //! about over a direct one.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of tests fail like tests")]
-
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;

@@ -1,7 +1,5 @@
 //! Commands that run once and end, as processes of their own.
 
-#![allow(clippy::expect_used, reason = "the helpers of tests fail like tests")]
-
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,

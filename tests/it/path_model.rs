@@ -5,8 +5,6 @@
 //! that are accepted are given to models of servers ([`servers`]), which must
 //! not run the handler of another route.
 
-#![allow(clippy::unwrap_used, reason = "a test fails as a whole")]
-
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicUsize, Ordering},
@@ -18,7 +16,6 @@ use claimgate::{
     settings::{AuthSettings, RouteSettings},
 };
 
-#[path = "path_model/servers.rs"]
 mod servers;
 
 use servers::{ENVOYS, Envoy, SERVERS, Server};

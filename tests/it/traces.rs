@@ -1,13 +1,6 @@
 //! Spans, as a collector receives them: a double of one, over real gRPC and
 //! HTTP.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{
     path::Path,
     sync::{

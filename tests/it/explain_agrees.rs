@@ -2,13 +2,6 @@
 //! through both, the service over gRPC and twice, so that its memory takes
 //! part, and come out with the same verdict, status, reason and headers.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,

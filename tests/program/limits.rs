@@ -1,8 +1,6 @@
 //! What floods may take: connections, descriptors, memory, time. The program
 //! runs as a process of its own, so that what it holds can be measured.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
-
 use std::{
     convert::Infallible,
     io::{BufRead, BufReader},

@@ -1,13 +1,6 @@
 //! `claimgate import-alb` on documents as AWS and Terraform print them: what
 //! comes out is loaded, and decides as ALB did or says where it does not.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail like tests"
-)]
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -21,7 +14,6 @@ use claimgate::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-#[path = "import_alb/cases.rs"]
 mod cases;
 
 use cases::{CASES, Case, Token};
@@ -30,7 +22,9 @@ const COGNITO: &str = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXA
 const OTHER: &str = "https://login.example.org";
 
 fn document(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import_alb").join(format!("{name}.json"))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/program/import_alb")
+        .join(format!("{name}.json"))
 }
 
 fn claimgate(arguments: &[&str], folder: &Path) -> Output {
