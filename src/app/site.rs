@@ -171,9 +171,13 @@ impl Plan {
         instruments: &Instruments,
     ) -> Result<Self, LoadError> {
         let memory = Arc::new(TokenMemory::of(&settings.auth));
-        let providers = providers::build(&settings.auth, contents, kept, instruments, &memory)?;
+        // Before the sources: their first fetches begin when they are opened.
+        let tracer = tracer(&settings.server, contents, &instruments.traces);
+        let traces = instruments.traces.with_next(tracer.as_ref().ok().and_then(Option::as_ref));
+        let instruments = Instruments { traces, ..instruments.clone() };
+        let providers = providers::build(&settings.auth, contents, kept, &instruments, &memory)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
-        let tracer = tracer(&settings.server, contents, &instruments.traces)?;
+        let tracer = tracer?;
         let engine = Engine::new(&settings.auth, providers.list, memory);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
