@@ -1,7 +1,7 @@
 //! The gRPC services over a real connection, and what no client may bring
 //! about over a direct one.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use claimgate::{
@@ -18,18 +18,13 @@ use claimgate::{
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
     status::denials::Denials,
 };
-use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest, CheckResponse,
-    attribute_context::{HttpRequest, Request as AttributeRequest},
-    authorization_client::AuthorizationClient,
-    check_response::HttpResponse,
-};
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     codegen::{Service, http},
-    transport::{Channel, Server},
+    transport::Server,
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::{
@@ -39,6 +34,8 @@ use tonic_reflection::pb::{
     },
     v1alpha,
 };
+
+use crate::support::envoy::{channel, check_token as request, connect, http_of, reason, status};
 
 /// Does what the token says.
 struct Obedient;
@@ -95,20 +92,6 @@ fn server(metrics: &Metrics, settings: AuthSettings) -> AuthorizationServer<ArcS
     AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live(metrics, settings))))
 }
 
-fn request(token: &str) -> CheckRequest {
-    let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
-    let http = HttpRequest {
-        method: "GET".into(),
-        host: "api.example.com".into(),
-        path: "/v1/models?x=y".into(),
-        headers,
-        ..HttpRequest::default()
-    };
-    let request = Some(AttributeRequest { http: Some(http), time: None });
-    let attributes = AttributeContext { request, ..AttributeContext::default() };
-    CheckRequest { attributes: Some(attributes) }
-}
-
 fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("a message that fits a frame");
     [&[0], &length.to_be_bytes()[..], message].concat()
@@ -138,22 +121,7 @@ async fn check_raw(
 
 /// The HTTP status and the reason; an allowed request has status 200.
 fn outcome(response: &CheckResponse) -> (i32, String) {
-    let code = response.status.as_ref().expect("a status").code;
-    let status = match &response.http_response {
-        Some(HttpResponse::OkResponse(_)) => 200,
-        Some(HttpResponse::DeniedResponse(denied)) => {
-            denied.status.as_ref().expect("a status").code
-        }
-        _ => panic!("no answer"),
-    };
-    assert_eq!(code == 0, status == 200, "only the status decides");
-    let metadata = response.dynamic_metadata.as_ref().expect("metadata");
-    let Some(envoy_types::pb::google::protobuf::value::Kind::StringValue(reason)) =
-        &metadata.fields["reason"].kind
-    else {
-        panic!("no reason");
-    };
-    (status, reason.clone())
+    (status(response), reason(response).to_owned())
 }
 
 #[tokio::test]
@@ -211,8 +179,7 @@ async fn a_call_never_fails_whatever_happens_in_it() {
 async fn large_messages_are_read() {
     let mut server = server(&metrics(), AuthSettings::default());
     let mut message = request("allow");
-    let http = message.attributes.as_mut().and_then(|a| a.request.as_mut()?.http.as_mut());
-    http.expect("a request").raw_body = vec![0; MAX_MESSAGE_BYTES - 1024];
+    http_of(&mut message).raw_body = vec![0; MAX_MESSAGE_BYTES - 1024];
     let response = check_raw(&mut server, framed(&message.encode_to_vec())).await;
     assert_eq!(outcome(&response), (200, "ok".to_owned()));
 }
@@ -247,9 +214,9 @@ async fn another_configuration_counts_from_the_next_check_on() {
 }
 
 /// Serves until the test ends.
-async fn serve() -> (SocketAddr, claimgate::envoy::health::HealthSwitch) {
+async fn serve() -> (String, claimgate::envoy::health::HealthSwitch) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
+    let address = listener.local_addr().expect("an address").to_string();
     let (switch, health) = health().await;
     let router = Server::builder()
         .add_service(server(&metrics(), AuthSettings::default()))
@@ -260,15 +227,10 @@ async fn serve() -> (SocketAddr, claimgate::envoy::health::HealthSwitch) {
     (address, switch)
 }
 
-async fn connect(address: SocketAddr) -> Channel {
-    let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
-    endpoint.connect().await.expect("a listening server")
-}
-
 #[tokio::test]
 async fn the_reference_client_gets_its_answers() {
     let (address, _) = serve().await;
-    let mut client = AuthorizationClient::new(connect(address).await);
+    let mut client = connect(&address).await;
     for (token, status, reason) in
         [("allow", 200, "ok"), ("allow-later", 200, "ok"), ("other", 401, "key_revoked")]
     {
@@ -280,7 +242,7 @@ async fn the_reference_client_gets_its_answers() {
 #[tokio::test]
 async fn health_follows_the_switch() {
     let (address, switch) = serve().await;
-    let mut client = HealthClient::new(connect(address).await);
+    let mut client = HealthClient::new(channel(&address).await);
     for serving in [false, true, false] {
         switch.set_serving(serving).await;
         for service in ["", SERVICE_NAME] {
@@ -302,7 +264,7 @@ async fn reflection_describes_the_service() {
             message_request: Some(message_request),
         })
     };
-    let channel = connect(address).await;
+    let channel = channel(&address).await;
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
 
     let list = ask(MessageRequest::ListServices(String::new()));

@@ -6,18 +6,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
-    Engine, Provider, Request,
     decision::Verdict,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory,
-    },
-    settings::{
-        AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
-        ProviderSettings,
-    },
+    provider::oauth2::{Algorithm, keys::KeySet},
+    settings::{KeyLocation, KeySourceSettings, OAuth2Settings},
     time::UnixTime,
 };
 use serde_json::Value;
+
+use crate::support::oauth2;
 
 /// The moment at which the manifest's tokens are judged.
 const CLOCK: UnixTime = UnixTime::from_seconds(1_795_000_000.0);
@@ -98,32 +94,13 @@ fn service_allows(case: &Case) -> bool {
     let issuer = claims["iss"].as_str().unwrap_or("https://issuer.example.com");
     let keys = KeySet::parse(&case.jwks).map(|parsed| parsed.set).unwrap_or_default();
     let source = KeySourceSettings::new(KeyLocation::Url("https://issuer.example.com/jwks".into()));
-    let oauth2 = OAuth2Settings {
+    let settings = OAuth2Settings {
         algorithms: Algorithm::ALL.to_vec(),
         accepted_types: None,
         ..OAuth2Settings::new(issuer, source)
     };
-    let memory = Arc::new(TokenMemory::new(10));
-    let provider =
-        OAuth2::new("corpus", None, oauth2.clone(), KeySource::fixed(keys), Arc::clone(&memory));
-    let settings = AuthSettings {
-        providers: vec![ProviderSettings {
-            name: "corpus".into(),
-            forward_token: None,
-            kind: ProviderKind::OAuth2(Box::new(oauth2)),
-        }],
-        ..AuthSettings::default()
-    };
-    let engine = Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], memory);
-    let authorization = format!("Bearer {}", case.token);
-    let request = Request {
-        method: "GET",
-        path: "/",
-        headers: [("authorization", authorization.as_bytes())].into_iter().collect(),
-        ..Request::default()
-    };
-    let decision = engine.check_now(&request, CLOCK).expect("no I/O");
-    decision.verdict == Verdict::Allow
+    let engine = oauth2::engine(vec![settings], keys);
+    oauth2::check(&engine, case.token.as_bytes(), CLOCK).verdict == Verdict::Allow
 }
 
 #[test]

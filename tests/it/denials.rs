@@ -1,7 +1,7 @@
 //! What clients are told when they are turned away, over real gRPC: every
 //! format, on the routes that ask for it.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use claimgate::{
@@ -10,19 +10,16 @@ use claimgate::{
     envoy::service::{AuthorizationServer, Live},
     metrics::{CheckMeters, Metrics},
 };
-use envoy_types::pb::{
-    envoy::service::auth::v3::{
-        AttributeContext, CheckRequest, CheckResponse,
-        attribute_context::{HttpRequest, Request},
-        authorization_client::AuthorizationClient,
-        check_response::HttpResponse,
-    },
-    google::protobuf::value::Kind,
-};
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Server;
+
+use crate::support::{
+    envoy::{Client, check, code, connect, http, reason},
+    folder::Folder,
+};
 
 /// A gateway whose issuer can't be reached.
 const CONFIG: &str = r#"
@@ -47,7 +44,7 @@ auth:
 
 /// Claimgate with this configuration, and a client of it.
 struct Gateway {
-    client: AuthorizationClient<Channel>,
+    client: Client,
     metrics: Metrics,
 }
 
@@ -62,35 +59,23 @@ struct Told {
 
 impl Gateway {
     async fn start(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("gateway.yaml");
-        fs::write(&file, config).unwrap();
-        let engine = Offline::open(&file, &[]).await.unwrap().engine;
+        let folder = Folder::new(config);
+        let engine = Offline::open(&folder.config(), &[]).await.unwrap().engine;
         let metrics = Metrics::new("0", "0").unwrap();
         let meters = CheckMeters::new(&metrics, &engine);
         let check_timeout = Duration::from_millis(50);
         let live = Live { engine, meters, check_timeout, denials: None, tracer: None };
         let server = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap().to_string();
         let serving = Server::builder().add_service(server);
         tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
-        let client = AuthorizationClient::connect(address).await.unwrap();
+        let client = connect(&address).await;
         Self { client, metrics }
     }
 
     async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> CheckResponse {
-        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        let http = HttpRequest {
-            method: method.into(),
-            host: "api.example.com".into(),
-            path: path.into(),
-            headers: headers.collect(),
-            ..HttpRequest::default()
-        };
-        let request = Request { http: Some(http), ..Request::default() };
-        let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
-        let request = CheckRequest { attributes: Some(attributes) };
+        let request = check(http(method, path, headers));
         self.client.check(request).await.expect("the call succeeds").into_inner()
     }
 
@@ -104,6 +89,7 @@ impl Gateway {
 
 impl Told {
     fn of(response: CheckResponse) -> Self {
+        let (grpc_code, reason) = (code(&response), reason(&response).to_owned());
         let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
             panic!("let through");
         };
@@ -111,17 +97,8 @@ impl Told {
         let count = headers.len();
         let headers: BTreeMap<_, _> = headers.into_iter().map(|h| (h.key, h.value)).collect();
         assert_eq!(headers.len(), count, "no header comes twice");
-        let metadata = response.dynamic_metadata.unwrap();
-        let Some(Kind::StringValue(reason)) = metadata.fields["reason"].kind.clone() else {
-            panic!("no reason");
-        };
-        Self {
-            grpc_code: response.status.unwrap().code,
-            status: denied.status.unwrap().code,
-            headers,
-            body: denied.body,
-            reason,
-        }
+        let status = denied.status.unwrap().code;
+        Self { grpc_code, status, headers, body: denied.body, reason }
     }
 
     fn json(&self) -> Value {

@@ -13,13 +13,10 @@ use claimgate::{
     time::UnixTime,
 };
 use clap::CommandFactory;
-use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest,
-    attribute_context::{HttpRequest, Request},
-    authorization_client::AuthorizationClient,
-};
 use serde_json::Value;
 use tokio::net::TcpListener;
+
+use crate::support::envoy::{self, check, connect, http};
 
 #[expect(unreachable_pub, reason = "written as the reader's own program would be")]
 #[path = "../../docs/custom_provider.rs"]
@@ -192,21 +189,14 @@ async fn the_custom_provider_in_rust_serves_envoy() {
     let session = |until| Session { user: "alice".into(), until: UnixTime::from_seconds(until) };
     let sessions = [("here".into(), session(4e9)), ("gone".into(), session(1.0))];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(serve(listener, Sessions::new(sessions.into())));
-    let mut envoy = AuthorizationClient::connect(address).await.unwrap();
+    let mut client = connect(&address).await;
 
     for (token, code) in [("sess_here", 0), ("sess_gone", 16), ("sess_none", 16), ("other", 16)] {
-        let http = HttpRequest {
-            method: "GET".into(),
-            path: "/".into(),
-            headers: [("authorization".into(), format!("Bearer {token}"))].into(),
-            ..HttpRequest::default()
-        };
-        let request = Request { http: Some(http), ..Request::default() };
-        let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
-        let request = CheckRequest { attributes: Some(attributes) };
-        let response = envoy.check(request).await.unwrap().into_inner();
-        assert_eq!(response.status.unwrap().code, code, "{token}");
+        let authorization = format!("Bearer {token}");
+        let request = check(http("GET", "/", &[("authorization", &authorization)]));
+        let response = client.check(request).await.unwrap().into_inner();
+        assert_eq!(envoy::code(&response), code, "{token}");
     }
 }

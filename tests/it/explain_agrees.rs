@@ -2,13 +2,10 @@
 //! through both, the service over gRPC and twice, so that its memory takes
 //! part, and come out with the same verdict, status, reason and headers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use claimgate::{
-    app::{App, offline::Offline},
+    app::offline::Offline,
     envoy::capture::Capture,
     explain::{Explanation, Sent, explain},
     issuer::signing::SigningKey,
@@ -18,12 +15,7 @@ use claimgate::{
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption},
-        service::auth::v3::{
-            AttributeContext, CheckRequest, CheckResponse,
-            attribute_context::{HttpRequest, Request},
-            authorization_client::AuthorizationClient,
-            check_response::HttpResponse,
-        },
+        service::auth::v3::{CheckRequest, CheckResponse, check_response::HttpResponse},
     },
     google::protobuf::value::Kind,
 };
@@ -35,9 +27,14 @@ use proptest::{
 };
 use prost::Message;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
-use tokio::{runtime::Runtime, sync::mpsc};
-use tonic::transport::Channel;
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    envoy::{Client, check, connect, http, on_route},
+    folder::Folder,
+    ports::Reserved,
+    service::Service,
+};
 
 /// `NOBODY` is an issuer whose keys can't be had.
 const CONFIG: &str = r#"
@@ -99,34 +96,33 @@ auth:
 /// The service and the engine that explains, of one config.
 struct Both {
     runtime: Runtime,
-    service: AuthorizationClient<Channel>,
+    service: Client,
     offline: Offline,
-    _orders: mpsc::Sender<claimgate::app::signals::Order>,
-    _folder: TempDir,
+    _running: Service,
+    _unreachable: Reserved,
+    _folder: Folder,
 }
 
 impl Both {
     fn start(key: &SigningKey, other: &SigningKey) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let jwks = folder.path().join("jwks.json");
-        std::fs::write(&jwks, json!({"keys": [key.jwk(), other.jwk()]}).to_string()).unwrap();
-        // Bound and never accepted from, so that nobody else gets the port.
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = nobody.local_addr().unwrap().to_string();
-        drop(nobody);
-        let config = CONFIG.replace("JWKS", jwks.to_str().unwrap()).replace("NOBODY", &address);
-        let path = folder.path().join("gateway.yaml");
-        std::fs::write(&path, config).unwrap();
+        let unreachable = Reserved::new();
+        let config = CONFIG.replace("NOBODY", &unreachable.address.to_string());
+        let folder = Folder::with_keys(&config, &[key, other]);
+        let path = folder.config();
         let runtime = Runtime::new().unwrap();
-        let (service, offline, orders) = runtime.block_on(async {
-            let app = App::build(&path).await.unwrap();
-            let address = format!("http://{}", app.grpc_address());
-            let (orders, ordered) = mpsc::channel(1);
-            tokio::spawn(app.run(ordered));
-            let service = AuthorizationClient::connect(address).await.unwrap();
-            (service, Offline::open(&path, &[]).await.unwrap(), orders)
+        let (running, service, offline) = runtime.block_on(async {
+            let running = Service::start(&path).await;
+            let service = connect(&running.grpc).await;
+            (running, service, Offline::open(&path, &[]).await.unwrap())
         });
-        Self { runtime, service, offline, _orders: orders, _folder: folder }
+        Self {
+            runtime,
+            service,
+            offline,
+            _running: running,
+            _unreachable: unreachable,
+            _folder: folder,
+        }
     }
 
     fn serve(&self, request: &CheckRequest) -> Outcome {
@@ -433,12 +429,8 @@ impl Shape {
                 }
             }
         }
-        let mut http = HttpRequest {
-            method: self.method.clone(),
-            host: self.host.clone(),
-            path,
-            ..HttpRequest::default()
-        };
+        let mut http = http(&self.method, &path, &[]);
+        http.host.clone_from(&self.host);
         if self.raw {
             let header = |(key, value): (String, String)| HeaderValue {
                 key,
@@ -458,13 +450,9 @@ impl Shape {
                 joined.push_str(&value);
             }
         }
-        let extensions = self.route.iter().map(|it| ("claimgate_route".to_owned(), it.clone()));
-        CheckRequest {
-            attributes: Some(AttributeContext {
-                request: Some(Request { http: Some(http), time: None }),
-                context_extensions: extensions.collect(),
-                ..AttributeContext::default()
-            }),
+        match &self.route {
+            Some(route) => on_route(check(http), route),
+            None => check(http),
         }
     }
 }

@@ -1,22 +1,19 @@
 //! What a provider says of JWTs: every algorithm, every check, in order.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use claimgate::{
-    Engine, Provider, Reason, Request,
+    Engine, Reason,
     claims::ClaimPath,
     decision::{Decision, Denial, Recall, Verdict},
     issuer::signing::SigningKey,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory,
-    },
-    settings::{
-        AuthSettings, ClaimRule, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
-        ProviderSettings,
-    },
+    provider::oauth2::{Algorithm, keys::KeySet},
+    settings::{ClaimRule, KeyLocation, KeySourceSettings, OAuth2Settings},
     time::UnixTime,
 };
 use serde_json::{Value, json};
+
+use crate::support::{mint, oauth2};
 
 const ISSUER: &str = "https://issuer.example.com";
 const NOW: f64 = 1_800_000_000.0;
@@ -27,48 +24,20 @@ fn settings() -> OAuth2Settings {
 }
 
 fn engine(providers: Vec<OAuth2Settings>, keys: &[&SigningKey]) -> Engine {
-    let jwks: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
-    let jwks = json!({"keys": jwks}).to_string();
-    let memory = Arc::new(TokenMemory::new(100));
-    let (mut named, mut built) = (Vec::new(), Vec::new());
-    for (number, oauth2) in providers.into_iter().enumerate() {
-        let name = format!("provider-{number}");
-        let keys = KeySource::fixed(KeySet::parse(jwks.as_bytes()).unwrap().set);
-        let provider = OAuth2::new(&name, None, oauth2.clone(), keys, Arc::clone(&memory));
-        built.push(Arc::new(provider) as Arc<dyn Provider>);
-        named.push(ProviderSettings {
-            name,
-            forward_token: None,
-            kind: ProviderKind::OAuth2(Box::new(oauth2)),
-        });
-    }
-    let settings = AuthSettings { providers: named, ..AuthSettings::default() };
-    Engine::new(&settings, built, memory)
+    oauth2::engine(providers, KeySet::parse(mint::jwks(keys).as_bytes()).unwrap().set)
 }
 
 fn check<'e>(engine: &'e Engine, token: &str, now: f64) -> Decision<'e> {
-    let authorization = format!("Bearer {token}");
-    let request = Request {
-        method: "GET",
-        path: "/",
-        headers: [("authorization", authorization.as_bytes())].into_iter().collect(),
-        ..Request::default()
-    };
-    engine.check_now(&request, UnixTime::from_seconds(now)).expect("no I/O")
+    oauth2::check(engine, token.as_bytes(), UnixTime::from_seconds(now))
 }
 
 /// Claims that every check accepts, changed by `change`; `null` takes one out.
 fn claims(change: Value) -> Vec<u8> {
-    let mut claims = json!({
+    let claims = json!({
         "iss": ISSUER, "sub": "me", "aud": ["other", "us"], "scope": "read write",
         "iat": NOW - 100.0, "exp": NOW + 100.0, "client_id": "c1", "jti": "1",
     });
-    for (name, value) in change.as_object().unwrap() {
-        match value {
-            Value::Null => claims.as_object_mut().unwrap().remove(name),
-            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
-        };
-    }
+    let claims = mint::changed(claims, change);
     claims.to_string().into_bytes()
 }
 

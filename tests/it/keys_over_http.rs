@@ -3,7 +3,7 @@
 use std::{
     fs,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -15,9 +15,10 @@ use claimgate::{
 };
 use futures_util::{StreamExt, stream};
 use http::header;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use self::server::{Seen, Server, jwks, redirect, status};
+use crate::support::{ports::Reserved, wait::eventually};
 
 mod server;
 
@@ -105,14 +106,6 @@ fn refusal(settings: &KeySourceSettings) -> OpenError {
     opened.map(drop).unwrap_err()
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
-        tokio::time::sleep(5 * MILLI).await;
-    }
-}
-
 #[tokio::test]
 async fn the_document_is_fetched_from_the_url_exactly_as_written() {
     let server = Server::new(|_| status(200, jwks(&["a"]))).await;
@@ -155,7 +148,7 @@ async fn an_etag_saves_the_document() {
     let opened =
         Opened::first(&KeySourceSettings { cache: 100 * MILLI, ..at(server.url("/")) }).await;
     let key = Arc::clone(opened.source.keys().iter().next().unwrap());
-    until("two fetches without a change", || {
+    eventually("two fetches without a change", async || {
         opened.results().starts_with(&[
             FetchResult::Success,
             FetchResult::NotModified,
@@ -166,15 +159,18 @@ async fn an_etag_saves_the_document() {
     assert!(key.is_live());
 
     server.now(|seen| versioned(seen, "\"two\"", &["a", "b"]));
-    until("the new document", || opened.kids() == ["a", "b"]).await;
+    eventually("the new document", async || opened.kids() == ["a", "b"]).await;
     assert!(key.is_live(), "it is in the new document too");
-    until("no change again", || opened.results().last() == Some(&FetchResult::NotModified)).await;
+    eventually("no change again", async || {
+        opened.results().last() == Some(&FetchResult::NotModified)
+    })
+    .await;
 
     server.now(|_| status(200, jwks(&["b"])));
-    until("the key is gone", || opened.kids() == ["b"]).await;
+    eventually("the key is gone", async || opened.kids() == ["b"]).await;
     assert!(!key.is_live());
     let fetches = server.seen().len();
-    until("one more fetch", || server.seen().len() > fetches).await;
+    eventually("one more fetch", async || server.seen().len() > fetches).await;
     assert_eq!(server.seen().last().unwrap().header("if-none-match"), "");
 }
 
@@ -188,7 +184,7 @@ async fn a_bad_document_with_an_etag_is_not_called_unchanged_later() {
     })
     .await;
     let opened = Opened::first(&at(server.url("/"))).await;
-    until("a second try", || opened.results().len() > 1).await;
+    eventually("a second try", async || opened.results().len() > 1).await;
     assert!(opened.results().iter().all(|result| *result == FetchResult::Failure));
 }
 
@@ -343,11 +339,11 @@ async fn last_good_keys_serve_in_an_outage_and_bad_answers_do_not_replace_them()
     for (code, body) in bad {
         let seen = server.seen().len();
         server.now(move |_| status(code, body));
-        until("two more tries", || server.seen().len() > seen + 2).await;
+        eventually("two more tries", async || server.seen().len() > seen + 2).await;
         assert!(key.is_live() && opened.kids() == ["a"]);
     }
     server.now(|_| status(200, jwks(&["b"])));
-    until("the issuer is back", || opened.kids() == ["b"]).await;
+    eventually("the issuer is back", async || opened.kids() == ["b"]).await;
     assert!(!key.is_live());
 }
 
@@ -363,13 +359,13 @@ async fn keys_are_withdrawn_when_they_are_too_old() {
     let opened = Opened::first(&settings).await;
     let key = Arc::clone(opened.source.keys().iter().next().unwrap());
     server.now(|_| status(500, ""));
-    until("the keys are too old", || opened.kids().is_empty()).await;
+    eventually("the keys are too old", async || opened.kids().is_empty()).await;
     assert!(!key.is_live());
     assert!(!opened.refreshed().await, "nobody can tell");
     assert!(opened.source.status().ready, "it has been ready");
 
     server.now(|_| status(200, jwks(&["a"])));
-    until("the issuer is back", || opened.kids() == ["a"]).await;
+    eventually("the issuer is back", async || opened.kids() == ["a"]).await;
     assert!(!key.is_live(), "what was withdrawn stays so");
 }
 
@@ -384,7 +380,7 @@ async fn ten_thousand_unknown_keys_cause_one_fetch() {
             Refresh::Settled { .. } => panic!("settled before the fetch"),
         })
         .collect();
-    until("the fetch is under way", || server.seen().len() == 2).await;
+    eventually("the fetch is under way", async || server.seen().len() == 2).await;
     assert_eq!(opened.kids(), ["a"], "known keys are at hand meanwhile");
     server.now(|_| status(200, jwks(&["a", "b"])));
     server.release();
@@ -405,7 +401,7 @@ async fn after_the_cooldown_an_unknown_key_is_asked_for_again() {
     let opened = Opened::first(&settings).await;
     assert!(opened.refreshed().await);
     server.now(|_| status(500, ""));
-    until("an unknown key is not settled as good", || {
+    eventually("an unknown key is not settled as good", async || {
         !matches!(opened.source.refresh(), Refresh::Settled { good: true })
     })
     .await;
@@ -421,18 +417,17 @@ async fn a_request_that_gives_up_does_not_stop_the_fetch() {
     server.hold();
     let Refresh::Wait(fetch) = opened.source.refresh() else { panic!("settled too early") };
     assert!(tokio::time::timeout(50 * MILLI, fetch).await.is_err());
-    until("the fetch is under way", || server.seen().len() == 2).await;
+    eventually("the fetch is under way", async || server.seen().len() == 2).await;
     server.now(|_| status(200, jwks(&["b"])));
     server.release();
-    until("its answer is used", || opened.kids() == ["b"]).await;
+    eventually("its answer is used", async || opened.kids() == ["b"]).await;
     assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
 async fn a_start_before_the_issuer_heals_by_itself() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let later = Reserved::new();
+    let address = later.address;
     let opened = Opened::first(&at(format!("http://{address}/jwks"))).await;
     let error = opened.last_error();
     let message = format!("http://{address}/jwks: can't connect: ");
@@ -440,8 +435,7 @@ async fn a_start_before_the_issuer_heals_by_itself() {
     assert!(!opened.source.status().ready);
     assert!(matches!(opened.source.refresh(), Refresh::Settled { good: false }));
 
-    let listener = TcpListener::bind(address).await.unwrap();
-    let _server = Server::on(listener, |_| status(200, jwks(&["a"])));
+    let _server = Server::on(later.listen(), |_| status(200, jwks(&["a"])));
     assert!(opened.source.ready().await);
     assert_eq!(opened.kids(), ["a"]);
     assert_eq!(opened.last_error(), "");
@@ -507,7 +501,7 @@ async fn the_fetch_token_is_read_anew_each_time_and_never_told() {
     };
     let opened = Opened::first(&settings).await;
     fs::write(&token_file, "secret-2").unwrap();
-    until("a fetch with the new token", || {
+    eventually("a fetch with the new token", async || {
         drop(opened.source.refresh());
         server.seen().last().unwrap().header("authorization") == "Bearer secret-2"
     })
@@ -523,7 +517,7 @@ async fn the_fetch_token_is_read_anew_each_time_and_never_told() {
             Some(content) => fs::write(&token_file, content).unwrap(),
             None => fs::remove_file(&token_file).unwrap(),
         }
-        until(cause, || {
+        eventually(cause, async || {
             drop(opened.source.refresh());
             opened.last_error().contains(cause)
         })

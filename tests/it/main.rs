@@ -26,3 +26,6 @@ mod serving;
 mod status_page;
 mod traces;
 mod wire_property;
+
+#[path = "../support/support.rs"]
+mod support;

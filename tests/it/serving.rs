@@ -21,32 +21,24 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{body::Incoming, client::conn::http2::SendRequest, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use rcgen::SanType;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use crate::support::{
+    authority::{Authority, dns, uri},
+    wait::eventually,
+};
+
 const LIMIT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(20);
-
-/// Waits for what takes a moment to come true.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let wait = async {
-        while !holds() {
-            sleep(Duration::from_millis(2)).await;
-        }
-    };
-    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{what} did not come true"));
-}
 
 /// A server whose answers wait until its gate is open.
 struct Fixture {
@@ -166,7 +158,7 @@ async fn each_connection_goes_to_the_worker_with_the_fewest() {
     for index in [6, 3, 0] {
         drop(clients.remove(index));
     }
-    eventually("three have left", || fixture.counts().iter().sum::<usize>() == 5).await;
+    eventually("three have left", async || fixture.counts().iter().sum::<usize>() == 5).await;
     assert_eq!(spread(&fixture.counts()), 3, "{:?}", fixture.counts());
 
     // ... and new ones fill the gap before anything else.
@@ -204,23 +196,24 @@ async fn a_drain_answers_what_is_in_flight_and_whoever_comes_late() {
     gate.send_replace(false);
     let mut early = connect().await;
     let mut in_flight: Vec<_> = (0..50).map(|_| tokio::spawn(early.call())).collect();
-    eventually("all are being served", || *waiting.borrow() == 50).await;
+    eventually("all are being served", async || *waiting.borrow() == 50).await;
 
     let drain = tokio::spawn(fixture.drain(GRACE));
-    eventually("the client learns that it must go", || {
+    eventually("the client learns that it must go", async || {
         let refused = in_flight.extract_if(.., |call| call.is_finished()).count() > 0;
         in_flight.push(tokio::spawn(early.call()));
         refused
     })
     .await;
-    eventually("all are told apart", || {
+    eventually("all are told apart", async || {
         in_flight.retain(|call| !call.is_finished());
         in_flight.len() == *waiting.borrow()
     })
     .await;
     let mut late = connect().await;
     let late_call = tokio::spawn(late.call());
-    eventually("the late call is being served", || *waiting.borrow() == in_flight.len() + 1).await;
+    eventually("the late call is being served", async || *waiting.borrow() == in_flight.len() + 1)
+        .await;
     assert!(!drain.is_finished());
 
     gate.send_replace(true);
@@ -239,7 +232,7 @@ async fn a_drain_ends_with_the_grace_period() {
     let waiting = fixture.waiting.clone();
     let mut client = fixture.client().await;
     let call = tokio::spawn(client.call());
-    eventually("it is being served", || *waiting.borrow() == 1).await;
+    eventually("it is being served", async || *waiting.borrow() == 1).await;
     let drained = timeout(LIMIT, fixture.drain(Duration::from_millis(200))).await.unwrap();
     assert_eq!(drained, Drained::Cut { connections: 1 });
     assert!(call.await.unwrap().is_err());
@@ -296,40 +289,28 @@ async fn a_burst_of_resets_leaves_the_connection_alone() {
     }
 }
 
-/// A certificate authority and the files that it fills.
-struct Authority {
+/// An authority and the files that it fills.
+struct Files {
     folder: tempfile::TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    authority: Authority,
 }
 
-impl Authority {
+impl Files {
     fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let authority = Self { folder: tempfile::tempdir().unwrap(), issuer };
-        std::fs::write(authority.at("ca.pem"), authority.issuer.pem()).unwrap();
-        authority
+        let files = Self { folder: tempfile::tempdir().unwrap(), authority: Authority::new() };
+        std::fs::write(files.at("ca.pem"), files.authority.pem()).unwrap();
+        files
     }
 
     fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn issue(&self, name: SanType) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![name];
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.at("cert.pem"), certificate.pem()).unwrap();
-        std::fs::write(self.at("key.pem"), key.serialize_pem()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-        (certificate.der().clone(), key)
-    }
-
     /// Issues the server's certificate; `allowed` turns client certificates on.
     fn serve(&self, allowed: Option<&[&str]>) -> TlsSettings {
-        self.issue(dns("localhost"));
+        let (certificate, key) = self.authority.issue(dns("localhost"));
+        std::fs::write(self.at("cert.pem"), certificate.pem()).unwrap();
+        std::fs::write(self.at("key.pem"), key.serialize_pem()).unwrap();
         let allowed_client_sans = allowed.into_iter().flatten().map(ToString::to_string).collect();
         TlsSettings {
             cert_file: self.at("cert.pem"),
@@ -340,31 +321,17 @@ impl Authority {
     }
 
     fn client(&self, certificate: Option<SanType>, alpn: &[u8]) -> ClientConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
         let mut config = match certificate {
             Some(name) => {
-                let (certificate, key) = self.issue(name);
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+                let (certificate, key) = self.authority.issue(name);
+                let chain = vec![certificate.der().clone()];
+                self.authority.client().with_client_auth_cert(chain, key.into()).unwrap()
             }
-            None => builder.with_no_client_auth(),
+            None => self.authority.client().with_no_client_auth(),
         };
         config.alpn_protocols = vec![alpn.to_vec()];
         config
     }
-}
-
-fn dns(name: &str) -> SanType {
-    SanType::DnsName(name.try_into().unwrap())
-}
-
-fn uri(name: &str) -> SanType {
-    SanType::URI(name.try_into().unwrap())
 }
 
 /// Whether a request over this connection is answered. In TLS 1.3 a client
@@ -377,12 +344,12 @@ async fn is_let_in(fixture: &Fixture, client: ClientConfig) -> bool {
 
 #[tokio::test]
 async fn tls_speaks_http_2_and_nothing_else() {
-    let authority = Authority::new();
+    let authority = Files::new();
     let fixture = Fixture::tcp(1).await;
     fixture.tls.store(Some(tls::read(&authority.serve(None)).unwrap()));
     assert!(is_let_in(&fixture, authority.client(None, b"h2")).await);
     assert!(!is_let_in(&fixture, authority.client(None, b"http/1.1")).await);
-    assert!(!is_let_in(&fixture, Authority::new().client(None, b"h2")).await);
+    assert!(!is_let_in(&fixture, Files::new().client(None, b"h2")).await);
     let mut plaintext = fixture.client().await;
     assert!(!plaintext.is_served().await);
 }
@@ -390,8 +357,8 @@ async fn tls_speaks_http_2_and_nothing_else() {
 #[tokio::test]
 async fn client_certificates_are_checked_by_root_and_by_name() {
     let spiffe = "spiffe://cluster.local/ns/istio-system/sa/gateway";
-    let authority = Authority::new();
-    let stranger = Authority::new();
+    let authority = Files::new();
+    let stranger = Files::new();
     let own = |name| authority.client(name, b"h2");
     let foreign = |name| {
         let mut config = authority.client(None, b"h2");
@@ -422,7 +389,7 @@ async fn a_new_certificate_serves_new_connections_and_leaves_the_old_ones() {
     let presented = |stream: &TlsStream<TcpStream>| {
         stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     };
-    let authority = Authority::new();
+    let authority = Files::new();
     let fixture = Fixture::tcp(1).await;
     fixture.tls.store(Some(tls::read(&authority.serve(None)).unwrap()));
     let before = fixture.secure(authority.client(None, b"h2")).await.unwrap();
@@ -438,11 +405,11 @@ async fn a_new_certificate_serves_new_connections_and_leaves_the_old_ones() {
 
 #[tokio::test]
 async fn a_silent_client_holds_up_nobody() {
-    let authority = Authority::new();
+    let authority = Files::new();
     let fixture = Fixture::tcp(1).await;
     fixture.tls.store(Some(tls::read(&authority.serve(None)).unwrap()));
     let _silent = fixture.connect().await;
-    eventually("it is there", || fixture.counts() == [1]).await;
+    eventually("it is there", async || fixture.counts() == [1]).await;
     assert!(is_let_in(&fixture, authority.client(None, b"h2")).await);
 }
 

@@ -1,31 +1,18 @@
 //! The status page over HTTP, on the real service: what was provoked is on
 //! it, in the page and in the JSON alike, and nothing that must not be.
 
-use std::{path::PathBuf, time::Duration};
-
-use claimgate::{
-    Reason,
-    app::{App, Ended, listen::BoundAddress, signals::Order},
-    issuer::signing::SigningKey,
-    provider::oauth2::Algorithm,
-    time::UnixTime,
-};
-use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest,
-    attribute_context::{HttpRequest, Request},
-    authorization_client::AuthorizationClient,
-};
+use claimgate::{Reason, issuer::signing::SigningKey, provider::oauth2::Algorithm, time::UnixTime};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-use tonic::transport::Channel;
 
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::support::{
+    envoy::{self, check, on_route},
+    folder::Folder,
+    mint::{changed, header},
+    service,
+    wait::eventually,
+};
 
 const AUTH: &str = r#"
   providers:
@@ -57,12 +44,10 @@ const AUTH: &str = r#"
 
 /// The service inside this process, with its config file.
 struct Service {
-    folder: TempDir,
+    folder: Folder,
     key: SigningKey,
-    address: String,
-    checks: AuthorizationClient<Channel>,
-    orders: mpsc::Sender<Order>,
-    app: JoinHandle<Ended>,
+    running: service::Service,
+    checks: envoy::Client,
 }
 
 impl Service {
@@ -72,28 +57,21 @@ impl Service {
 
     /// With these keys under `server.admin`.
     async fn with(admin: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate(Algorithm::Es256).unwrap();
-        let jwks = json!({"keys": [key.jwk()]}).to_string();
-        std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
+        let folder = Folder::with_keys("", &[&key]);
         write(&folder, admin, AUTH);
-        let app = App::build(&config(&folder)).await.unwrap();
-        let BoundAddress::Tcp(grpc) = app.grpc_address() else { panic!("not TCP") };
-        let channel = Channel::from_shared(format!("http://{grpc}")).unwrap();
-        let address = format!("127.0.0.1:{}", app.admin_address().port());
-        let (orders, taken) = mpsc::channel(4);
-        let app = tokio::spawn(app.run(taken));
-        let checks = AuthorizationClient::new(channel.connect().await.unwrap());
-        Self { folder, key, address, checks, orders, app }
+        let running = service::Service::start(&folder.config()).await;
+        let checks = envoy::connect(&running.grpc).await;
+        Self { folder, key, running, checks }
     }
 
     async fn reload(&self, admin: &str, auth: &str) {
         write(&self.folder, admin, auth);
-        self.orders.send(Order::Reload).await.unwrap();
+        self.running.reload().await;
     }
 
     async fn get(&self, path: &str) -> Response {
-        reqwest::get(format!("http://{}{path}", self.address)).await.unwrap()
+        reqwest::get(format!("http://{}{path}", self.running.admin)).await.unwrap()
     }
 
     async fn status(&self, path: &str) -> u16 {
@@ -117,15 +95,12 @@ impl Service {
         if !token.is_empty() {
             request.headers.insert("authorization".into(), format!("Bearer {token}"));
         }
-        let mut request = Request { http: Some(request), ..Request::default() };
-        let route = request.http.as_mut().and_then(|http| http.headers.remove("named-route"));
-        let context_extensions = route.map(|name| ("claimgate_route".to_owned(), name)).into_iter();
-        let attributes = AttributeContext {
-            request: Some(request),
-            context_extensions: context_extensions.collect(),
-            ..AttributeContext::default()
-        };
-        self.checks.check(CheckRequest { attributes: Some(attributes) }).await.unwrap();
+        let route = request.headers.remove("named-route");
+        let mut request = check(request);
+        if let Some(route) = route {
+            request = on_route(request, &route);
+        }
+        self.checks.check(request).await.unwrap();
     }
 
     fn token(&self, header: Value, claims: Value) -> String {
@@ -134,48 +109,28 @@ impl Service {
 
     fn signed(&self, key: &SigningKey, header: Value, claims: Value) -> String {
         let now = UnixTime::now().as_seconds();
-        let mut all = json!({
+        let all = json!({
             "iss": "https://issuer.example.com", "sub": "me", "aud": "us", "use": "access",
             "client_id": "c1",
             "iat": now, "exp": now + 3600.0,
         });
-        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        let mut head = json!({"alg": "ES256", "kid": self.key.kid()});
-        head.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
+        let (all, head) = (changed(all, claims), changed(self::header(&self.key, "ES256"), header));
         key.sign_with(&head, all.to_string().as_bytes()).unwrap()
     }
 
     async fn stop(self) {
-        self.orders.send(Order::Stop).await.unwrap();
-        timeout(LIMIT, self.app).await.unwrap().unwrap();
+        self.running.stop().await;
     }
 }
 
-fn config(folder: &TempDir) -> PathBuf {
-    folder.path().join("gateway.yaml")
-}
-
-fn write(folder: &TempDir, admin: &str, auth: &str) {
-    let auth = auth.replace("JWKS", folder.path().join("jwks.json").to_str().unwrap());
+fn write(folder: &Folder, admin: &str, auth: &str) {
+    let auth = auth.replace("JWKS", folder.at("jwks.json").to_str().unwrap());
     let grpc = "grpc: {address: '127.0.0.1:0'}";
-    let new = folder.path().join(".new");
-    let text = format!("server:\n  {grpc}\n  admin: {{{admin}}}\nauth:\n{auth}");
-    std::fs::write(&new, text).unwrap();
-    std::fs::rename(new, config(folder)).unwrap();
+    folder.write("gateway.yaml", format!("server:\n  {grpc}\n  admin: {{{admin}}}\nauth:\n{auth}"));
 }
 
 fn to(path: &str, id: &str) -> HttpRequest {
-    let headers = [("x-request-id".to_owned(), id.to_owned())].into();
-    HttpRequest { path: path.into(), host: "api.example.com".into(), headers, ..<_>::default() }
-}
-
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !holds().await {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{what} did not come true"));
+    envoy::http("", path, &[("x-request-id", id)])
 }
 
 fn array<'v>(value: &'v Value, key: &str) -> &'v [Value] {
@@ -217,7 +172,7 @@ async fn a_reload_turns_it_on_and_off() {
 async fn a_name_must_be_allowed() {
     let ask = async |service: &Service, host: &str| {
         let client = reqwest::Client::new();
-        let url = format!("http://{}/status.json", service.address);
+        let url = format!("http://{}/status.json", service.running.admin);
         client.get(url).header("host", host).send().await.unwrap().status().as_u16()
     };
     let service = Service::start().await;
@@ -369,8 +324,8 @@ async fn key_ids_of_any_length_and_kind_leave_the_page_small() {
         jwk
     };
     let jwks = json!({"keys": (0..8).map(jwk).collect::<Vec<_>>()}).to_string();
-    std::fs::write(service.folder.path().join("jwks.json"), jwks).unwrap();
-    service.orders.send(Order::Reload).await.unwrap();
+    service.folder.write("jwks.json", jwks);
+    service.running.reload().await;
     eventually("the keys are there", async || {
         array(&service.json().await["providers"][1]["keys"], "usable").len() == 8
     })

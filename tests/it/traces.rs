@@ -2,22 +2,13 @@
 //! HTTP.
 
 use std::{
-    path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use axum::{Router, body::Bytes, http::StatusCode, routing};
 use base64_simd::URL_SAFE_NO_PAD;
-use claimgate::app::{App, Ended, listen::BoundAddress, signals::Order};
-use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest,
-    attribute_context::{HttpRequest, Request as AttributeRequest},
-    authorization_client::AuthorizationClient,
-};
+use claimgate::app::Ended;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -27,17 +18,17 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, Span, status::StatusCode as SpanStatus},
 };
 use prost::Message;
-use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    sync::mpsc,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Channel;
 
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::support::{
+    envoy::{self, check, code, http},
+    folder::Folder,
+    issuer::Issuer,
+    ports::Reserved,
+    service::Service,
+    wait::{LIMIT, eventually},
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -95,37 +86,26 @@ impl Collector {
 
     /// The decisions, once there are this many.
     async fn checks(&self, count: usize) -> Vec<Span> {
-        eventually("the spans arrived", || self.called("claimgate.check").len() >= count).await;
+        eventually("the spans arrived", async || self.called("claimgate.check").len() >= count)
+            .await;
         self.called("claimgate.check")
     }
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let wait = async {
-        while !holds() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{what} did not come true"));
-}
-
 /// The service inside this process.
 struct Running {
-    envoy: AuthorizationClient<Channel>,
-    orders: mpsc::Sender<Order>,
-    app: JoinHandle<Ended>,
-    folder: TempDir,
+    service: Service,
+    envoy: envoy::Client,
+    folder: Folder,
 }
 
 const KEYS: &str = "auth: {api_keys: [{name: team, key: key-of-team}]}";
 
-fn write(folder: &Path, tracing: &str, auth: &str) {
-    let text = format!(
+fn config(tracing: &str, auth: &str) -> String {
+    format!(
         "server:\n  grpc: {{address: '127.0.0.1:0'}}\n  admin: {{address: '127.0.0.1:0'}}\n  \
          shutdown_grace_seconds: 10\n{tracing}\n{auth}\n"
-    );
-    std::fs::write(folder.join("new"), text).unwrap();
-    std::fs::rename(folder.join("new"), folder.join("gateway.yaml")).unwrap();
+    )
 }
 
 fn tracing(url: &str, more: &str) -> String {
@@ -134,37 +114,21 @@ fn tracing(url: &str, more: &str) -> String {
 
 impl Running {
     async fn start(tracing: &str, auth: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), tracing, auth);
-        let app = App::build(&folder.path().join("gateway.yaml")).await.unwrap();
-        let BoundAddress::Tcp(grpc) = app.grpc_address() else { panic!("not TCP") };
-        let url = format!("http://{grpc}");
-        let (orders, taken) = mpsc::channel(4);
-        let app = tokio::spawn(app.run(taken));
-        Self { envoy: AuthorizationClient::connect(url).await.unwrap(), orders, app, folder }
+        let folder = Folder::new(&config(tracing, auth));
+        let service = Service::start(&folder.config()).await;
+        let envoy = envoy::connect(&service.grpc).await;
+        Self { service, envoy, folder }
     }
 
     /// Sends a check; true if it is allowed.
     async fn check(&mut self, path: &str, headers: &[(&str, &str)]) -> bool {
-        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        let http = HttpRequest {
-            method: "GET".into(),
-            path: path.into(),
-            host: "api.example.com".into(),
-            headers: headers.collect(),
-            ..HttpRequest::default()
-        };
-        let request = AttributeRequest { http: Some(http), ..AttributeRequest::default() };
-        let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
-        let request = CheckRequest { attributes: Some(attributes) };
-        let response = self.envoy.check(request).await.unwrap().into_inner();
-        response.status.unwrap().code == 0
+        let answer = self.envoy.check(check(http("GET", path, headers))).await.unwrap();
+        code(&answer.into_inner()) == 0
     }
 
     async fn stop(self) -> Ended {
         drop(self.envoy);
-        self.orders.send(Order::Stop).await.unwrap();
-        timeout(LIMIT, self.app).await.unwrap().unwrap()
+        self.service.stop().await
     }
 }
 
@@ -272,7 +236,7 @@ async fn a_reload_turns_tracing_on_and_off() {
     let sampled = parent("01");
     let headers = [("traceparent", &*sampled)];
     service.check("/before", &headers).await;
-    write(service.folder.path(), &tracing(&url, ""), KEYS);
+    service.folder.write("gateway.yaml", config(&tracing(&url, ""), KEYS));
     let deadline = Instant::now() + LIMIT;
     while collector.spans().is_empty() {
         assert!(Instant::now() < deadline, "no span after the reload");
@@ -286,16 +250,8 @@ async fn a_reload_turns_tracing_on_and_off() {
 #[tokio::test]
 async fn a_fetch_of_keys_has_a_span_and_is_seen_by_who_waited_for_it() {
     let (collector, url) = Collector::start("grpc").await;
-    let fetches = Arc::new(AtomicUsize::new(0));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let issuer = format!("http://{}", listener.local_addr().unwrap());
-    let counter = Arc::clone(&fetches);
-    let jwks = async move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-        JWKS
-    };
-    let router = Router::new().route("/.well-known/jwks.json", routing::get(jwks));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let issuing = Issuer::start().await;
+    let issuer = &issuing.url;
 
     let auth = format!(
         "auth: {{providers: [{{name: keys-of-issuer, type: oauth2, issuer: '{issuer}', audience: api}}]}}"
@@ -303,8 +259,10 @@ async fn a_fetch_of_keys_has_a_span_and_is_seen_by_who_waited_for_it() {
     // The whole wait is meant to end with the fetch's end.
     let tracing = format!("  check_timeout_ms: 30000\n{}", tracing(&url, ""));
     let mut service = Running::start(&tracing, &auth).await;
-    eventually("the first fetch was traced", || collector.called("claimgate.key_fetch").len() == 1)
-        .await;
+    eventually("the first fetch was traced", async || {
+        collector.called("claimgate.key_fetch").len() == 1
+    })
+    .await;
     let part = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
     let claims = format!(r#"{{"iss":"{issuer}","exp":4000000000}}"#);
     let token =
@@ -312,11 +270,12 @@ async fn a_fetch_of_keys_has_a_span_and_is_seen_by_who_waited_for_it() {
     let bearer = format!("Bearer {token}");
     let sampled = parent("01");
     service.check("/", &[("traceparent", &sampled), ("authorization", &bearer)]).await;
-    assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    assert_eq!(issuing.fetches(), 2);
 
     let check = collector.checks(1).await.remove(0);
     assert_eq!(fact(&check, "claimgate.reason").as_deref(), Some("unknown_kid"));
-    eventually("both spans are there", || collector.called("claimgate.key_fetch").len() == 3).await;
+    eventually("both spans are there", async || collector.called("claimgate.key_fetch").len() == 3)
+        .await;
     let fetches = collector.called("claimgate.key_fetch");
     let (waited, own): (Vec<_>, Vec<_>) =
         fetches.iter().partition(|span| hex(&span.trace_id) == TRACE);
@@ -338,9 +297,8 @@ async fn a_collector_that_hangs_or_fails_holds_up_nobody() {
     let refuses = format!("http://{}", refusing.local_addr().unwrap());
     let router = Router::new().fallback(async || StatusCode::INTERNAL_SERVER_ERROR);
     tokio::spawn(async move { axum::serve(refusing, router).await });
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let is_gone = format!("http://{}", gone.local_addr().unwrap());
-    drop(gone);
+    let gone = Reserved::new();
+    let is_gone = format!("http://{}", gone.address);
     // The first time more than can wait to be sent.
     for (url, protocol, checks) in [
         (&hangs, "grpc", 5000),
@@ -377,6 +335,3 @@ async fn without_spans_nobody_connects_to_the_collector() {
     let connected = timeout(Duration::from_millis(100), listener.accept()).await;
     assert!(connected.is_err(), "{connected:?}");
 }
-const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "a", "use": "sig",
-    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;

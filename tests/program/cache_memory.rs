@@ -5,23 +5,19 @@
 #![allow(clippy::print_stdout, reason = "what was measured helps where it was too much")]
 
 use std::{
-    fs,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use claimgate::{issuer::signing::SigningKey, provider::oauth2::Algorithm};
-use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest,
-    attribute_context::{HttpRequest, Request as AttributeRequest},
-    authorization_client::AuthorizationClient,
-};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tonic::transport::Channel;
+
+use crate::support::{
+    envoy::{Client, check_token, code, connect},
+    folder::Folder,
+    process::Process,
+};
 
 const ISSUER: &str = "https://issuer.example.com";
 
@@ -61,19 +57,14 @@ fn groups(count: usize, length: usize) -> Vec<String> {
 
 /// The program, and the key that its issuer signs with.
 struct Service {
-    program: Child,
-    grpc: String,
-    admin: String,
+    process: Process,
     key: SigningKey,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl Service {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
-        let (jwks, config) = (folder.path().join("jwks.json"), folder.path().join("gateway.yaml"));
-        fs::write(&jwks, json!({"keys": [key.jwk()]}).to_string()).unwrap();
         let settings = json!({
             "server": {
                 "grpc": {"address": "127.0.0.1:0"},
@@ -83,59 +74,35 @@ impl Service {
             "auth": {
                 "providers": [{
                     "name": "machines", "type": "oauth2", "issuer": ISSUER, "audience": "api",
-                    "algorithms": ["EdDSA"], "jwks_file": jwks,
+                    "algorithms": ["EdDSA"], "jwks_file": "JWKS",
                 }],
                 "headers": {"claims": {"client_id": "x-auth-client-id", "groups": "x-auth-groups"}},
             },
         });
-        fs::write(&config, settings.to_string()).unwrap();
-        let mut program = Command::new(env!("CARGO_BIN_EXE_claimgate"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(program.stderr.take().unwrap()).lines();
-        let listening =
-            log.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        let listening = listening.into_iter().find(|line| line["message"] == "listening").unwrap();
+        let folder = Folder::with_keys(&settings.to_string(), &[&key]);
+        let mut process = Process::start(&folder.config(), "info");
+        let log = process.log();
         // Nothing may ever wait for a reader of the log.
         std::thread::spawn(move || log.for_each(drop));
-        let address = |name: &str| listening[name].as_str().unwrap().to_owned();
-        let (grpc, admin) = (address("grpc"), address("admin"));
-        Self { program, grpc, admin, key, _folder: folder }
+        Self { process, key, _folder: folder }
     }
 
     /// Resident memory, and that without what is mapped of files, in KiB.
     fn resident_kib(&self) -> [usize; 2] {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.program.id())).unwrap();
-        ["VmRSS:", "RssAnon:"].map(|name| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().trim_end_matches(" kB").parse().unwrap()
-        })
+        ["VmRSS:", "RssAnon:"].map(|name| self.process.status(name) as usize)
     }
 
     /// It takes no more than it may, and `more` on top.
     async fn must_be_small(&self, what: &str, more: usize) {
         let [resident, own] = self.resident_kib();
-        let remembered = self.metric("claimgate_token_cache_entries ").await;
+        let remembered = self.process.metric("claimgate_token_cache_entries ").await;
         println!("{what}: {resident} KiB, {own} KiB of its own, {remembered} remembered");
-        assert!(remembered > 200, "{what}: only {remembered} are remembered");
+        assert!(remembered > 200.0, "{what}: only {remembered} are remembered");
         assert!(own < CACHE_KIB + OWN_REST_KIB + more, "{what}: {own} KiB");
         assert!(
             cfg!(debug_assertions) || resident < CACHE_KIB + REST_KIB + more,
             "{what}: {resident} KiB"
         );
-    }
-
-    async fn metric(&self, series: &str) -> usize {
-        let url = format!("http://{}/metrics", self.admin);
-        let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let value = metrics.lines().find_map(|line| line.strip_prefix(series)).unwrap();
-        value.trim().parse().unwrap()
     }
 
     /// Sends so many tokens of a kind, each of them twice, so that the cache
@@ -156,47 +123,23 @@ impl Service {
             self.key.sign(claims.replace("NUMBER", &number).as_bytes()).unwrap()
         };
         let sent = AtomicUsize::new(0);
-        let flow = async |channel: Channel| {
-            let mut client = AuthorizationClient::new(channel);
+        let flow = async |mut client: Client| {
             loop {
                 let number = sent.fetch_add(1, Ordering::Relaxed);
                 if number >= 2 * count {
                     break;
                 }
-                let answer = client.check(request(&token(number / 2))).await.unwrap();
-                let answer = answer.into_inner();
-                assert_eq!(answer.status.unwrap().code, 0, "{} {number}", kind.name);
+                let answer = client.check(check_token(&token(number / 2))).await.unwrap();
+                assert_eq!(code(&answer.into_inner()), 0, "{} {number}", kind.name);
             }
         };
         let mut flows = Vec::new();
         for _ in 0..CONNECTIONS {
-            let address = format!("http://{}", self.grpc);
-            let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-            flows.extend((0..AT_A_TIME / CONNECTIONS).map(|_| flow(channel.clone())));
+            let client = connect(&self.process.grpc).await;
+            flows.extend((0..AT_A_TIME / CONNECTIONS).map(|_| flow(client.clone())));
         }
         join_all(flows).await;
     }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
-}
-
-fn request(token: &str) -> CheckRequest {
-    let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
-    let http = HttpRequest {
-        method: "GET".into(),
-        host: "api.example.com".into(),
-        path: "/v1/models".into(),
-        headers,
-        ..HttpRequest::default()
-    };
-    let request = Some(AttributeRequest { http: Some(http), time: None });
-    let attributes = AttributeContext { request, ..AttributeContext::default() };
-    CheckRequest { attributes: Some(attributes) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

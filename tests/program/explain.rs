@@ -1,18 +1,17 @@
 //! `claimgate explain` as an on-call engineer runs it.
 
-use std::{
-    io::Write,
-    net::TcpListener,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::{io::Write, net::TcpListener, path::Path, process::Stdio};
 
 use claimgate::{
     envoy::capture::Capture, issuer::signing::SigningKey, provider::oauth2::Algorithm,
     time::UnixTime,
 };
 use serde_json::json;
-use tempfile::TempDir;
+
+use crate::support::{
+    folder::Folder,
+    process::{Ended, claimgate},
+};
 
 const CONFIG: &str = r#"
 auth:
@@ -34,19 +33,14 @@ auth:
     - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin]}
 "#;
 
-fn folder(key: &SigningKey) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let jwks = folder.path().join("jwks.json");
-    std::fs::write(&jwks, json!({"keys": [key.jwk()]}).to_string()).unwrap();
-    let config = CONFIG.replace("JWKS", jwks.to_str().unwrap());
-    std::fs::write(folder.path().join("gateway.yaml"), config).unwrap();
-    folder
+fn folder(key: &SigningKey) -> Folder {
+    Folder::with_keys(CONFIG, &[key])
 }
 
 /// Runs `explain` with `token` on stdin.
 fn explain(folder: &Path, arguments: &[&str], token: Option<&str>) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
-    command.current_dir(folder).arg("explain").args(arguments);
+    let mut command = claimgate(folder, &["explain"]);
+    command.args(arguments);
     if token.is_some() {
         command.args(["--token-file", "-"]);
     }
@@ -60,9 +54,8 @@ fn explain(folder: &Path, arguments: &[&str], token: Option<&str>) -> (i32, Stri
     // Who fails early does not read it.
     let _ = writeln!(stdin, "{}", token.unwrap_or_default());
     drop(stdin);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    let Ended { code, stdout, stderr } = child.wait_with_output().unwrap().into();
+    (code, stdout, stderr)
 }
 
 /// Arguments, token, exit code and what stdout must hold.
@@ -216,7 +209,7 @@ fn keys_can_come_from_a_file_instead() {
     // The config's own files are not needed then, nor are the listener's.
     let config = CONFIG.replace("jwks_file: JWKS", "ca_file: gone.pem")
         + "server: {grpc: {tls: {cert_file: gone.pem, key_file: gone.pem}}}\n";
-    std::fs::write(folder.path().join("gateway.yaml"), config).unwrap();
+    folder.write("gateway.yaml", config);
     let exp = UnixTime::now().as_seconds() + 60.0;
     let claims = json!({"iss": "https://issuer.example.com", "aud": "us", "exp": exp});
     let token = key.sign(claims.to_string().as_bytes()).unwrap();
@@ -296,9 +289,7 @@ fn a_captured_request_is_explained() {
         }})
         .to_string()
     };
-    let write = |name: &str, content: &[u8]| {
-        std::fs::write(folder.path().join(name), content).unwrap();
-    };
+    let write = |name: &str, content: &[u8]| folder.write(name, content);
     write("good.json", captured("Bearer good-key").as_bytes());
     write("blotted.json", captured("Bearer ***").as_bytes());
     let binary = Capture::read(captured("Bearer good-key").as_bytes()).unwrap();
@@ -328,7 +319,7 @@ fn a_captured_request_is_explained() {
 #[test]
 fn a_file_that_holds_something_else_is_an_error() {
     let folder = folder(&SigningKey::generate(Algorithm::Es256).unwrap());
-    std::fs::write(folder.path().join("none"), b"").unwrap();
+    folder.write("none", b"");
     let nothing: &[&str] = &["--check-request", "none"];
     for (arguments, token, expected) in [
         (nothing, None, "none is empty: it must hold a CheckRequest"),
@@ -362,14 +353,12 @@ fn nothing_hides_in_what_is_printed() {
 fn the_time_limit_of_the_service_holds() {
     let slow = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = slow.local_addr().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let config = format!(
+    let folder = Folder::new(&format!(
         "server: {{check_timeout_ms: 20}}
 auth:
   providers:
     - {{name: sessions, type: grpc, address: 'http://{address}', timeout_ms: 400}}"
-    );
-    std::fs::write(folder.path().join("gateway.yaml"), config).unwrap();
+    ));
     let (code, out, error) = explain(folder.path(), &["--path", "/"], Some("token"));
     assert_eq!(code, 3, "{out}{error}");
     for text in [

@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
 use claimgate::{
@@ -14,9 +13,13 @@ use claimgate::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-mod cases;
+use self::cases::{CASES, Case, Token};
+use crate::support::{
+    mint,
+    process::{self, Ended},
+};
 
-use cases::{CASES, Case, Token};
+mod cases;
 
 const COGNITO: &str = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_EXAMPLE";
 const OTHER: &str = "https://login.example.org";
@@ -27,31 +30,22 @@ fn document(name: &str) -> PathBuf {
         .join(format!("{name}.json"))
 }
 
-fn claimgate(arguments: &[&str], folder: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_claimgate"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("CLAIMGATE_CONFIG")
-        .output()
-        .expect("the program runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+fn claimgate(arguments: &[&str], folder: &Path) -> Ended {
+    Ended::of(process::claimgate(folder, arguments))
 }
 
 #[track_caller]
 fn imported(arguments: &[&str]) -> String {
     let arguments: Vec<_> = ["import-alb"].iter().chain(arguments).copied().collect();
     let output = claimgate(&arguments, Path::new("/"));
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    text(&output.stdout)
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    output.stdout
 }
 
 /// The file with the keys of these tests in place of the issuers'.
 fn with_keys(config: &str, folder: &TempDir, key: &SigningKey) -> PathBuf {
     let jwks = folder.path().join("jwks.json");
-    fs::write(&jwks, json!({"keys": [key.jwk()]}).to_string()).unwrap();
+    fs::write(&jwks, mint::jwks(&[key])).unwrap();
     let line = |line: &str| match line.split_once("jwks_uri: ") {
         Some((indent, _)) if !line.contains('#') => {
             format!("{indent}jwks_file: {}", jwks.display())
@@ -153,8 +147,8 @@ fn every_document_has_cases_and_loads_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("gateway.yaml"), &config).unwrap();
         let validated = claimgate(&["validate"], folder.path());
-        assert_eq!(text(&validated.stderr), "", "{name}\n{config}");
-        assert_eq!(validated.status.code(), Some(0), "{name}");
+        assert_eq!(validated.stderr, "", "{name}\n{config}");
+        assert_eq!(validated.code, 0, "{name}");
         // What holds for every import.
         let comments = comments(&config);
         for subject in ["`typ`", "`cnf`", "`nbf` and `iat`", "x-auth-subject", "All that ALB knew"]
@@ -263,21 +257,21 @@ fn a_malformed_document_is_told_what_it_lacks() {
     for (document, expected) in cases {
         fs::write(&path, document.to_string()).unwrap();
         let refused = claimgate(&["import-alb", "alb.json"], folder.path());
-        let complaint = text(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{document}: {}", text(&refused.stdout));
+        let complaint = refused.stderr;
+        assert_eq!(refused.code, 1, "{document}: {}", refused.stdout);
         assert!(complaint.contains(expected), "{document}: {complaint}");
         assert_eq!(complaint.lines().count(), 1, "{document}: {complaint}");
-        assert_eq!(text(&refused.stdout), "", "{document}");
+        assert_eq!(refused.stdout, "", "{document}");
     }
     for (content, expected) in [("", "is empty"), ("{", "is no JSON"), ("auth: {}", "is no JSON")] {
         fs::write(&path, content).unwrap();
         let refused = claimgate(&["import-alb", "alb.json"], folder.path());
-        assert_eq!(refused.status.code(), Some(1), "{content}");
-        assert!(text(&refused.stderr).contains(expected), "{content}: {}", text(&refused.stderr));
+        assert_eq!(refused.code, 1, "{content}");
+        assert!(refused.stderr.contains(expected), "{content}: {}", refused.stderr);
     }
     let missing = claimgate(&["import-alb", "gone.json"], folder.path());
-    assert_eq!(missing.status.code(), Some(1));
-    assert!(text(&missing.stderr).contains("cannot read gone.json"));
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("cannot read gone.json"));
 }
 
 #[test]
@@ -308,8 +302,8 @@ fn lint_says_what_is_unsafe() {
     for (name, codes) in cases {
         let path = document(name);
         let output = claimgate(&["import-alb", "--lint", path.to_str().unwrap()], Path::new("/"));
-        let report = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(3), "{name}: {}", text(&output.stderr));
+        let report = output.stdout;
+        assert_eq!(output.code, 3, "{name}: {}", output.stderr);
         for code in codes {
             let has_it = report.lines().any(|line| line.starts_with(&format!("{code}: ")));
             assert!(has_it, "{name}: {code} in\n{report}");
@@ -319,7 +313,7 @@ fn lint_says_what_is_unsafe() {
     let folder = tempfile::tempdir().unwrap();
     let write = |document: Value| fs::write(folder.path().join("alb.json"), document.to_string());
     let plain = |issuer: &str, jwks: &str| json!({"Issuer": issuer, "JwksEndpoint": jwks});
-    let lint = || text(&claimgate(&["import-alb", "--lint", "alb.json"], folder.path()).stdout);
+    let lint = || claimgate(&["import-alb", "--lint", "alb.json"], folder.path()).stdout;
     write(plain("https://i.example", "http://i.example/keys")).unwrap();
     assert!(lint().contains("http-jwks: "), "{}", lint());
     write(plain("http://i.example", "https://elsewhere.example/keys")).unwrap();
@@ -329,8 +323,8 @@ fn lint_says_what_is_unsafe() {
         {"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}}]}]});
     write(redirect).unwrap();
     let output = claimgate(&["import-alb", "--lint", "alb.json"], folder.path());
-    assert_eq!(text(&output.stdout), "nothing unsafe found\n");
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, "nothing unsafe found\n");
+    assert_eq!(output.code, 0);
 }
 
 #[test]
@@ -345,8 +339,8 @@ fn keys_are_never_fetched_over_plain_http() {
         let document = json!({"Issuer": issuer, "JwksEndpoint": jwks}).to_string();
         fs::write(folder.path().join("alb.json"), document).unwrap();
         let output = claimgate(&["import-alb", "alb.json"], folder.path());
-        let config = text(&output.stdout);
-        assert!(config.contains(expected), "{config}{}", text(&output.stderr));
+        let config = output.stdout;
+        assert!(config.contains(expected), "{config}{}", output.stderr);
     }
 }
 
@@ -363,26 +357,26 @@ fn one_of_several_listeners_is_chosen() {
         let arguments: Vec<_> =
             ["import-alb", "alb.json"].iter().chain(arguments).copied().collect();
         let output = claimgate(&arguments, folder.path());
-        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+        (output.code, output.stdout + &output.stderr)
     };
     let two = json!({"Listeners": [listener(443, "https://a.example"), listener(8443, "https://b.example")]});
     fs::write(&path, two.to_string()).unwrap();
     let (code, said) = import(&[]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, 1, "{said}");
     assert!(said.contains("choose one of HTTPS:443, HTTPS:8443 with --listener"), "{said}");
     for name in ["8443", "HTTPS:8443", "arn:x:listener/app/a/1/8443"] {
         let (code, said) = import(&["--listener", name]);
-        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(code, 0, "{said}");
         assert!(said.contains("issuer: https://b.example"), "{said}");
         assert!(said.contains("Not in this file: the listener HTTPS:443"), "{said}");
     }
     let (code, said) = import(&["--listener", "1"]);
-    assert!(code == Some(1) && said.contains("no listener is called"), "{said}");
+    assert!(code == 1 && said.contains("no listener is called"), "{said}");
 
     // Which of two does not matter if they are the same.
     let same = json!({"Listeners": [listener(443, "https://a.example"), listener(8443, "https://a.example")]});
     fs::write(&path, same.to_string()).unwrap();
-    assert_eq!(import(&[]).0, Some(0));
+    assert_eq!(import(&[]).0, 0);
 }
 
 #[test]
@@ -403,14 +397,14 @@ fn text_of_the_document_stays_text() {
     let document = json!({"Rules": [rule, default]});
     fs::write(folder.path().join("alb.json"), document.to_string()).unwrap();
     let output = claimgate(&["import-alb", "alb.json"], folder.path());
-    let config = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let config = output.stdout;
+    assert_eq!(output.code, 0, "{}", output.stderr);
     let loaded = claimgate::config::load(&config, &|_| None).expect("it loads");
     let settings = format!("{:?}", loaded.settings);
     assert!(settings.contains("https://i.example/$HOME$${HOME}"), "{settings}");
     assert!(loaded.settings.auth.enabled);
     let lint = claimgate(&["import-alb", "--lint", "alb.json"], folder.path());
-    assert!(text(&lint.stdout).lines().all(|line| !line.starts_with("auth:")));
+    assert!(lint.stdout.lines().all(|line| !line.starts_with("auth:")));
 }
 
 #[test]
@@ -444,8 +438,8 @@ fn the_example_of_the_page_decides_as_the_page_says() {
             arguments.extend(["--token-file", "token"]);
         }
         let output = claimgate(&arguments, folder.path());
-        let report = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(code), "{report}{}", text(&output.stderr));
+        let report = output.stdout;
+        assert_eq!(output.code, code, "{report}{}", output.stderr);
         assert!(report.contains(expected), "{request}: {report}");
     }
 }

@@ -3,27 +3,21 @@
 
 use std::{
     convert::Infallible,
-    io::{BufRead, BufReader},
+    fs::Permissions,
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         process::CommandExt,
     },
-    path::{Path, PathBuf},
     pin::Pin,
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    process::{Command, Stdio},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::auth::v3::{
-    AttributeContext, CheckRequest, CheckResponse,
-    attribute_context::{HttpRequest, Request as AttributeRequest},
-    authorization_client::AuthorizationClient,
+    CheckRequest, CheckResponse, authorization_client::AuthorizationClient,
+    check_response::HttpResponse,
 };
 use futures_util::future::join_all;
 use http_body::Frame;
@@ -32,7 +26,6 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -40,35 +33,29 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::support::{
+    envoy::{self, check_token},
+    folder::Folder,
+    issuer::Issuer,
+    process::{self, CLAIMGATE},
+    wait::eventually,
+};
 
-/// Waits for what takes a moment to come true.
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !holds().await {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{what} did not come true"));
-}
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The program, started with a config of its own.
 struct Process {
-    child: Child,
-    grpc: String,
-    admin: String,
-    stderr: Option<BufReader<std::process::ChildStderr>>,
+    process: process::Process,
     config: Config,
 }
 
-struct Config(TempDir);
+struct Config(Folder);
 
 impl Config {
     fn new(grpc: &str, auth: &str) -> Self {
-        let config = Self(tempfile::tempdir().unwrap());
+        let config = Self(Folder::new(""));
         // For the test that drops root's rights.
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(config.0.path(), mode).unwrap();
+        std::fs::set_permissions(config.0.path(), Permissions::from_mode(0o755)).unwrap();
         config.write(grpc, auth);
         config
     }
@@ -78,102 +65,67 @@ impl Config {
             "server:\n  grpc: {{address: '127.0.0.1:0'{grpc}}}\n  admin: {{address: '127.0.0.1:0'}}\n  \
              workers: 2\nauth:\n{auth}"
         );
-        std::fs::write(self.at(".new"), text).unwrap();
-        std::fs::rename(self.at(".new"), self.path()).unwrap();
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.at("gateway.yaml")
+        self.0.write("gateway.yaml", text);
     }
 
     /// Puts a pipe in the file's place.
     fn make_a_pipe(&self) {
-        let pipe = self.at(".pipe");
+        let pipe = self.0.at(".pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        std::fs::rename(pipe, self.path()).unwrap();
+        std::fs::rename(pipe, self.0.config()).unwrap();
     }
 }
 
 const API_KEY: &str = "  api_keys:\n    - {name: frontend, key: an-api-key-of-some-length}\n";
 
 impl Process {
-    fn command(config: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
-        command.args(["serve", "--config"]).arg(config);
-        command
-    }
-
     fn start(config: Config) -> Self {
-        let command = Self::command(&config.path());
-        Self::spawn(command, config)
+        Self::spawn(process::serve(&config.0.config()), config)
     }
 
     /// Starts it with a limit of open files.
     fn start_with_files(config: Config, files: usize) -> Self {
         let mut command = Command::new("bash");
         command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "-"]);
-        command.arg(env!("CARGO_BIN_EXE_claimgate")).args(["serve", "--config"]);
-        command.arg(config.path());
+        command.arg(CLAIMGATE).args(["serve", "--config"]).arg(config.0.config());
         Self::spawn(command, config)
     }
 
-    fn spawn(mut command: Command, config: Config) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.env("RUST_LOG", "info").spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let (grpc, admin) = loop {
-            let mut line = String::new();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without listening");
-            let line: Value = serde_json::from_str(&line).unwrap();
-            if line["message"] == "listening" {
-                let address = |name: &str| line[name].as_str().unwrap().to_owned();
-                break (address("grpc"), address("admin"));
-            }
-        };
-        Self { child, grpc, admin, stderr: Some(stderr), config }
+    fn spawn(command: Command, config: Config) -> Self {
+        Self { process: process::Process::spawn(command, "info"), config }
+    }
+
+    fn grpc(&self) -> &str {
+        &self.process.grpc
+    }
+
+    fn admin(&self) -> &str {
+        &self.process.admin
     }
 
     async fn get(&self, path: &str) -> Option<String> {
-        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await.ok()?;
+        let answer = reqwest::get(format!("http://{}{path}", self.admin())).await.ok()?;
         answer.text().await.ok()
     }
 
     async fn metric(&self, series: &str) -> f64 {
-        let metrics = self.get("/metrics").await.unwrap();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(series));
-        line.map_or(0.0, |value| value.trim().parse().unwrap())
+        self.process.metric(series).await
     }
 
-    /// A line of `/proc/PID/status`: the most memory in kB, and the like.
     fn status(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.process.status(name)
     }
 
     /// Whether a new connection's check with the API key is allowed.
     async fn allows(&self) -> bool {
-        let Ok(mut envoy) = envoy(&self.grpc).await else { return false };
+        let Ok(mut envoy) = envoy(self.grpc()).await else { return false };
         is_allowed(&mut envoy).await
     }
 
     /// Ends it and returns what it logged.
     fn log(mut self) -> Vec<Value> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-        let lines = self.stderr.take().unwrap().lines();
-        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.signal("TERM");
+        self.process.log().collect()
     }
 }
 
@@ -186,23 +138,16 @@ async fn envoy(address: &str) -> Result<AuthorizationClient<Channel>, tonic::tra
     Ok(AuthorizationClient::new(endpoint.connect().await?))
 }
 
+/// A check with the API key that brings so much of a body.
 fn check_request(body: usize) -> CheckRequest {
-    let headers = [("authorization".to_owned(), "Bearer an-api-key-of-some-length".to_owned())];
-    let http = HttpRequest {
-        method: "GET".into(),
-        path: "/v1/models".into(),
-        headers: headers.into(),
-        raw_body: vec![0; body],
-        ..HttpRequest::default()
-    };
-    let request = AttributeRequest { http: Some(http), ..AttributeRequest::default() };
-    let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
-    CheckRequest { attributes: Some(attributes) }
+    let mut request = check_token("an-api-key-of-some-length");
+    envoy::http_of(&mut request).raw_body = vec![0; body];
+    request
 }
 
 async fn is_allowed(envoy: &mut AuthorizationClient<Channel>) -> bool {
     let answer = envoy.check(check_request(0)).await;
-    answer.is_ok_and(|answer| answer.into_inner().status.is_some_and(|status| status.code == 0))
+    answer.is_ok_and(|answer| envoy::code(answer.get_ref()) == 0)
 }
 
 /// Connections that say nothing.
@@ -210,41 +155,25 @@ async fn silent(address: &str, connections: usize) -> Vec<TcpStream> {
     join_all((0..connections).map(|_| async { TcpStream::connect(address).await.unwrap() })).await
 }
 
-/// Publishes keys, and counts how often they are fetched.
-async fn issuer() -> (String, Arc<AtomicUsize>) {
-    const JWKS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a",
-        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let fetches = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&fetches);
-    let keys = async move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        JWKS
-    };
-    let router = axum::Router::new().route("/.well-known/jwks.json", axum::routing::get(keys));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, fetches)
-}
-
 #[tokio::test]
 async fn silent_connections_leave_descriptors_for_what_must_go_on() {
-    let (url, fetches) = issuer().await;
+    let issuer = Issuer::start().await;
     let auth = format!(
-        "  mode: composite\n{API_KEY}  oauth2:\n    issuer: {url}\n    audience: a\n    \
-         jwks_cache_seconds: 1\n"
+        "  mode: composite\n{API_KEY}  oauth2:\n    issuer: {}\n    audience: a\n    \
+         jwks_cache_seconds: 1\n",
+        issuer.url
     );
     let process = Process::start_with_files(Config::new("", &auth), 64);
-    let mut early = envoy(&process.grpc).await.unwrap();
+    let mut early = envoy(process.grpc()).await.unwrap();
     assert!(is_allowed(&mut early).await);
 
-    let admin = silent(&process.admin, 80).await;
-    let grpc = silent(&process.grpc, 80).await;
+    let admin = silent(process.admin(), 80).await;
+    let grpc = silent(process.grpc(), 80).await;
     assert!(process.allows().await, "a new connection is served");
     assert!(is_allowed(&mut early).await, "and so is an old one");
     assert_eq!(process.get("/livez").await.as_deref(), Some("ok\n"));
-    let before = fetches.load(Ordering::Relaxed);
-    eventually("keys are fetched", async || fetches.load(Ordering::Relaxed) > before + 1).await;
+    let before = issuer.fetches();
+    eventually("keys are fetched", async || issuer.fetches() > before + 1).await;
     assert!(process.metric("process_open_fds").await < 60.0);
 
     process.config.write("", &format!("{auth}  required_scopes: [never]\n"));
@@ -263,7 +192,7 @@ async fn silent_connections_leave_descriptors_for_what_must_go_on() {
 async fn a_probe_is_answered_behind_many_silent_connections() {
     let process = Process::start_with_files(Config::new("", API_KEY), 64);
     for _ in 0..3 {
-        let silent = silent(&process.admin, 120).await;
+        let silent = silent(process.admin(), 120).await;
         let answer = timeout(Duration::from_millis(900), process.get("/livez")).await;
         assert_eq!(answer.expect("in time").as_deref(), Some("ok\n"));
         drop(silent);
@@ -273,12 +202,12 @@ async fn a_probe_is_answered_behind_many_silent_connections() {
 #[tokio::test]
 async fn connections_that_speak_are_kept_and_one_too_many_is_closed() {
     let process = Process::start(Config::new(", max_connections: 2", API_KEY));
-    let mut clients = [envoy(&process.grpc).await.unwrap(), envoy(&process.grpc).await.unwrap()];
+    let mut clients = [envoy(process.grpc()).await.unwrap(), envoy(process.grpc()).await.unwrap()];
     for client in &mut clients {
         assert!(is_allowed(client).await);
     }
     for _ in 0..10 {
-        let mut late = TcpStream::connect(&process.grpc).await.unwrap();
+        let mut late = TcpStream::connect(process.grpc()).await.unwrap();
         let read = timeout(LIMIT, late.read(&mut [0; 100])).await.expect("closed at once");
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     }
@@ -293,7 +222,7 @@ async fn connections_that_speak_are_kept_and_one_too_many_is_closed() {
 #[tokio::test]
 async fn an_admin_request_has_a_limit_for_its_headers() {
     let process = Process::start(Config::new("", API_KEY));
-    let mut slow = TcpStream::connect(&process.admin).await.unwrap();
+    let mut slow = TcpStream::connect(process.admin()).await.unwrap();
     slow.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n").await.unwrap();
     let start = Instant::now();
     let mut answer = Vec::new();
@@ -361,7 +290,6 @@ async fn call(sender: &mut Raw, path: &str, body: Unfinished) -> hyper::Result<O
     let answer = answer.await?.into_body().collect().await?.to_bytes();
     let Some(message) = answer.get(5..) else { return Ok(None) };
     let answer = CheckResponse::decode(message).unwrap();
-    use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
     Ok(match answer.http_response {
         Some(HttpResponse::DeniedResponse(denied)) => denied.status.map(|status| status.code),
         _ => Some(200),
@@ -375,11 +303,11 @@ async fn unfinished_messages_are_bounded_in_memory_and_time() {
     const MIB: u32 = 1 << 20;
     const CALLS: usize = 1024;
     let process = Process::start(Config::new("", API_KEY));
-    let mut honest = envoy(&process.grpc).await.unwrap();
+    let mut honest = envoy(process.grpc()).await.unwrap();
     assert!(is_allowed(&mut honest).await);
     let idle = process.status("VmRSS");
 
-    let sender = raw(&process.grpc).await;
+    let sender = raw(process.grpc()).await;
     let start = Instant::now();
     let flood: Vec<_> = (0..CALLS)
         .map(|_| {
@@ -391,7 +319,7 @@ async fn unfinished_messages_are_bounded_in_memory_and_time() {
     let mut answered = 0;
     while !flood.iter().all(tokio::task::JoinHandle::is_finished) {
         let answer = honest.check(check_request(0)).await.expect("an honest check is answered");
-        assert_eq!(answer.into_inner().status.unwrap().code, 0);
+        assert_eq!(envoy::code(answer.get_ref()), 0);
         answered += 1;
         assert!(start.elapsed() < LIMIT);
         sleep(Duration::from_millis(5)).await;
@@ -407,7 +335,7 @@ async fn unfinished_messages_are_bounded_in_memory_and_time() {
     assert!(most - idle < 350 << 10, "{idle} kB idle, {most} kB at most");
 
     let whole = honest.check(check_request(4 << 20)).await.unwrap().into_inner();
-    assert_eq!(whole.status.unwrap().code, 0, "there is room again");
+    assert_eq!(envoy::code(&whole), 0, "there is room again");
     let log = process.log();
     assert_eq!(count(&log, "check messages can't be received"), 1);
 }
@@ -416,7 +344,7 @@ async fn unfinished_messages_are_bounded_in_memory_and_time() {
 async fn other_services_hold_little() {
     let process = Process::start(Config::new("", API_KEY));
     let idle = process.status("VmRSS");
-    let sender = raw(&process.grpc).await;
+    let sender = raw(process.grpc()).await;
     let flood: Vec<_> = (0..1024)
         .map(|_| {
             let mut sender = sender.clone();
@@ -444,7 +372,7 @@ async fn a_call_that_is_reset_is_not_a_decision() {
     let process = Process::start(Config::new("", &auth));
 
     // In the middle of the message, and before its first byte but the prefix.
-    let sender = raw(&process.grpc).await;
+    let sender = raw(process.grpc()).await;
     for sent in [0, 1000] {
         let body = Unfinished::new(2000, sent);
         let mut sender = sender.clone();
@@ -453,18 +381,15 @@ async fn a_call_that_is_reset_is_not_a_decision() {
         cut.abort();
         assert!(cut.await.unwrap_err().is_cancelled());
     }
-    let mut envoy = envoy(&process.grpc).await.unwrap();
+    let mut envoy = envoy(process.grpc()).await.unwrap();
     assert!(is_allowed(&mut envoy).await, "the call behind them is answered");
 
     // While it waits for a key.
-    let mut asking = check_request(0);
-    let http = asking.attributes.as_mut().and_then(|it| it.request.as_mut()?.http.as_mut());
     let issuer = format!(r#"{{"iss":"http://{}"}}"#, hangs.local_addr().unwrap());
     let part = |text: &str| base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
     let token = format!("{}.{}.AAAA", part(r#"{"alg":"RS256","kid":"x"}"#), part(&issuer));
-    http.unwrap().headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
     let mut waiting = envoy.clone();
-    let waits = tokio::spawn(async move { waiting.check(asking).await });
+    let waits = tokio::spawn(async move { waiting.check(check_token(&token)).await });
     eventually("it waits", async || process.metric("claimgate_in_flight_checks").await == 1.0)
         .await;
     waits.abort();
@@ -509,16 +434,16 @@ async fn a_start_with_a_pipe_ends_with_one_line() {
     let config = Config::new("", API_KEY);
     config.make_a_pipe();
     let validate = {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
-        command.args(["validate", "--config"]).arg(config.path());
+        let mut command = Command::new(CLAIMGATE);
+        command.args(["validate", "--config"]).arg(config.0.config());
         command
     };
-    for mut command in [Process::command(&config.path()), validate] {
+    for mut command in [process::serve(&config.0.config()), validate] {
         command.stdin(Stdio::null());
-        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let output = timeout(LIMIT, run).await.expect("it ends").unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let run = tokio::task::spawn_blocking(move || process::Ended::of(command));
+        let ended = timeout(LIMIT, run).await.expect("it ends").unwrap();
+        assert_eq!(ended.code, 1);
+        let text = ended.stdout + &ended.stderr;
         assert!(text.contains("not a regular file"), "{text}");
     }
 }
@@ -529,11 +454,11 @@ async fn other_processes_cannot_read_its_memory() {
     let config = Config::new("", API_KEY);
     // The build may lie where only root may look. Copied by another process:
     // a file that this one has open to write could not be run.
-    let program = config.at("claimgate");
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_claimgate")).arg(&program).status();
+    let program = config.0.at("claimgate");
+    let copied = Command::new("cp").arg(CLAIMGATE).arg(&program).status();
     assert!(copied.unwrap().success());
     let mut command = Command::new(&program);
-    command.args(["serve", "--config"]).arg(config.path());
+    command.args(["serve", "--config"]).arg(config.0.config());
     let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     if is_root {
         // An unprivileged user: root may read everything.
@@ -542,7 +467,7 @@ async fn other_processes_cannot_read_its_memory() {
     let process = Process::spawn(command, config);
     assert_ne!(process.status("Uid:"), 0);
     // What may not be dumped belongs to root.
-    let memory = std::fs::metadata(format!("/proc/{}/mem", process.child.id())).unwrap();
+    let memory = std::fs::metadata(format!("/proc/{}/mem", process.process.child.id())).unwrap();
     assert_eq!(memory.uid(), 0);
     // It still sees itself.
     let metrics = process.get("/metrics").await.unwrap();

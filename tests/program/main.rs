@@ -17,3 +17,6 @@ mod limits;
 mod policy_tests;
 mod reasons;
 mod serve;
+
+#[path = "../support/support.rs"]
+mod support;

@@ -1,21 +1,20 @@
 //! `claimgate test` as a team runs it in CI.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::support::{
+    folder::Folder,
+    process::{Ended, claimgate},
+};
 
 /// Runs the command in `folder`; exit code, stdout, stderr.
 fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_claimgate"))
-        .arg("test")
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("CLAIMGATE_CONFIG")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    let mut command = claimgate(folder, &["test"]);
+    command.args(arguments);
+    let Ended { code, stdout, stderr } = Ended::of(command);
+    (code, stdout, stderr)
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -64,15 +63,13 @@ auth:
   forward_token: false
 "#;
 
-fn folder(cases: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("gateway.yaml"), CONFIG).unwrap();
+fn folder(cases: &str) -> Folder {
+    let folder = Folder::new(CONFIG);
     let head = "config: gateway.yaml\nenv: {CLIENT_KEY: sesame}\ncases:\n";
-    fs::write(folder.path().join("t.yaml"), format!("{head}{cases}")).unwrap();
+    folder.write("t.yaml", format!("{head}{cases}"));
     folder
 }
 
-/// One line of YAML per case, all of which pass.
 #[test]
 fn what_a_case_can_say() {
     let cases = r#"

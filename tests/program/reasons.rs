@@ -7,26 +7,23 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::mpsc,
     time::Duration,
 };
 
 use claimgate::{Reason, issuer::signing::SigningKey, provider::oauth2::Algorithm, time::UnixTime};
-use envoy_types::pb::{
-    envoy::service::auth::v3::{
-        AttributeContext, CheckRequest, CheckResponse,
-        attribute_context::{HttpRequest, Request},
-        authorization_client::AuthorizationClient,
-        check_response::HttpResponse,
-    },
-    google::protobuf::value::Kind,
-};
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use prost::Message;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tonic::transport::Channel;
+
+use crate::support::{
+    envoy::{Client, check, connect, http, http_of, on_route, reason, status},
+    folder::Folder,
+    http::fetch,
+    mint::{changed, header},
+    process::{CLAIMGATE, Process},
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -64,58 +61,40 @@ auth:
 
 /// The real program, its log and its ports.
 struct Program {
-    child: Child,
+    process: Process,
     log: mpsc::Receiver<Value>,
-    grpc: String,
-    admin: String,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Program {
     fn start(config: &str, key: &SigningKey) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let jwks = folder.path().join("jwks.json");
-        std::fs::write(&jwks, json!({"keys": [key.jwk()]}).to_string()).unwrap();
-        let config = config.replace("JWKS", jwks.to_str().unwrap());
-        std::fs::write(folder.path().join("gateway.yaml"), config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_claimgate"))
-            .args(["serve", "--config"])
-            .arg(folder.path().join("gateway.yaml"))
-            .env("RUST_LOG", "claimgate=debug")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let folder = Folder::with_keys(config, &[key]);
+        let mut process = Process::start(&folder.config(), "claimgate=debug");
+        let lines = process.log();
         let (tell, log) = mpsc::channel();
         std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let entry =
-                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
-                if tell.send(entry).is_err() {
+            for line in lines {
+                if tell.send(line).is_err() {
                     return;
                 }
             }
         });
-        let listening = wait_for(&log, |entry| entry["message"] == "listening");
-        let text = |name: &str| listening[name].as_str().unwrap().to_owned();
-        Self { child, grpc: text("grpc"), admin: text("admin"), log, folder }
+        Self { process, log, folder }
     }
 
-    async fn client(&self) -> AuthorizationClient<Channel> {
-        let address = format!("http://{}", self.grpc);
-        AuthorizationClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
+    async fn client(&self) -> Client {
+        connect(&self.process.grpc).await
     }
 
     /// What `claimgate explain` says of a captured request, with nothing else
     /// to go by than the config.
     fn explain(&self, captured: &[u8]) -> String {
-        let file = self.folder.path().join("request");
-        std::fs::write(&file, captured).unwrap();
-        let told = Command::new(env!("CARGO_BIN_EXE_claimgate"))
+        self.folder.write("request", captured);
+        let told = Command::new(CLAIMGATE)
             .args(["explain", "--config"])
-            .arg(self.folder.path().join("gateway.yaml"))
+            .arg(self.folder.config())
             .arg("--check-request")
-            .arg(file)
+            .arg(self.folder.at("request"))
             .output()
             .unwrap();
         String::from_utf8(told.stdout).unwrap()
@@ -123,8 +102,7 @@ impl Program {
 
     /// The counts of `claimgate_checks_total`, by reason.
     async fn counts(&self) -> HashMap<String, u64> {
-        let metrics = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();
-        let metrics = metrics.text().await.unwrap();
+        let (_, metrics) = fetch(&self.process.admin, "/metrics").await;
         let mut counts = HashMap::new();
         for line in metrics.lines().filter(|line| line.starts_with("claimgate_checks_total{")) {
             let (_, reason) = line.split_once("reason=\"").unwrap();
@@ -133,13 +111,6 @@ impl Program {
             *counts.entry(reason.to_owned()).or_default() += count;
         }
         counts
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -154,42 +125,8 @@ fn wait_for(log: &mpsc::Receiver<Value>, wanted: impl Fn(&Value) -> bool) -> Val
 
 fn request(method: &str, path: &str, id: &str, token: &str) -> CheckRequest {
     let headers = [("authorization", token), ("x-request-id", id)];
-    let headers = headers.into_iter().filter(|(_, value)| !value.is_empty());
-    let http = HttpRequest {
-        method: method.into(),
-        path: path.into(),
-        host: "api.example.com".into(),
-        headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
-        ..HttpRequest::default()
-    };
-    CheckRequest {
-        attributes: Some(AttributeContext {
-            request: Some(Request { http: Some(http), ..Request::default() }),
-            ..AttributeContext::default()
-        }),
-    }
-}
-
-fn with_route(mut request: CheckRequest, route: &str) -> CheckRequest {
-    let attributes = request.attributes.as_mut().unwrap();
-    attributes.context_extensions.insert("claimgate_route".into(), route.into());
-    request
-}
-
-fn metadata_reason(response: &CheckResponse) -> String {
-    let reason = &response.dynamic_metadata.as_ref().expect("metadata").fields["reason"];
-    match &reason.kind {
-        Some(Kind::StringValue(reason)) => reason.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn status(response: &CheckResponse) -> i32 {
-    match response.http_response.as_ref().expect("an answer") {
-        HttpResponse::OkResponse(_) => 200,
-        HttpResponse::DeniedResponse(denied) => denied.status.as_ref().expect("a status").code,
-        HttpResponse::ErrorResponse(_) => panic!("an error"),
-    }
+    let sent: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    check(http(method, path, &sent))
 }
 
 /// Mints tokens that are good but for one thing.
@@ -200,16 +137,16 @@ struct Mint<'k> {
 
 impl Mint<'_> {
     fn token(&self, change: Value) -> String {
-        self.with_header(json!({"alg": "ES256", "kid": self.key.kid()}), change)
+        self.with_header(header(self.key, "ES256"), change)
     }
 
     fn with_header(&self, header: Value, change: Value) -> String {
-        let mut claims = json!({
+        let claims = json!({
             "iss": "https://issuer.example.com", "sub": "me", "aud": "us", "client_id": "c1",
             "use": "access", "iat": self.now, "exp": self.now + 3600.0,
         });
-        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let token = self.key.sign_with(&header, claims.to_string().as_bytes()).unwrap();
+        let claims = changed(claims, change).to_string();
+        let token = self.key.sign_with(&header, claims.as_bytes()).unwrap();
         format!("Bearer {token}")
     }
 }
@@ -221,8 +158,7 @@ async fn every_reason_is_one_word_everywhere() {
     let program = Program::start(CONFIG, &key);
     let now = UnixTime::now().as_seconds();
     let mint = Mint { key: &key, now };
-    let forged = Mint { key: &stranger, now }
-        .with_header(json!({"alg": "ES256", "kid": key.kid()}), json!({}));
+    let forged = Mint { key: &stranger, now }.with_header(header(&key, "ES256"), json!({}));
     let kid = |kid: &str| json!({"alg": "ES256", "kid": kid});
     let long = format!("Bearer {}", "x".repeat(4001));
 
@@ -352,7 +288,7 @@ async fn every_reason_is_one_word_everywhere() {
         (
             Reason::UnknownRoute,
             500,
-            with_route(get("/", "Bearer good-key"), "nowhere"),
+            on_route(get("/", "Bearer good-key"), "nowhere"),
             r#"Envoy names the route "nowhere", the config has admin, team"#,
         ),
         (
@@ -366,12 +302,11 @@ async fn every_reason_is_one_word_everywhere() {
     let mut provoked = BTreeSet::new();
     for (number, (reason, expected, mut request, cause)) in cases.into_iter().enumerate() {
         let id = format!("request-{number}");
-        let http = request.attributes.as_mut().unwrap().request.as_mut().unwrap().http.as_mut();
-        http.unwrap().headers.insert("x-request-id".into(), id.clone());
+        http_of(&mut request).headers.insert("x-request-id".into(), id.clone());
         let before = program.counts().await;
         let captured = request.encode_to_vec();
         let response = client.check(request).await.expect("no RPC error").into_inner();
-        assert_eq!(metadata_reason(&response), reason.as_str());
+        assert_eq!(self::reason(&response), reason.as_str());
         assert_eq!(status(&response), expected, "{reason}");
         let line = wait_for(&program.log, |entry| entry["request_id"] == id.as_str());
         assert_eq!(line["reason"], reason.as_str());
@@ -402,7 +337,7 @@ async fn switched_off_is_a_reason_too() {
     assert!(told.starts_with("allow: disabled"), "{told}");
     assert!(told.contains("authentication is switched off (enabled: false"), "{told}");
     let response = client.check(request("GET", "/", "off", "")).await.unwrap().into_inner();
-    assert_eq!((metadata_reason(&response).as_str(), status(&response)), ("disabled", 200));
+    assert_eq!((self::reason(&response), status(&response)), ("disabled", 200));
     let line = wait_for(&program.log, |entry| entry["request_id"] == "off");
     assert_eq!(line["reason"], "disabled");
     assert_eq!(program.counts().await["disabled"], 1);

@@ -14,7 +14,6 @@ use axum::{
     serve::Listener,
 };
 use http::{HeaderMap, StatusCode, header};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -22,6 +21,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::support::authority::{Authority, dns};
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
@@ -201,14 +202,9 @@ impl Listener for TlsListener {
 }
 
 fn private_tls(ca_file: &Path) -> TlsAcceptor {
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let authority = Authority::new();
     std::fs::write(ca_file, authority.pem()).unwrap();
-
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &authority).unwrap();
+    let (leaf, key) = authority.issue(dns("localhost"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
