@@ -21,6 +21,7 @@ mod honest_paths;
 mod issuer;
 mod jwt_checks;
 mod keys_over_http;
+mod oracle;
 mod path_model;
 mod serving;
 mod status_page;
