@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::settings::Settings;
 
-pub mod cases;
 mod check;
+pub mod document;
 mod environment;
 mod file;
 mod files;

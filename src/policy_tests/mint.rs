@@ -1,10 +1,13 @@
 //! Tokens that are good for a provider, but for what a case changes.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
-use super::{CaseJwt, LIFETIME};
+use super::case::CaseJwt;
 use crate::{
     claims::{self, ClaimPath},
     issuer::{StartError, signing::SigningKey},
@@ -12,6 +15,9 @@ use crate::{
     settings::OAuth2Settings,
     time::UnixTime,
 };
+
+/// How long a valid token lives unless the case or the provider says otherwise.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Throw-away keys, by issuer and algorithm: a key of one issuer is no key of
 /// another, and providers of one issuer share theirs, as in life.
@@ -38,7 +44,7 @@ impl Mint {
         change(&mut header, &jwt.header);
         let claims = Value::Object(claims_of(jwt, provider, now)).to_string();
         let header = Value::Object(header);
-        if !jwt.by_a_stranger {
+        if !jwt.signed_by_stranger {
             return key.sign_with(&header, claims.as_bytes());
         }
         let stranger = match self.strangers.entry(algorithm) {
