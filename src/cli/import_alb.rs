@@ -1,5 +1,5 @@
 //! `claimgate import-alb`: turns the rules of an AWS Application Load
-//! Balancer into a config file, or says what is unsafe about them.
+//! Balancer into a config file, or lists what is unsafe about them.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::import_alb::{LoadBalancer, write_findings};
 
-/// What `--lint` ends the program with if it found something.
+/// The exit status of `--lint` if there are findings.
 const FINDINGS: u8 = 3;
 
 /// Turn the JSON of an AWS Application Load Balancer's rules into a config
@@ -43,7 +43,7 @@ pub struct Args {
 /// Prints the config file, or the findings.
 ///
 /// # Errors
-/// The document can't be read, makes no sense, or checks no tokens.
+/// The document can't be read or imported, or checks no tokens.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
     let text = read(args)?;

@@ -12,7 +12,7 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::explain::OutputFormat;
+use super::args::OutputFormat;
 use crate::{
     config,
     policy_tests::{CaseReport, Harness, TestFile, run as run_case},
@@ -51,7 +51,7 @@ struct FileReport {
     result: Result<Vec<CaseReport>, String>,
 }
 
-/// Runs the files one after the other and prints what came out.
+/// Runs the files one after the other and prints the results.
 ///
 /// # Errors
 /// The results can't be written.
