@@ -13,7 +13,7 @@ use crate::{
     decision::ProviderId,
     engine::Engine,
     explain::NoTokenSource,
-    issuer::StartError,
+    issuer::signing::SigningError,
     principal::Principal,
     provider::{
         Answer, Answering, Provider,
@@ -43,7 +43,7 @@ pub struct Harness {
 pub enum HarnessError {
     /// The crypto library made no key or signature.
     #[error(transparent)]
-    Key(#[from] StartError),
+    Key(#[from] SigningError),
     /// A generated key can't be parsed.
     #[error("a throw-away key can't be read back: {0}")]
     KeySet(#[from] KeySetError),
