@@ -9,7 +9,7 @@ use super::{
     outcome::{ClaimMatch, Issuer, Outcome, Requirement},
     yaml::{Entry, Item},
 };
-use crate::config::is_loopback;
+use crate::urls::is_loopback;
 
 /// The name of the provider that accepts no token.
 pub(super) const CLOSED_PROVIDER: &str = "nobody";

@@ -5,10 +5,7 @@ use std::fmt::{self, Formatter};
 use serde_json::{Map, Value};
 
 use super::expect::Expectations;
-use crate::{
-    decision::ProviderId, explain::Sent, provider::oauth2::Algorithm, reason::Reason,
-    time::UnixTime,
-};
+use crate::{decision::ProviderId, explain::Sent, keys::Algorithm, reason::Reason, time::UnixTime};
 
 /// One case.
 #[derive(Clone, Debug)]

@@ -14,19 +14,12 @@ use crate::{
     engine::Engine,
     explain::NoTokenSource,
     issuer::signing::SigningError,
+    keys::{FixedKeys, KeySet, KeySetError},
     principal::Principal,
-    provider::{
-        Answer, Answering, Provider,
-        api_key::ApiKeys,
-        oauth2::{
-            OAuth2,
-            key_source::KeySource,
-            keys::{KeySet, KeySetError},
-            memory::TokenMemory,
-        },
-    },
+    provider::{Answer, Answering, Provider, api_key::ApiKeys, oauth2::OAuth2},
     settings::{AuthSettings, ProviderKind},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 
 /// Prepares a config for one case after the other.
@@ -82,14 +75,14 @@ impl Harness {
         now: UnixTime,
     ) -> Result<PreparedCase, HarnessError> {
         let token = self.token(case, now)?;
-        let memory = Arc::new(TokenMemory::new(1));
+        let cache = Arc::new(TokenCache::new(1));
         let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
         // As in the service: no provider is asked when authentication is off.
         let names = if self.settings.enabled { self.settings.providers.len() } else { 0 };
         for id in (0..).map(ProviderId).take(names) {
-            providers.push(self.provider(id, case, token.as_deref(), &memory)?);
+            providers.push(self.provider(id, case, token.as_deref(), &cache)?);
         }
-        Ok(PreparedCase { engine: Engine::new(&self.settings, providers, memory), token })
+        Ok(PreparedCase { engine: Engine::new(&self.settings, providers, cache), token })
     }
 
     fn token(&mut self, case: &Case, now: UnixTime) -> Result<Option<String>, HarnessError> {
@@ -112,7 +105,7 @@ impl Harness {
         id: ProviderId,
         case: &Case,
         token: Option<&str>,
-        memory: &Arc<TokenMemory>,
+        cache: &Arc<TokenCache>,
     ) -> Result<Arc<dyn Provider>, HarnessError> {
         let settings = &self.settings.providers[usize::from(id.0)];
         let (name, forward) = (settings.name.as_str(), settings.forward_token);
@@ -140,8 +133,8 @@ impl Harness {
                     }
                 };
                 let settings = oauth2.as_ref().clone();
-                let keys = KeySource::fixed(keys);
-                Arc::new(OAuth2::new(name, forward, settings, keys, Arc::clone(memory)))
+                let keys = Arc::new(FixedKeys::new(keys));
+                Arc::new(OAuth2::new(name, forward, settings, keys, Arc::clone(cache)))
             }
             ProviderKind::Grpc(_) => {
                 let own = case.answers.iter().find(|(of, _)| *of == id).map(|(_, own)| own);

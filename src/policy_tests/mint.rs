@@ -11,7 +11,7 @@ use super::case::CaseJwt;
 use crate::{
     claims::{self, ClaimPath},
     issuer::signing::{SigningError, SigningKey},
-    provider::oauth2::Algorithm,
+    keys::Algorithm,
     settings::OAuth2Settings,
     time::UnixTime,
 };

@@ -9,7 +9,7 @@ use super::{
     settings::{ClientAuth, ClientSettings},
     token::AccessToken,
 };
-use crate::{provider::oauth2::fetch, time::UnixTime};
+use crate::{provider::oauth2::fetch, time::UnixTime, urls};
 
 /// Responses with a token are short.
 const LARGEST_RESPONSE: usize = 64 * 1024;
@@ -71,7 +71,7 @@ fn client(settings: &ClientSettings) -> Result<Client, TokenError> {
         .redirect(redirect::Policy::none())
         .referer(false)
         .tls_backend_preconfigured(tls);
-    if fetch::is_loopback(&settings.endpoint) {
+    if urls::is_loopback(&settings.endpoint) {
         // On a proxy, loopback would be the proxy's own machine.
         client = client.no_proxy();
     }

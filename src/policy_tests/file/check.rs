@@ -17,11 +17,11 @@ use crate::{
     decision::ProviderId,
     envoy::capture::Capture,
     explain::Sent,
+    keys::Algorithm,
     policy_tests::{
         case::{Case, CaseCredential, CaseJwt, CustomAnswer},
         expect::Expectations,
     },
-    provider::oauth2::Algorithm,
     reason::Reason,
     settings::{ApiKeySettings, AuthSettings, ProviderKind},
     time::UnixTime,
