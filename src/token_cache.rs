@@ -27,6 +27,16 @@ pub(crate) struct Lookup {
     pub(crate) hash: Option<u64>,
 }
 
+/// How a provider used the cache for a token.
+#[derive(Debug)]
+pub(crate) enum CacheUse {
+    /// The provider's own entry answered.
+    Hit,
+    /// The provider verified the token without an entry of its own; the new
+    /// entry, if the cache shall keep one.
+    Miss(Option<Arc<VerifiedToken>>),
+}
+
 /// A cache of verified tokens, bounded by their number and by their bytes.
 ///
 /// Tokens are found by a hash with a key that is drawn when the cache is

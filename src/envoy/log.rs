@@ -187,7 +187,7 @@ mod tests {
                 identity: Arc::new(Identity::default()),
             }),
             answers: SmallVec::new(),
-            recall: None,
+            cache: None,
         }
     }
 

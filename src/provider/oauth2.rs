@@ -16,12 +16,11 @@ use std::{
 use super::{Answer, Answering, Provider};
 use crate::{
     credential::Credential,
-    decision::Recall,
     keys::{KeyStore, Refresh, VerifyingKey},
     reason::Reason,
     settings::OAuth2Settings,
     token::jwt::Unverified,
-    token_cache::{ProviderTag, TokenCache, VerifiedToken},
+    token_cache::{CacheUse, ProviderTag, TokenCache, VerifiedToken},
 };
 
 mod checks;
@@ -91,7 +90,7 @@ impl OAuth2 {
     /// The answer for a token that this provider verified before.
     fn cached(&self, credential: &Credential<'_>) -> Option<Answer> {
         let cached = credential.cached().filter(|cached| cached.by == self.tag)?;
-        credential.record(Recall::Hit);
+        credential.used_cache(CacheUse::Hit);
         credential.note(|| "its signature was verified before".into());
         Some(match checks::times(&self.settings, &cached.times, credential) {
             Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
@@ -105,7 +104,7 @@ impl OAuth2 {
         // An entry that ends now would never be found.
         let lasts = jwt.expires_at().is_some_and(|exp| exp > now.as_seconds());
         if !lasts || credential.cached().is_some() {
-            credential.record(Recall::Miss);
+            credential.used_cache(CacheUse::Miss(None));
             return self
                 .verify(credential, jwt)
                 .map(|verified| Answer::Authenticated(verified.principal));
@@ -113,11 +112,9 @@ impl OAuth2 {
         // Two requests with one new token both compute its signature: to wait
         // for another thread costs more, and an invalid token would
         // make everything wait that this thread has to do.
-        let verified = self.verify(credential, jwt)?;
-        credential.record(Recall::Miss);
-        let principal = Arc::clone(&verified.principal);
-        credential.learn(Arc::new(verified));
-        Ok(Answer::Authenticated(principal))
+        let verified = Arc::new(self.verify(credential, jwt)?);
+        credential.used_cache(CacheUse::Miss(Some(Arc::clone(&verified))));
+        Ok(Answer::Authenticated(Arc::clone(&verified.principal)))
     }
 
     fn verify(
