@@ -37,6 +37,8 @@ pub enum Wait<'a> {
     Never,
     /// Until this is ready; then no provider is waited for any more.
     Until(Pin<&'a mut (dyn Future<Output = ()> + Send)>),
+    /// No longer: the time is up.
+    Over,
 }
 
 /// What the chain came to.
@@ -101,7 +103,6 @@ impl Chain {
         let (mut cache, mut verified) = (None, None);
         let mut refusal = None;
         let mut unavailable = None;
-        let mut given_up = false;
         for id in self.candidates(credential) {
             if !filters.iter().all(|filter| filter.allows(id)) {
                 continue;
@@ -109,23 +110,8 @@ impl Chain {
             let provider = self.get(id);
             credential.begin_notes(Some(provider.name()));
             let answer = match provider.authenticate(credential) {
-                Answering::Later(_) if given_up => {
-                    credential.note(|| "the time is up, so it was not waited for".into());
-                    Answer::Unavailable
-                }
                 Answering::Now(answer) => answer,
-                Answering::Later(answer) => match &mut wait {
-                    // Not polled: that would begin I/O whose end is not waited for.
-                    Wait::Never => std::future::pending().await,
-                    Wait::Until(give_up) => match select(answer, give_up.as_mut()).await {
-                        Either::Left((answer, _)) => answer,
-                        Either::Right(_) => {
-                            given_up = true;
-                            credential.note(|| "it did not answer in time".into());
-                            Answer::Unavailable
-                        }
-                    },
-                },
+                Answering::Later(answer) => wait.for_answer(answer, credential).await,
             };
             match credential.take_cache_use() {
                 Some(CacheUse::Hit) => cache = Some(CacheResult::Hit),
@@ -138,8 +124,8 @@ impl Chain {
             let answer = match answer {
                 Answer::Authenticated(principal) => match admit(principal, provider, credential) {
                     Ok(caller) => {
-                        answers.push((id, AnswerKind::Authenticated));
                         credential.begin_notes(None);
+                        answers.push((id, AnswerKind::Authenticated));
                         let result = Ok(caller);
                         return Outcome { result, provider: Some(id), answers, cache, verified };
                     }
@@ -204,6 +190,32 @@ impl Chain {
         {
             true => Reason::MalformedToken,
             false => Reason::UnknownKey,
+        }
+    }
+}
+
+impl Wait<'_> {
+    /// The answer of a provider that needs I/O, if it comes in time.
+    async fn for_answer(
+        &mut self,
+        answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>>,
+        credential: &Credential<'_>,
+    ) -> Answer {
+        match self {
+            // Not polled: that would begin I/O whose end is not waited for.
+            Self::Never => std::future::pending().await,
+            Self::Over => {
+                credential.note(|| "the time is up, so it was not waited for".into());
+                Answer::Unavailable
+            }
+            Self::Until(give_up) => {
+                if let Either::Left((answer, _)) = select(answer, give_up.as_mut()).await {
+                    return answer;
+                }
+                credential.note(|| "it did not answer in time".into());
+                *self = Self::Over;
+                Answer::Unavailable
+            }
         }
     }
 }
