@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Whether tokens are kept from the upstream and this request has more
-    /// places for one than are looked through. Public paths are no exception:
+    /// places for one than are looked through. Public paths are not exempt:
     /// tokens are removed there, too.
     pub(crate) fn cannot_hide_tokens(&self, request: &Request<'_>) -> bool {
         !self.forward_token && self.sources.are_crowded(request)

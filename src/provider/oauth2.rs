@@ -54,9 +54,9 @@ pub struct OAuth2 {
 
 /// Why a token was not verified.
 enum Failure {
-    /// It is no good.
+    /// It is not valid.
     Refused(Reason),
-    /// The issuer's keys, as known, do not have the one it names.
+    /// The current keys of the issuer do not have the one it names.
     NoSuchKey,
 }
 
@@ -110,8 +110,8 @@ impl OAuth2 {
                 .map(|verified| Answer::Authenticated(verified.principal));
         }
         // Two requests with one new token both compute its signature: to wait
-        // for another thread costs more, and an invalid token would
-        // make everything wait that this thread has to do.
+        // for another thread costs more, and with an invalid token it would
+        // delay everything else that this thread has to do.
         let verified = Arc::new(self.verify(credential, jwt)?);
         credential.used_cache(CacheUse::Miss(Some(Arc::clone(&verified))));
         Ok(Answer::Authenticated(Arc::clone(&verified.principal)))
@@ -182,7 +182,7 @@ impl OAuth2 {
             });
             Failure::Refused(Reason::BadSignature)
         };
-        if self.cache.refused().knows(credential.token(), &keys) {
+        if self.cache.refused().contains(credential.token(), &keys) {
             return Err(refused());
         }
         // The same key has verified the token for another provider.
@@ -202,7 +202,7 @@ impl OAuth2 {
         })
     }
 
-    /// What makes a token somebody else's.
+    /// What makes a token another provider's.
     fn describe_other(&self, credential: &Credential<'_>) -> String {
         let ours = format!("it is no JWT of {:?}", self.issuer);
         match credential.jwt() {
@@ -217,7 +217,7 @@ impl OAuth2 {
         }
     }
 
-    /// Why nobody can tell whether the issuer has the token's key.
+    /// Why it is unknown whether the issuer has the token's key.
     fn note_unavailable(&self, credential: &Credential<'_>) {
         credential.note(|| match self.keys.last_error() {
             Some(error) => format!("its keys can't be fetched: {error}"),
@@ -257,9 +257,9 @@ impl OAuth2 {
         })
     }
 
-    /// The answer once a fetch has settled which keys there are: after a good
-    /// one a missing key does not exist, after a failed one nobody knows. The
-    /// fetch may have ended since the keys were looked at, hence the last look.
+    /// The answer once a refresh has settled which keys there are: after a good
+    /// one a missing key does not exist, after a failed one that is unknown. The
+    /// refresh may have ended since the keys were looked at, hence the last look.
     fn settled(&self, credential: &Credential<'_>, jwt: &Unverified, good: bool) -> Answer {
         match self.judge(credential, jwt).or_else(refused) {
             Ok(answer) => answer,
