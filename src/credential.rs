@@ -11,7 +11,7 @@ use crate::{
     request::Request,
     time::UnixTime,
     token::jwt::Unverified,
-    token_cache::{CacheUse, VerifiedToken},
+    token_cache::{CacheMiss, VerifiedToken},
 };
 
 mod notes;
@@ -23,7 +23,7 @@ pub struct Credential<'a> {
     now: UnixTime,
     jwt: OnceLock<Option<Unverified>>,
     cached: Option<Arc<VerifiedToken>>,
-    cache_use: OnceLock<CacheUse>,
+    cache_miss: OnceLock<CacheMiss>,
     notes: Option<&'a Notes>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Credential<'a> {
             now,
             jwt: OnceLock::new(),
             cached: None,
-            cache_use: OnceLock::new(),
+            cache_miss: OnceLock::new(),
             notes: None,
         }
     }
@@ -89,15 +89,16 @@ impl Credential<'_> {
         self.cached.as_ref()
     }
 
-    /// Tells the chain how the provider being asked used the token cache. A
-    /// provider that looks again after waiting uses it as it did before.
-    pub(crate) fn used_cache(&self, cache_use: CacheUse) {
-        let _ = self.cache_use.set(cache_use);
+    /// Tells the chain that the provider being asked found no entry of its own
+    /// in the token cache. A provider that verifies again after waiting for
+    /// keys tells the same again.
+    pub(crate) fn missed_cache(&self, entry: Option<Arc<VerifiedToken>>) {
+        let _ = self.cache_miss.set(CacheMiss { entry });
     }
 
-    /// How the provider just asked used the token cache, if it did.
-    pub(crate) fn take_cache_use(&mut self) -> Option<CacheUse> {
-        self.cache_use.take()
+    /// What the provider just asked told with [`Credential::missed_cache`].
+    pub(crate) fn take_cache_miss(&mut self) -> Option<CacheMiss> {
+        self.cache_miss.take()
     }
 
     /// Whether notes are wanted.

@@ -36,7 +36,7 @@
 //! whatever runtime the embedding program has, the engine needs none.
 
 pub use self::answer::{Answer, AnswerKind, Answering};
-use crate::credential::Credential;
+use crate::{credential::Credential, token_cache::VerifiedToken};
 
 pub mod answer;
 pub mod api_key;
@@ -60,6 +60,14 @@ pub trait Provider: Send + Sync {
     /// future is dropped. Work belongs into that future, not before it: a
     /// caller that can't wait drops it unpolled and asks again.
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a>;
+
+    /// Its answer for a token that it verified before; `None` if another
+    /// provider did. Asked first where the token cache has an entry.
+    #[doc(hidden)]
+    fn answer_cached(&self, cached: &VerifiedToken, credential: &Credential<'_>) -> Option<Answer> {
+        let _ = (cached, credential);
+        None
+    }
 
     /// The `iss` of the only tokens it recognises. The chain then asks it
     /// about JWTs of this issuer alone, however many providers there are.

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use ahash::RandomState;
 
-pub(crate) use self::verified::{ProviderTag, VerifiedToken};
+pub(crate) use self::verified::ProviderTag;
+pub use self::verified::VerifiedToken;
 use self::{hot::HotTokens, refused::RefusedTokens};
 use crate::{
     bounded_cache::{self, BoundedCache, Weighed},
@@ -27,14 +28,11 @@ pub(crate) struct Lookup {
     pub(crate) hash: Option<u64>,
 }
 
-/// How a provider used the cache for a token.
+/// A provider verified a token without an entry of its own.
 #[derive(Debug)]
-pub(crate) enum CacheUse {
-    /// The provider's own entry answered.
-    Hit,
-    /// The provider verified the token without an entry of its own; the new
-    /// entry, if the cache shall keep one.
-    Miss(Option<Arc<VerifiedToken>>),
+pub(crate) struct CacheMiss {
+    /// The new entry, if the cache shall keep one.
+    pub(crate) entry: Option<Arc<VerifiedToken>>,
 }
 
 /// A cache of verified tokens, bounded by their number and by their bytes.

@@ -18,7 +18,7 @@ use crate::{
     principal::Principal,
     reason::Reason,
     token::jwt,
-    token_cache::{CacheUse, VerifiedToken},
+    token_cache::{CacheMiss, VerifiedToken},
 };
 
 /// All providers, in order.
@@ -109,17 +109,20 @@ impl Chain {
             }
             let provider = self.get(id);
             credential.begin_notes(Some(provider.name()));
-            let answer = match provider.authenticate(credential) {
-                Answering::Now(answer) => answer,
-                Answering::Later(answer) => wait.for_answer(answer, credential).await,
-            };
-            match credential.take_cache_use() {
-                Some(CacheUse::Hit) => cache = Some(CacheResult::Hit),
-                Some(CacheUse::Miss(entry)) => {
-                    cache = Some(CacheResult::Miss);
-                    verified = verified.or(entry);
+            let hit = credential.cached().and_then(|it| provider.answer_cached(it, credential));
+            let answer = match hit {
+                Some(answer) => {
+                    cache = Some(CacheResult::Hit);
+                    answer
                 }
-                None => {}
+                None => match provider.authenticate(credential) {
+                    Answering::Now(answer) => answer,
+                    Answering::Later(answer) => wait.for_answer(answer, credential).await,
+                },
+            };
+            if let Some(CacheMiss { entry }) = credential.take_cache_miss() {
+                cache = Some(CacheResult::Miss);
+                verified = verified.or(entry);
             }
             let answer = match answer {
                 Answer::Authenticated(principal) => match admit(principal, provider, credential) {

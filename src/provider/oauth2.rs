@@ -20,7 +20,7 @@ use crate::{
     reason::Reason,
     settings::OAuth2Settings,
     token::jwt::Unverified,
-    token_cache::{CacheUse, ProviderTag, TokenCache, VerifiedToken},
+    token_cache::{ProviderTag, TokenCache, VerifiedToken},
 };
 
 mod checks;
@@ -87,24 +87,13 @@ impl OAuth2 {
         }
     }
 
-    /// The answer for a token that this provider verified before.
-    fn cached(&self, credential: &Credential<'_>) -> Option<Answer> {
-        let cached = credential.cached().filter(|cached| cached.by == self.tag)?;
-        credential.used_cache(CacheUse::Hit);
-        credential.note(|| "its signature was verified before".into());
-        Some(match checks::times(&self.settings, &cached.times, credential) {
-            Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
-            Err(reason) => Answer::Refused(reason),
-        })
-    }
-
     /// Verifies and judges a token with the keys at hand.
     fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
         let now = credential.now();
         // An entry that ends now would never be found.
         let lasts = jwt.expires_at().is_some_and(|exp| exp > now.as_seconds());
         if !lasts || credential.cached().is_some() {
-            credential.used_cache(CacheUse::Miss(None));
+            credential.missed_cache(None);
             return self
                 .verify(credential, jwt)
                 .map(|verified| Answer::Authenticated(verified.principal));
@@ -113,7 +102,7 @@ impl OAuth2 {
         // for another thread costs more, and with an invalid token it would
         // delay everything else that this thread has to do.
         let verified = Arc::new(self.verify(credential, jwt)?);
-        credential.used_cache(CacheUse::Miss(Some(Arc::clone(&verified))));
+        credential.missed_cache(Some(Arc::clone(&verified)));
         Ok(Answer::Authenticated(Arc::clone(&verified.principal)))
     }
 
@@ -297,10 +286,18 @@ impl Provider for OAuth2 {
         self.forward_token
     }
 
-    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
-        if let Some(answer) = self.cached(credential) {
-            return Answering::Now(answer);
+    fn answer_cached(&self, cached: &VerifiedToken, credential: &Credential<'_>) -> Option<Answer> {
+        if cached.by != self.tag {
+            return None;
         }
+        credential.note(|| "its signature was verified before".into());
+        Some(match checks::times(&self.settings, &cached.times, credential) {
+            Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
+            Err(reason) => Answer::Refused(reason),
+        })
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
         let Some(jwt) = credential.jwt().filter(|jwt| jwt.issuer() == Some(&self.issuer)) else {
             credential.note(|| self.describe_other(credential));
             return Answering::Now(Answer::NotMine);
