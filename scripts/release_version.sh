@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints `version=X.Y.Z` for a tag vX.Y.Z, if Cargo.toml, the chart and the
-# changelog are of that version too.
+# changelog have that version too.
 #
 #   scripts/release_version.sh v1.2.3
 set -euo pipefail
