@@ -1,13 +1,12 @@
-//! What the most expensive requests without a valid token cost, as multiples
+//! Measures the most expensive requests without a valid token, as multiples
 //! of a plain denial (`missing_token`). Prints a table and fails if a row is
-//! over its bar: a request must not cost much more than it takes to send it.
+//! over its limit: a request must not cost much more than sending it does.
 //!
-//! `costs [FILTER]` measures the rows whose name holds `FILTER`.
+//! `costs [FILTER]` measures the rows whose name contains `FILTER`.
 //!
 //! Everything is measured in CPU time of this thread, from the bytes of
 //! Envoy's message to the bytes of the answer, the log line included. Rows and
-//! the plain denial take turns, so that whatever slows the machine down meets
-//! both.
+//! the plain denial take turns, so that a slow machine affects both.
 
 #![allow(
     clippy::expect_used,
@@ -47,22 +46,22 @@ use scene::{Scene, Signatures};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What a request may cost that has no signature to compute.
+/// The limit of a request without a signature check.
 const BAR: f64 = 20.0;
 
-/// So often every row has its turn.
+/// How many turns every row has.
 const ROUNDS: usize = 41;
 
 /// About how long a turn lasts, in seconds.
 const TURN: f64 = 0.001;
 
-/// One request and what it may cost.
+/// One request and its limit.
 struct Row {
     name: String,
-    /// The reason of the decision, where the name promises another.
+    /// The actual reason, if the row's name promises another.
     wrong: Option<Reason>,
     call: Call,
-    /// The signatures that it may have computed.
+    /// The number of signature checks that it may cause.
     signatures: Option<Signatures>,
 }
 
@@ -99,7 +98,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints a row; its name if it is over its bar, also when measured again.
+/// Prints a row; returns its name if it is over its limit twice.
 fn measure(plain: &Call, row: &Row) -> Option<String> {
     let once = || {
         let (mut times, mut bars, mut costs) = (Vec::new(), Vec::new(), Vec::new());

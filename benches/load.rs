@@ -1,9 +1,9 @@
 //! A load generator for `Authorization/Check` that sends another token with
 //! every check, which h2load can't, and reads every answer.
 //!
-//! The requests differ in their tokens alone, so everything else is put
-//! together once and written as bytes; of the answers only frames are read.
-//! That keeps it well ahead of any server it measures. Prints JSON.
+//! The requests differ only in their tokens, so everything else is encoded
+//! once and written as bytes; of the responses only frames are read. So it is
+//! much faster than any server it measures. Prints JSON.
 //!
 //! `load ADDRESS MESSAGE TOKENS LIMIT`: MESSAGE is a file with a
 //! `CheckRequest` that has the first of the TOKENS, a file of tokens of one
@@ -32,8 +32,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const CONNECTIONS: usize = 2;
 const STREAMS: usize = 50;
 
-/// A connection reads so much before it sends again: a part of the answers
-/// under way, so that the server never runs out of checks in between.
+/// How much a connection reads before it sends again: a part of the pending
+/// responses, so that the server never runs out of checks in between.
 const READ_BYTES: usize = 8 * 1024;
 
 fn main() -> Result<()> {
@@ -124,7 +124,7 @@ impl Answers {
     }
 }
 
-/// An HTTP/2 connection (RFC 9113), as far as this one purpose needs it.
+/// An HTTP/2 connection (RFC 9113), with only what this program needs.
 struct Connection<'w> {
     work: &'w Work,
     stream: TcpStream,
@@ -133,7 +133,7 @@ struct Connection<'w> {
     input: Vec<u8>,
     next_stream: u32,
     in_flight: usize,
-    /// Bytes that the server still takes on the connection.
+    /// Bytes that the server still accepts on the connection.
     window: i64,
     /// Bytes received since it was last told that it may send more.
     received: u32,
@@ -280,7 +280,7 @@ impl<'w> Connection<'w> {
             }
             SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => self.frame(PING, ACK, 0, payload),
-            // That of a stream is never in the way: each sends one message.
+            // A stream's window never limits: each sends one message.
             WINDOW_UPDATE if stream == 0 => {
                 let more = payload.try_into().map(u32::from_be_bytes)?;
                 self.window += i64::from(more);

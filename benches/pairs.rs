@@ -1,12 +1,11 @@
 //! Pairs of measurements whose ratio counts. The two of a pair take turns
-//! within one process, so that whatever slows the machine down meets both.
-//! Prints JSON: how often per second each side did its work, turn by turn.
+//! within one process, so that a slow machine affects both. Prints JSON: the
+//! rate per second of each side, for each turn.
 //!
-//! `pairs verify TURNS` compares the engine, given tokens that it does not
-//! remember, with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
-//! that crate, which parses the key anew for every token, and a token that the
-//! engine remembers with it; `pairs threads TURNS` one thread that decides
-//! about known tokens with two.
+//! `pairs verify TURNS` compares the engine, with tokens that are not cached,
+//! with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with that
+//! crate, which parses the key for every token, and a cached token with it;
+//! `pairs threads TURNS` one thread that decides on known tokens with two.
 
 #![allow(
     clippy::expect_used,
@@ -80,18 +79,18 @@ fn take_turns(
     rates
 }
 
-/// Tokens come round again only after so many others that none of them is
-/// remembered.
+/// A token comes again only after so many others that it is no longer
+/// cached.
 const TOKENS: usize = 4000;
-const REMEMBERED: usize = 16;
+const CACHED: usize = 16;
 
-/// So few tokens that whatever slows the machine down meets both sides.
+/// So few tokens that a slow machine affects both sides.
 const STRIDE: usize = 20;
 
 fn verify(turns: usize) {
     let issuer = Issuer::new();
     let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
-    let engine = Bench { issuers: 1, remembered: REMEMBERED, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: CACHED, ..Bench::default() }.engine(&issuer);
     let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
     let key = parsed_key(&issuer);
     let signed: Vec<_> = tokens.iter().map(|token| split(token)).collect();
@@ -106,8 +105,8 @@ fn verify(turns: usize) {
     println!("{}", json!({"engine": engine, "aws-lc-rs": aws_lc_rs}));
 }
 
-/// What each side does with every token, some tokens by one and then the same
-/// by the other.
+/// The work of each side, on a few tokens by one and then on the same by the
+/// other.
 fn stride_by_stride(turns: usize, a: impl Fn(usize), b: impl Fn(usize)) -> [Vec<f64>; 2] {
     let turn = || {
         let mut seconds = [0.0; 2];
@@ -122,7 +121,7 @@ fn stride_by_stride(turns: usize, a: impl Fn(usize), b: impl Fn(usize)) -> [Vec<
     [0, 1].map(|side| turns.iter().map(|turn| turn[side]).collect())
 }
 
-/// What a service would read of a token.
+/// The claims that a service would read.
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "reading it is what counts")]
 struct Claims {
@@ -142,8 +141,8 @@ fn jsonwebtoken(turns: usize) {
         let issuer = Issuer::of(algorithm);
         let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
         let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
-        let bench = |remembered| Bench { issuers: 1, remembered, ..Bench::default() };
-        let (forgets, remembers) = (bench(REMEMBERED).engine(&issuer), bench(100).engine(&issuer));
+        let bench = |cached| Bench { issuers: 1, cached, ..Bench::default() };
+        let (misses, hits) = (bench(CACHED).engine(&issuer), bench(100).engine(&issuer));
         let jwk: Jwk = serde_json::from_value(issuer.jwk().clone()).expect("a JWK");
         let key = DecodingKey::from_jwk(&jwk).expect("a key");
         let mut validation = Validation::new(theirs);
@@ -154,8 +153,8 @@ fn jsonwebtoken(turns: usize) {
             std::hint::black_box(decoded.expect("a good token"));
         };
         let [engine, crates] =
-            stride_by_stride(turns, |number| allow(&forgets, &headers[number]), decode);
-        let [known, _] = stride_by_stride(turns, |_| allow(&remembers, &headers[0]), decode);
+            stride_by_stride(turns, |number| allow(&misses, &headers[number]), decode);
+        let [known, _] = stride_by_stride(turns, |_| allow(&hits, &headers[0]), decode);
         told.insert(
             name.into(),
             json!({"engine": engine, "engine, known token": known, "jsonwebtoken": crates}),
@@ -188,7 +187,7 @@ fn time(work: impl FnOnce()) -> f64 {
 
 fn threads(turns: usize) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 1000, ..Bench::default() }.engine(&issuer);
     let [one, other] = [0, 1].map(|number| bearer(&issuer.token(number)));
     let run = |headers: &[&str]| hits_per_second(&engine, headers);
     run(&[&one, &other]);
@@ -206,7 +205,7 @@ fn threads(turns: usize) {
 /// How long one side of a turn lasts.
 const TURN: Duration = Duration::from_millis(300);
 
-/// Decides about each header on a thread of its own, all at the same time.
+/// Decides on each header on its own thread, all at the same time.
 fn hits_per_second(engine: &Engine, headers: &[&str]) -> f64 {
     let start = Barrier::new(headers.len());
     let run = |header: &str| {

@@ -1,4 +1,4 @@
-// Keeps the page up to date. It works without this, but stands still.
+// Updates the page. It works without this, but is not updated.
 (() => {
   "use strict";
   const EVERY_MS = 5000;
@@ -12,8 +12,7 @@
   };
   const asOf = () => document.getElementById("as-of").textContent;
 
-  // Replacing what somebody is about to copy, or has moved to by the
-  // keyboard, would take it away from them.
+  // Don't replace text that is selected, or an element with the focus.
   const inUse = (news) => {
     const selection = getSelection();
     const selected = !selection.isCollapsed && news.contains(selection.anchorNode);

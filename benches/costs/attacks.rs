@@ -1,5 +1,5 @@
-//! The requests: none of them has a valid token, each asks for as much work
-//! as Envoy's limit of 60 KiB of headers, or the 16 KiB of a token, let it.
+//! The requests: none of them has a valid token, each causes as much work as
+//! Envoy's limit of 60 KiB of headers, or the 16 KiB of a token, allows.
 
 use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
@@ -15,11 +15,11 @@ use super::{
     support,
 };
 
-/// A request and what has to come of it.
+/// A request and its expected result.
 pub(crate) struct Attack {
     pub(crate) name: String,
     pub(crate) scene: Scene,
-    /// What has to come of it; `None` where that is a matter of the path.
+    /// The expected reason; `None` if it depends on the path.
     pub(crate) reason: Option<Reason>,
     pub(crate) signatures: Option<Signatures>,
 }
@@ -57,7 +57,7 @@ fn fill(piece: &str, bytes: usize) -> String {
     piece.repeat(bytes / piece.len())
 }
 
-/// Many of what `piece` makes of a number, in `bytes` bytes.
+/// As many pieces, made from their numbers, as fit into `bytes`.
 fn many(bytes: usize, piece: impl Fn(usize) -> String) -> String {
     let mut all = String::new();
     for number in 0.. {
@@ -79,8 +79,8 @@ fn jwt(header: &str, claims: &str, signature: usize) -> String {
     format!("{}.{}.{}", encode(header), encode(claims), encode(vec![7; signature]))
 }
 
-/// The same with a signature that has to be computed to know it for a bad
-/// one: on a curve, that is one which another key has made.
+/// The same with a signature that is only found invalid by verifying it: on
+/// a curve, one that another key has made.
 fn forged(algorithm: Algorithm, header: &str, claims: &str, bytes: usize) -> String {
     let mut token = jwt(header, claims, bytes);
     if matches!(algorithm, Algorithm::Es256 | Algorithm::Es512 | Algorithm::EdDsa) {
@@ -98,7 +98,7 @@ fn forged(algorithm: Algorithm, header: &str, claims: &str, bytes: usize) -> Str
 const RS256: &str = r#"{"alg":"RS256","kid":"k"}"#;
 const HS256: &str = r#"{"alg":"HS256","kid":"k"}"#;
 
-/// The claims of a token that is just short enough.
+/// The claims of a token of the maximum length.
 const CLAIMS: usize = 11_700;
 
 fn claims(issuer: &str, list: &str) -> String {
@@ -111,7 +111,7 @@ fn members(issuer: &str, members: &str) -> String {
     format!(r#"{{"iss":"{issuer}","exp":9000000000,{members}}}"#)
 }
 
-/// For comparison: what nearly every request is.
+/// For comparison: typical requests.
 fn honest() -> Vec<Attack> {
     let key = SigningKey::generate(Algorithm::Rs256).expect("a key");
     let padding = format!(r#""{}","#, "x".repeat(600));
@@ -473,7 +473,7 @@ fn paths() -> Vec<Attack> {
     .collect()
 }
 
-/// Paths that servers read in many ways, among routes to get lost in.
+/// Paths that servers read in many ways, among many routes.
 fn odd_paths() -> Vec<Attack> {
     let odd = support::worst().into_iter().map(|(kind, path)| {
         let config = Config { routes: support::routes(), ..Config::default() };

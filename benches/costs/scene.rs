@@ -31,7 +31,7 @@ use envoy_types::{
 use prost::Message;
 use serde_json::{Value, json};
 
-/// Whose tokens are accepted.
+/// The issuer of accepted tokens.
 pub(crate) const ISSUER: &str = "https://issuer.example.com";
 
 /// A configuration in force and the message of one check.
@@ -48,8 +48,8 @@ impl Scene {
         plain
     }
 
-    /// The reason of the decision, if it is not this one: what is measured
-    /// must be what the row's name says.
+    /// The reason of the decision, if it is not this one: the measured work
+    /// must match the row's name.
     pub(crate) fn decided_otherwise(&self, expected: Reason) -> Option<Reason> {
         let names = Names::new();
         let request = check_request(&self.message, &names).expect("a message");
@@ -58,7 +58,7 @@ impl Scene {
     }
 }
 
-/// A configuration: one JWT provider, and what a row needs beside it.
+/// A configuration: one JWT provider, and additions for a row.
 #[derive(Default)]
 pub(crate) struct Config {
     pub(crate) keys: Vec<Value>,
@@ -113,7 +113,7 @@ impl Config {
     }
 }
 
-/// The one key where there are API keys.
+/// The only API key.
 pub(crate) const API_KEY: &str = "an-api-key-of-the-usual-length";
 
 fn api_key() -> ApiKeySettings {
@@ -133,7 +133,7 @@ fn named(name: &str, kind: ProviderKind) -> ProviderSettings {
     ProviderSettings { name: name.into(), forward_token: None, kind }
 }
 
-/// A request; what is left out is that of a chat client.
+/// A request; fields that are left out are those of a chat client.
 pub(crate) struct Ask {
     pub(crate) method: String,
     pub(crate) host: String,

@@ -1,4 +1,4 @@
-//! What the benchmarks of the engine decide by, and about what.
+//! The settings and requests of the engine's benchmarks.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use serde_json::{Map, json};
 
 use super::claims::claims;
 
-/// When every benchmark takes place.
+/// The time of every decision.
 pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
 
 /// An issuer with one key.
@@ -61,7 +61,7 @@ pub(crate) struct Bench {
     pub(crate) issuers: usize,
     pub(crate) api_keys: usize,
     pub(crate) routes: usize,
-    pub(crate) remembered: usize,
+    pub(crate) cached: usize,
 }
 
 impl Bench {
@@ -75,9 +75,9 @@ impl Bench {
         };
         let cache = Arc::new(TokenCache::of(&AuthSettings {
             headers: headers.clone(),
-            token_cache_entries: self.remembered,
-            // The number is the bound here.
-            token_cache_bytes: (self.remembered * 4096).max(64 * 1024 * 1024),
+            token_cache_entries: self.cached,
+            // The number of entries is the limit here.
+            token_cache_bytes: (self.cached * 4096).max(64 * 1024 * 1024),
             ..AuthSettings::default()
         }));
         let mut providers: Vec<(ProviderSettings, Arc<dyn Provider>)> = Vec::new();
@@ -179,7 +179,7 @@ pub(crate) fn request(authorization: &str) -> Request<'_> {
     }
 }
 
-/// The decision, and everything that the upstream is told with it.
+/// The decision, and everything that the upstream gets with it.
 pub(crate) fn allow(engine: &Engine, authorization: &str) {
     let request = request(authorization);
     let decision = decide(engine, &request);

@@ -1,5 +1,5 @@
-//! What the upstream is told can't be forged by another spelling of a name,
-//! and every value is one that a header can carry and that reads back.
+//! No other spelling of a name can forge an identity header, and every value
+//! fits into a header and can be decoded again.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A document of keys that is taken is JSON, and says the same when it is
-//! written in another way; no key verifies a signature that was made up.
+//! An accepted key document is JSON and gives the same keys in another
+//! notation; no key verifies an invented signature.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use claimgate::keys::{KeySet, Parsed};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// What tells one set of keys from another.
+/// The properties that distinguish one set of keys from another.
 fn summary(parsed: &Parsed) -> Vec<(Option<&str>, Vec<&str>)> {
     let keys = parsed.set.iter();
     keys.map(|key| (key.kid(), key.algorithms().map(|it| it.as_str()).collect())).collect()

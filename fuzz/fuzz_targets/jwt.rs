@@ -1,5 +1,5 @@
-//! A signed token that is accepted says the same to a strict reader of JSON,
-//! and that is something acceptable.
+//! A strict reader of JSON reads the same from an accepted token, and its
+//! content is acceptable.
 
 #![no_main]
 
@@ -50,7 +50,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], cache)
 });
 
-/// A token over this header and these claims, whatever they are.
+/// A token over this header and these claims, valid or not.
 fn sign(header: &[u8], claims: &[u8]) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode_to_string(bytes);
     let signed = format!("{}.{}", encode(header), encode(claims));

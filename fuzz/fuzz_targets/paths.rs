@@ -1,4 +1,4 @@
-//! A path that is let through leads every server to the same route.
+//! Every server reads an accepted path as the same route.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A token that is shown to a provider is one that the client sent as such,
-//! and once the sources are taken out of a request it holds no token.
+//! A provider only sees a token that the client sent as one, and a request
+//! without the token sources contains no token.
 
 #![no_main]
 

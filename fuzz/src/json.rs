@@ -1,5 +1,5 @@
-//! JSON as RFC 8259 has it, names that occur twice refused (its section 4
-//! leaves to the reader what they mean).
+//! JSON by RFC 8259, without repeated names (section 4 leaves their meaning
+//! to the reader).
 
 use std::{collections::HashSet, fmt};
 

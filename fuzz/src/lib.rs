@@ -1,5 +1,5 @@
-//! What several fuzz targets need: an engine that asks a scripted provider,
-//! and readings that are written to be obviously right instead of fast.
+//! Shared by several fuzz targets: an engine with a scripted provider, and
+//! readers that are written to be clearly correct instead of fast.
 
 pub mod json;
 pub mod paths;
@@ -14,10 +14,10 @@ use claimgate::{
     token_cache::TokenCache,
 };
 
-/// The moment of every decision.
+/// The time of every decision.
 pub const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
 
-/// A provider that takes every token for the same caller's, and remembers the
+/// A provider that accepts every token as the same caller's, and records the
 /// last one.
 #[derive(Default)]
 pub struct Anyone {
@@ -32,7 +32,7 @@ impl Anyone {
         *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(principal));
     }
 
-    /// The token that was shown since the last call.
+    /// The token that was checked since the last call.
     pub fn take_seen(&self) -> Option<String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -98,7 +98,7 @@ impl Written {
         self.path.contains('?')
     }
 
-    /// As the engine takes it.
+    /// In the engine's form.
     pub fn request(&self) -> Request<'_> {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         Request {
@@ -110,7 +110,7 @@ impl Written {
         }
     }
 
-    /// What Envoy makes of it before the upstream sees it.
+    /// The request after Envoy's changes, as the upstream sees it.
     pub fn edited(&self, edits: &claimgate::policy::upstream::Edits<'_>) -> Self {
         let mut headers = self.headers.clone();
         headers.retain(|(name, _)| !edits.remove.iter().any(|removed| removed == name));

@@ -1,8 +1,8 @@
-//! Every reading of a path, one step after the other and nothing clever.
+//! Every reading of a path, step by step, without optimisation.
 
 use percent_encoding::percent_decode;
 
-/// What is done about `;…` parameters.
+/// How `;…` parameters are handled.
 #[derive(Clone, Copy, PartialEq)]
 enum Parameters {
     Kept,
@@ -26,7 +26,7 @@ pub fn readings(path: &str) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     for parameters in [Parameters::Kept, Parameters::CutFirst, Parameters::CutDecoded] {
         for decoding in [Decoding::Unreserved, Decoding::Once, Decoding::Always] {
-            // Backslashes, double slashes, case, the slash at the end.
+            // Backslashes, double slashes, case, the trailing slash.
             for choice in 0..16_u8 {
                 readings.push(read(path, parameters, decoding, choice));
             }
