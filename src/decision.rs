@@ -12,6 +12,8 @@ use crate::{
     reason::Reason,
 };
 
+pub use crate::{policy::resources::ResourceId, provider_id::ProviderId};
+
 /// The outcome of one check, with the trail that led to it.
 #[derive(Clone, Debug)]
 pub struct Decision<'e> {
@@ -70,14 +72,6 @@ pub struct Caller {
     /// The identity headers.
     pub identity: Arc<Identity>,
 }
-
-/// The position of a provider in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProviderId(pub u16);
-
-/// The position of a resource among those that clients may discover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResourceId(pub usize);
 
 /// Whether a verified token was cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,6 +15,8 @@ pub mod credential;
 
 pub mod provider;
 
+pub mod provider_id;
+
 pub mod keys;
 
 pub mod token_cache;
@@ -35,6 +37,8 @@ pub mod response;
 
 pub mod reason;
 
+pub mod urls;
+
 pub mod time;
 
 mod bounded_cache;
@@ -43,11 +47,11 @@ mod heap;
 
 mod per_thread;
 
-mod files;
-
 mod texts;
 
 pub mod config;
+
+pub mod check;
 
 pub mod envoy;
 
@@ -58,6 +62,8 @@ pub mod policy_tests;
 pub mod metrics;
 
 pub mod status;
+
+pub mod readiness;
 
 pub mod admin;
 
@@ -74,6 +80,10 @@ pub mod app;
 pub mod cli;
 
 pub mod issuer;
+
+pub mod import_alb;
+
+pub mod token_client;
 
 pub use credential::Credential;
 pub use decision::Decision;

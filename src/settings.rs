@@ -489,3 +489,29 @@ impl Default for GrpcProviderSettings {
         }
     }
 }
+
+impl Settings {
+    /// Every file that these settings name, to be watched for changes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if let Some(tls) = &self.server.grpc.tls {
+            files.extend([tls.cert_file.clone(), tls.key_file.clone()]);
+            files.extend(tls.client_ca_file.clone());
+        }
+        files.extend(self.server.tracing.as_ref().and_then(|it| it.ca_file.clone()));
+        for provider in &self.auth.providers {
+            match &provider.kind {
+                ProviderKind::ApiKey(_) => {}
+                ProviderKind::OAuth2(oauth2) => {
+                    if let KeyLocation::File(path) = &oauth2.keys.location {
+                        files.push(path.clone());
+                    }
+                    files.extend(oauth2.keys.ca_file.clone());
+                    files.extend(oauth2.keys.fetch_token_file.clone());
+                }
+                ProviderKind::Grpc(grpc) => files.extend(grpc.ca_file.clone()),
+            }
+        }
+        files
+    }
+}

@@ -9,7 +9,7 @@ pub(crate) mod times;
 pub use survey::{Seen, Sighting};
 
 use crate::{
-    policy::routes::ProviderFilter,
+    provider_id::ProviderFilter,
     request::Request,
     settings::{AuthSettings, TokenPlace},
 };

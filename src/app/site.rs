@@ -7,26 +7,25 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use claimgate_files::{Contents, Hung, Lane};
 use futures_util::future::join_all;
 use rustls::ServerConfig;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
-    StartError,
     connection::Tls,
-    grpc::Current,
+    instruments::Instruments,
     providers::{self, ProviderError, Source},
     tls::{self, TlsError},
-    watch::{Contents, Watch},
+    watch::Watch,
 };
 use crate::{
+    check::{ConfigHandle, Snapshot},
     config::{self, ConfigErrors, Loaded, NamedFileKind},
     engine::Engine,
-    envoy::service::Live,
-    files::{Hung, Lane},
     metrics::{CheckMeters, Metrics},
+    provider::oauth2::key_source::{FetchObserver, KeySource},
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     status::{Board, InForce},
     time::UnixTime,
@@ -88,19 +87,6 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// What outlives every configuration.
-#[derive(Clone)]
-pub(crate) struct Instruments {
-    pub(crate) metrics: Metrics,
-    pub(crate) traces: Traces,
-}
-
-impl From<Metrics> for Instruments {
-    fn from(metrics: Metrics) -> Self {
-        Self { metrics, traces: Traces::default() }
-    }
-}
-
 /// Everything made of one config file, not in force yet.
 pub(crate) struct Plan {
     pub(crate) server: ServerSettings,
@@ -115,7 +101,7 @@ pub(crate) struct Plan {
 
 /// Everything made of the configuration in force.
 pub(crate) struct Site {
-    pub(crate) current: Current,
+    pub(crate) config: ConfigHandle,
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
     pub(crate) sources: Vec<Source>,
@@ -171,7 +157,8 @@ impl Plan {
         instruments: &Instruments,
     ) -> Result<Self, LoadError> {
         let cache = Arc::new(TokenCache::of(&settings.auth));
-        let providers = providers::build(&settings.auth, contents, kept, instruments, &cache)?;
+        let observer: Arc<dyn FetchObserver> = Arc::new(instruments.clone());
+        let providers = providers::build(&settings.auth, contents, kept, &observer, &cache)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let tracer = tracer(&settings.server, contents, &instruments.traces)?;
         let engine = Engine::new(&settings.auth, providers.list, cache);
@@ -198,17 +185,17 @@ impl Plan {
         }
     }
 
-    fn live(
+    fn snapshot(
         engine: Engine,
         tracer: Option<Arc<Tracer>>,
         server: &ServerSettings,
         instruments: &Instruments,
         board: &Board,
-    ) -> Live {
+    ) -> Snapshot {
         let meters = CheckMeters::new(&instruments.metrics, &engine);
         let denials = board.denials(server);
         instruments.traces.take_up(tracer.clone());
-        Live { engine, meters, check_timeout: server.check_timeout, denials, tracer }
+        Snapshot { engine, meters, check_timeout: server.check_timeout, denials, tracer }
     }
 }
 
@@ -229,28 +216,16 @@ fn tracer(
     Ok(Some(Arc::new(tracer)))
 }
 
-/// Sets up everything that `settings` name, as the service would, and drops it
-/// again; no address is bound and nothing fetched.
-///
-/// # Errors
-/// The service could not start with them.
-pub async fn try_out(settings: Settings) -> Result<(), StartError> {
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
-    // Without an await before the drop, no task that fetches keys gets to run.
-    drop(Plan::make(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
-    Ok(())
-}
-
 impl Site {
     /// Puts the first configuration in force.
     pub(crate) fn open(plan: Plan, instruments: Instruments, board: Arc<Board>) -> Self {
         let Plan { server, auth, engine, sources, tls, tracer, digest } = plan;
-        let live = Plan::live(engine, tracer, &server, &instruments, &board);
+        let snapshot = Plan::snapshot(engine, tracer, &server, &instruments, &board);
         export_key_expiries(&instruments.metrics, &auth);
         instruments.metrics.config_loaded(UnixTime::now());
         board.take_up(in_force(&server, auth, &sources, digest));
         Self {
-            current: Arc::new(ArcSwap::from_pointee(live)),
+            config: ConfigHandle::new(snapshot),
             tls: Arc::new(tls.into()),
             bound: server.clone(),
             server,
@@ -264,8 +239,8 @@ impl Site {
     /// one that they began with.
     pub(crate) fn install(&mut self, plan: Plan) {
         let Plan { server, auth, engine, sources, tls, tracer, digest } = plan;
-        let live = Plan::live(engine, tracer, &server, &self.instruments, &self.board);
-        self.current.store(Arc::new(live));
+        let snapshot = Plan::snapshot(engine, tracer, &server, &self.instruments, &self.board);
+        self.config.store(snapshot);
         self.tls.store(tls);
         export_key_expiries(&self.instruments.metrics, &auth);
         self.board.take_up(in_force(&server, auth, &sources, digest));
@@ -273,6 +248,11 @@ impl Site {
         self.server = server;
         self.warn_of_restart();
         info!("configuration reloaded");
+    }
+
+    /// The signing keys of the providers that have any, by name.
+    pub(crate) fn key_sources(&self) -> Vec<(String, Arc<KeySource>)> {
+        by_provider(&self.sources)
     }
 
     /// What is bound stays bound.
@@ -300,9 +280,12 @@ fn in_force(
     sources: &[Source],
     digest: String,
 ) -> InForce {
-    let keys = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
-    let sources = sources.iter().map(keys).collect();
+    let sources = by_provider(sources);
     InForce { digest, since: UnixTime::now(), server: server.clone(), auth, sources }
+}
+
+fn by_provider(sources: &[Source]) -> Vec<(String, Arc<KeySource>)> {
+    sources.iter().map(|source| (source.provider.clone(), Arc::clone(&source.keys))).collect()
 }
 
 fn export_key_expiries(metrics: &Metrics, auth: &AuthSettings) {

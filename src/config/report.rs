@@ -7,62 +7,16 @@ use std::{
     path::Path,
 };
 
-use super::{Loaded, NamedFile, NamedFileKind};
+use super::{
+    errors::{ConfigError, ConfigErrors},
+    loaded::Loaded,
+    named_file::{NamedFile, NamedFileKind},
+};
 use crate::settings::Settings;
-
-/// Everything that is wrong with a config file; displayed one error per line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigError>);
-
-/// One thing that is wrong with a config file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The key path (`auth.providers[0].issuer`), or the file where no key is to blame.
-    pub place: String,
-    /// What is wrong and what to write instead; never a secret.
-    pub message: String,
-}
-
-impl ConfigErrors {
-    /// A lone error.
-    pub(super) fn single(place: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self(vec![ConfigError { place: place.to_string(), message: message.to_string() }])
-    }
-
-    /// Fails if there is any error.
-    pub(super) fn none_of(errors: impl Iterator<Item = ConfigError>) -> Result<(), Self> {
-        let errors: Vec<_> = errors.collect();
-        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
-    }
-
-    /// Each error; there is at least one.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &ConfigError> {
-        self.0.iter()
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            let line_break = if index > 0 { "\n" } else { "" };
-            write!(f, "{line_break}{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-impl std::error::Error for ConfigError {}
 
 /// What all steps of a load report to.
 #[derive(Default)]
-pub(super) struct Report {
+pub struct Report {
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<String>>,
     files: RefCell<Vec<NamedFile>>,
@@ -84,7 +38,10 @@ impl Report {
     }
 
     /// Fails if anything is wrong.
-    pub(super) fn into_result(self) -> Result<(), ConfigErrors> {
+    ///
+    /// # Errors
+    /// Every error that was reported.
+    pub fn into_result(self) -> Result<(), ConfigErrors> {
         ConfigErrors::none_of(self.errors.into_inner().into_iter())
     }
 
@@ -162,14 +119,14 @@ impl fmt::Display for KeyPath {
 
 /// A place in the file, with the report that its errors go to.
 #[derive(Clone)]
-pub(super) struct Place<'r> {
+pub struct Place<'r> {
     report: &'r Report,
     path: KeyPath,
 }
 
 impl<'r> Place<'r> {
     /// The top of the file.
-    pub(super) fn root(report: &'r Report) -> Self {
+    pub fn root(report: &'r Report) -> Self {
         Self { report, path: KeyPath::default() }
     }
 
@@ -179,29 +136,29 @@ impl<'r> Place<'r> {
     }
 
     /// One key further down.
-    pub(super) fn key(&self, key: &str) -> Self {
+    pub fn key(&self, key: &str) -> Self {
         Self { report: self.report, path: self.path.key(key) }
     }
 
     /// One list element further down.
-    pub(super) fn index(&self, index: usize) -> Self {
+    pub fn index(&self, index: usize) -> Self {
         Self { report: self.report, path: self.path.index(index) }
     }
 
     /// Reports an error: what is wrong and what to write.
-    pub(super) fn error(&self, message: impl fmt::Display) {
+    pub fn error(&self, message: impl fmt::Display) {
         let error = ConfigError { place: self.path.to_string(), message: message.to_string() };
         self.report.blamed.borrow_mut().insert(self.path.clone());
         self.report.errors.borrow_mut().push(error);
     }
 
     /// Reports that the value `found` won't do; `message` goes on from there.
-    pub(super) fn wrong(&self, found: &str, message: impl fmt::Display) {
+    pub fn wrong(&self, found: &str, message: impl fmt::Display) {
         self.error(format_args!("{} {message}", self.quoted(found)));
     }
 
     /// Reports that something is not here, unless it is here but wrong.
-    pub(super) fn missing(&self, advice: impl fmt::Display) {
+    pub fn missing(&self, advice: impl fmt::Display) {
         if !self.is_blamed() {
             self.error(format_args!("is missing; {advice}"));
         }
@@ -213,7 +170,7 @@ impl<'r> Place<'r> {
     }
 
     /// Whether something in here was wrong.
-    pub(super) fn is_blamed_below(&self) -> bool {
+    pub fn is_blamed_below(&self) -> bool {
         let blamed = self.report.blamed.borrow();
         blamed
             .iter()

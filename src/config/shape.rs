@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{
     report::{KeyPath, Place, Report, Step},
-    secret::{self, Wiped},
+    wiped::{self, Wiped},
 };
 
 /// Reads the blocks; what does not fit is reported and left out.
@@ -40,7 +40,7 @@ where
 }
 
 /// What deserr found wrong with a tree.
-pub(super) struct Problems(Vec<Problem>);
+pub struct Problems(Vec<Problem>);
 
 pub(super) struct Problem {
     path: KeyPath,
@@ -141,7 +141,7 @@ impl Problem {
                 };
                 place.key(&key).error(format_args!("unknown key; {advice}"));
                 if let Some(Value::Object(map)) = find(tree, &self.path) {
-                    map.shift_remove(&key).as_mut().map(secret::wipe);
+                    map.shift_remove(&key).as_mut().map(wiped::wipe);
                 }
             }
             ProblemKind::UnknownValue { value, known } => {
@@ -195,7 +195,7 @@ fn kind_name(kind: ValueKind) -> &'static str {
 }
 
 /// What to write instead of a word outside a closed list.
-pub(super) fn one_of(value: &str, known: &[impl AsRef<str>]) -> String {
+pub fn one_of(value: &str, known: &[impl AsRef<str>]) -> String {
     let words: Vec<_> = known.iter().map(|word| format!("`{}`", word.as_ref())).collect();
     let guess = nearest(value, known).filter(|near| is_near(value, near));
     let guess = guess.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -230,7 +230,7 @@ fn find<'t>(tree: &'t mut Value, path: &KeyPath) -> Option<&'t mut Value> {
 
 fn replace(tree: &mut Value, path: &KeyPath, value: Value) {
     if let Some(found) = find(tree, path) {
-        secret::wipe(found);
+        wiped::wipe(found);
         *found = value;
     }
 }

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     credential::Credential,
-    decision::{CacheResult, Caller, ProviderId},
-    policy::routes::ProviderFilter,
+    decision::{CacheResult, Caller},
     principal::Principal,
+    provider_id::{ProviderFilter, ProviderId},
     reason::Reason,
     token::jwt,
     token_cache::{CacheMiss, VerifiedToken},

@@ -209,7 +209,7 @@ pub(crate) fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint
     }
     let mut tls = ClientTlsConfig::new().with_native_roots();
     if let Some(path) = ca_file {
-        let roots = crate::files::read(path)
+        let roots = claimgate_files::read(path)
             .map_err(|error| SetupError::Roots { path: path.to_owned(), error })?;
         tls = tls.ca_certificate(Certificate::from_pem(roots));
     }

@@ -237,7 +237,7 @@ impl Remote {
 
 fn read_file(path: &Path) -> Result<Parsed, OpenError> {
     let shown = || path.display().to_string();
-    let document = crate::files::read(path)
+    let document = claimgate_files::read(path)
         .map_err(|error| OpenError::Unreadable { path: shown(), cause: error.to_string() })?;
     KeySet::parse(&document).map_err(|cause| OpenError::NoKeys { path: shown(), cause })
 }

@@ -1,0 +1,213 @@
+//! One line per check: denied requests at info, allowed ones at debug.
+//!
+//! Nothing here is a secret: the path goes without its query, of the headers
+//! only two are looked at. What the client chose goes into fields as a string,
+//! which the JSON format escapes and the text format quotes and escapes, so
+//! no client can write a log line of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{Level, debug, enabled, info, warn};
+
+use super::facts::{Facts, shortened};
+use crate::{
+    decision::{Decision, Verdict},
+    request::Request,
+};
+
+/// The target of these lines, for filters.
+const TARGET: &str = "claimgate::check";
+
+/// Logs a decision; `provider` is the name of the one that decided.
+#[inline]
+pub(super) fn check(
+    request: &Request<'_>,
+    decision: &Decision<'_>,
+    provider: Option<&str>,
+    elapsed: Duration,
+) {
+    match decision.verdict {
+        Verdict::Allow | Verdict::Answer(_) if enabled!(target: TARGET, Level::DEBUG) => {
+            allowed(&Facts::of(request, decision, provider, elapsed));
+        }
+        Verdict::Deny(_) if enabled!(target: TARGET, Level::INFO) => {
+            denied(&Facts::of(request, decision, provider, elapsed));
+        }
+        Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => {}
+    }
+}
+
+/// Logs that the upstream is not told everything: these identity headers are
+/// too long to be sent. Only their names are in the line.
+#[cold]
+pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
+    let request_id = request.request_id().map(shortened);
+    let trace_id = request.traceparent().map(|parent| parent.trace_id);
+    warn!(
+        target: TARGET, ?names, request_id, trace_id,
+        "identity headers are too long and left off"
+    );
+}
+
+fn denied(facts: &Facts<'_>) {
+    let Facts { reason, provider, subject, method, path, host, request_id, trace_id, latency_us } =
+        *facts;
+    info!(
+        target: TARGET, decision = "deny", reason, provider, subject, method, path, host,
+        request_id, trace_id, latency_us, "request denied"
+    );
+}
+
+fn allowed(facts: &Facts<'_>) {
+    let Facts { reason, provider, subject, method, path, host, request_id, trace_id, latency_us } =
+        *facts;
+    debug!(
+        target: TARGET, decision = "allow", reason, provider, subject, method, path, host,
+        request_id, trace_id, latency_us, "request allowed"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use smallvec::SmallVec;
+    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
+
+    use super::*;
+    use crate::{
+        decision::{Caller, Denial},
+        identity::Identity,
+        principal::Principal,
+        reason::Reason,
+    };
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Sink {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Sink {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("UTF-8")
+        }
+    }
+
+    fn logged(json: bool, level: Level, request: &Request<'_>, decision: &Decision<'_>) -> String {
+        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
+        captured(json, level, log)
+    }
+
+    fn captured(json: bool, level: Level, log: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let registry = tracing_subscriber::registry()
+            .with(tracing_subscriber::filter::LevelFilter::from_level(level));
+        let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone()).with_ansi(false);
+        match json {
+            true => tracing::subscriber::with_default(registry.with(layer.json()), log),
+            false => tracing::subscriber::with_default(registry.with(layer), log),
+        }
+        sink.text()
+    }
+
+    fn decision(verdict: Verdict, reason: Reason) -> Decision<'static> {
+        let principal = Principal::new(Some("frontend\u{1b}[31m".into()));
+        Decision {
+            verdict,
+            reason,
+            provider: None,
+            route: None,
+            caller: Some(Caller {
+                principal: Arc::new(principal),
+                identity: Arc::new(Identity::default()),
+            }),
+            answers: SmallVec::new(),
+            cache: None,
+        }
+    }
+
+    fn hostile() -> Request<'static> {
+        Request {
+            method: "GET",
+            path: "/a\nb?access_token=secret#secret",
+            host: "h\r\n{\"level\":\"ERROR\"}",
+            headers: [
+                ("x-request-id", &b"id\ninfo forged"[..]),
+                ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+                ("authorization", b"Bearer secret"),
+            ]
+            .into_iter()
+            .collect(),
+            ..Request::default()
+        }
+    }
+
+    #[test]
+    fn a_denial_is_one_line_of_json_with_every_fact() {
+        let denied = decision(Verdict::Deny(Denial::Forbidden), Reason::InsufficientScope);
+        let text = logged(true, Level::INFO, &hostile(), &denied);
+        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let expected = serde_json::json!({
+            "message": "request denied", "decision": "deny", "reason": "insufficient_scope",
+            "provider": "cognito", "subject": "frontend\u{1b}[31m", "method": "GET",
+            "path": "/a\nb", "host": "h\r\n{\"level\":\"ERROR\"}",
+            "request_id": "id\ninfo forged", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            "latency_us": 42,
+        });
+        assert_eq!(line["fields"], expected);
+        assert_eq!((&line["level"], &line["target"]), (&"INFO".into(), &TARGET.into()));
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_line_of_text() {
+        let denied = decision(Verdict::Deny(Denial::Forbidden), Reason::InsufficientScope);
+        let text = logged(false, Level::INFO, &hostile(), &denied);
+        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(char::is_control), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn allowed_requests_are_logged_at_debug_only() {
+        let allowed = decision(Verdict::Allow, Reason::Ok);
+        assert_eq!(logged(true, Level::INFO, &hostile(), &allowed), "");
+        assert!(logged(true, Level::DEBUG, &hostile(), &allowed).contains("request allowed"));
+    }
+
+    #[test]
+    fn what_is_absent_is_left_out() {
+        let denied = Decision {
+            caller: None,
+            ..decision(Verdict::Deny(Denial::Challenge), Reason::MissingToken)
+        };
+        let text = logged(true, Level::INFO, &Request::default(), &denied);
+        for field in ["subject", "request_id", "trace_id"] {
+            assert!(!text.contains(field), "{text}");
+        }
+    }
+
+    #[test]
+    fn headers_left_off_are_named() {
+        let names = ["x-auth-roles".into()];
+        let text = captured(false, Level::INFO, || dropped_headers(&hostile(), &names));
+        assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\ninfo forged""#), "{text}");
+        assert!(text.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{text}");
+    }
+}
