@@ -115,9 +115,8 @@ impl IdentityHeaders {
     }
 
     fn reads_like_ours(&self, name: &str) -> bool {
-        // Names mostly differ at their ends: ours begin alike.
         let same = |folded: &String| {
-            folded.len() == name.len() && folded.bytes().rev().eq(name.bytes().rev().map(fold_byte))
+            folded.len() == name.len() && folded.bytes().eq(name.bytes().map(fold_byte))
         };
         self.folded.iter().any(same)
     }
