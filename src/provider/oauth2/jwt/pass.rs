@@ -148,8 +148,6 @@ impl Visitor<'_> for NameVisitor {
     #[inline]
     fn visit_str<E>(self, name: &str) -> Result<Name, E> {
         let known = match name {
-            // Spares all other names the comparisons.
-            _ if !(3..=4).contains(&name.len()) => None,
             "alg" => Some(Known::Alg),
             "cnf" => Some(Known::Cnf),
             "cty" => Some(Known::Cty),
