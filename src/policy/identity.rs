@@ -271,9 +271,8 @@ fn text(value: &str, separators: &str) -> String {
 /// Percent-encodes what a header can't carry, `%` itself, spaces at either
 /// end, and the characters that separate the elements of a list.
 fn encode(value: &str, separators: &str, out: &mut String) {
-    let is_plain = |byte: u8| (0x21..=0x7e).contains(&byte) & (byte != b'%') & (byte != b',');
-    // No early exit: this way the loop is one of whole vectors.
-    if value.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+    let is_plain = |byte: u8| (0x21..=0x7e).contains(&byte) && byte != b'%' && byte != b',';
+    if value.bytes().all(is_plain) {
         return out.push_str(value);
     }
     let inner_start = value.len() - value.trim_start_matches(' ').len();
