@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use futures_util::{
     TryFutureExt,
     future::{Either, MapOk},
@@ -14,7 +14,7 @@ use tonic::{body::Body, codegen::Service, service::Routes};
 use crate::envoy::{
     SERVICE_NAME,
     framing::CheckBody,
-    service::{AuthorizationServer, Checker, Live},
+    service::{AuthorizationServer, Live},
     unfinished::{Budget, Metered},
 };
 
@@ -28,26 +28,16 @@ pub(crate) type Current = Arc<ArcSwap<Live>>;
 /// cost them two boxes and a look-up by path.
 #[derive(Clone)]
 pub(crate) struct Services {
-    checks: AuthorizationServer<Eyes>,
+    checks: AuthorizationServer<ArcSwap<Live>>,
     others: Routes,
     /// What unfinished messages may hold, shared by all workers.
     unfinished: Budget,
 }
 
-/// A worker's own view of the configuration in force.
-#[derive(Clone)]
-pub(crate) struct Eyes(Current);
-
-impl Checker for Eyes {
-    fn live(&self) -> Guard<Arc<Live>> {
-        self.0.load()
-    }
-}
-
 impl Services {
     /// Checks by the configuration in force, and `others` beside them.
     pub(crate) fn new(current: &Current, others: Routes, unfinished: Budget) -> Self {
-        let checks = AuthorizationServer::new(Arc::new(Eyes(Arc::clone(current))));
+        let checks = AuthorizationServer::new(Arc::clone(current));
         let checks = checks.sharing(unfinished.clone());
         Self { checks, others: others.prepare(), unfinished }
     }
@@ -63,7 +53,7 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     type Response = Response<CheckBody>;
     type Error = Infallible;
     type Future = Either<
-        <AuthorizationServer<Eyes> as Service<Request<Incoming>>>::Future,
+        <AuthorizationServer<ArcSwap<Live>> as Service<Request<Incoming>>>::Future,
         MapOk<
             <Routes as Service<Request<Metered<Incoming>>>>::Future,
             fn(Response<Body>) -> Response<CheckBody>,
