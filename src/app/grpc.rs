@@ -24,8 +24,9 @@ pub(crate) type Current = Arc<ArcSwap<Live>>;
 /// Everything that a worker answers.
 ///
 /// Each worker has one of its own: what its connections share is counted on
-/// its core alone. Checks do not take the way through the router, which would
-/// cost them two boxes and a look-up by path.
+/// its core alone. Checks do not go through tonic's router: with its two boxes
+/// and its look-up by path they take 11 % more CPU (`make bench ARGS=grpc`,
+/// known token).
 #[derive(Clone)]
 pub(crate) struct Services {
     checks: AuthorizationServer<ArcSwap<Live>>,
