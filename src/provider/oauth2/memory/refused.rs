@@ -1,7 +1,8 @@
 //! The tokens that were just refused for their signature.
 //!
 //! A client that sends one bad token over and over would have a signature
-//! computed each time. Each thread keeps the last few in a place of its own,
+//! computed each time, which takes six times as much CPU with RS256
+//! (`make undisturbed`, `make costs`). Each thread keeps the last few in a place of its own,
 //! so that a flood of them makes no other thread wait. That is of a fixed
 //! size: a token is kept as its SHA-256, together with the key set that it was
 //! held against. By another set it is judged anew, so nothing here ever ends.
