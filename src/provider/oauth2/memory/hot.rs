@@ -5,6 +5,9 @@
 //! same token then wait for each other's caches, so a token that a thread
 //! meets often gets a copy for that thread alone. A copy is only of what the
 //! shared memory holds at that moment, and judged by the same rules.
+//!
+//! Without copies, `whole_check` takes 8 % longer on one thread and 18 % on two
+//! that meet the same token (`benches/engine.rs`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
