@@ -160,7 +160,9 @@ where
     };
     match message.filter(|_| body.is_end_stream()) {
         Some(message) => framing::reply(answer(&*inner.checker, message).await),
-        // In a box, so that no other call has to carry room for it.
+        // In a box, so that no other call has to carry room for it. Without this
+        // box and that of `check_later`, a check takes 3 % more CPU (`make bench
+        // ARGS=grpc`, known token).
         None => Box::pin(respond_later(inner, first, body)).await,
     }
 }
