@@ -1,0 +1,111 @@
+//! `filter_config`: what Envoy's configuration says to the filter.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+/// Which Claimgate configuration a filter decides by.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum FilterOptions {
+    /// That of this config file.
+    File(PathBuf),
+    /// This one, as the text of a config file.
+    Inline(String),
+}
+
+/// What a route says to the filter.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RouteOptions {
+    /// The name of a Claimgate route.
+    pub(crate) route: String,
+}
+
+/// What is wrong with `filter_config`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OptionsError {
+    /// Envoy hands on any bytes.
+    #[error("filter_config is not UTF-8")]
+    NotText,
+    /// It has another shape.
+    #[error("filter_config can't be read: {0}")]
+    Unreadable(String),
+    /// It says both or nothing.
+    #[error(
+        "filter_config: write either `config_file: PATH` or `config: {{auth: …}}`, and nothing else"
+    )]
+    NotOne,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    config_file: Option<PathBuf>,
+    config: Option<Map<String, Value>>,
+}
+
+impl FilterOptions {
+    /// Reads the JSON that Envoy makes of a `Struct`, or YAML.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, OptionsError> {
+        match parse(text)? {
+            Fields { config_file: Some(path), config: None } => Ok(Self::File(path)),
+            Fields { config_file: None, config: Some(config) } => {
+                Ok(Self::Inline(Value::from(config).to_string()))
+            }
+            Fields { .. } => Err(OptionsError::NotOne),
+        }
+    }
+}
+
+impl RouteOptions {
+    /// Reads the JSON that Envoy makes of a `Struct`, or YAML.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, OptionsError> {
+        parse(text)
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, OptionsError> {
+    let text = str::from_utf8(text).map_err(|_| OptionsError::NotText)?;
+    if text.trim().is_empty() {
+        return Err(OptionsError::NotOne);
+    }
+    serde_saphyr::from_str(text).map_err(|error| OptionsError::Unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_configuration_is_named() {
+        let file = FilterOptions::File("/etc/claimgate/gateway.yaml".into());
+        let inline = FilterOptions::Inline(r#"{"auth":{"enabled":false}}"#.into());
+        let cases = [
+            ("config_file: /etc/claimgate/gateway.yaml", Some(&file)),
+            (r#"{"config_file":"/etc/claimgate/gateway.yaml"}"#, Some(&file)),
+            (r#"{"config":{"auth":{"enabled":false}}}"#, Some(&inline)),
+            ("config: {auth: {enabled: false}}", Some(&inline)),
+            ("", None),
+            ("{}", None),
+            ("config_file: a\nconfig: {}", None),
+            ("config_files: a", None),
+            ("config: text", None),
+            ("[]", None),
+        ];
+        for (text, expected) in cases {
+            let found = FilterOptions::parse(text.as_bytes());
+            assert_eq!(found.as_ref().ok(), expected, "{text}: {found:?}");
+        }
+        assert!(FilterOptions::parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_route_is_named() {
+        let admin = RouteOptions { route: "admin".into() };
+        assert_eq!(RouteOptions::parse(br#"{"route":"admin"}"#).ok(), Some(admin));
+        for text in ["", "{}", "route: [a]", "route: a\nother: b"] {
+            assert!(RouteOptions::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

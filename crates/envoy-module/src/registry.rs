@@ -1,0 +1,146 @@
+//! The configurations of this process. Listeners and filters that name the
+//! same one share its keys, its token memory and its counters.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use claimgate::{
+    config::{self, ConfigErrors, Loaded},
+    metrics::{self, CheckMeters, Metrics},
+};
+use tracing::{error, warn};
+
+use crate::{
+    background::Background,
+    configuration::Configuration,
+    decide::Live,
+    open::{self, ProviderError},
+    options::{FilterOptions, OptionsError},
+};
+
+/// Why a filter can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// `filter_config` names no configuration.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The configuration is wrong, or a file that it names.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A provider can't be set up.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The operating system has no threads or file descriptors left.
+    #[error("cannot start a thread: {0}, raise the limits of this process")]
+    Thread(#[from] io::Error),
+    /// A defect that no input brings about.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] metrics::SetupError),
+    /// A file is on a mount that hangs.
+    #[error("the configuration's files can't be watched: {0}")]
+    Hung(String),
+    /// Reading panicked, which was logged.
+    #[error("the configuration can't be read")]
+    Interrupted,
+}
+
+impl OpenError {
+    /// Says what is wrong, one line for each thing.
+    pub(crate) fn log(&self) {
+        match self {
+            Self::Config(errors) => {
+                for wrong in errors.iter() {
+                    error!("{wrong}");
+                }
+            }
+            other => error!("{other}"),
+        }
+    }
+}
+
+/// The configurations that somebody uses.
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { open: Vec::new(), background: Weak::new() });
+
+struct Registry {
+    open: Vec<(FilterOptions, Weak<Configuration>)>,
+    background: Weak<Background>,
+}
+
+/// The configuration that `options` name, opened unless it is in use.
+///
+/// It is read in any case: what is wrong with it by now is an error, even if
+/// an earlier version is in force.
+pub(crate) fn open(
+    options: FilterOptions,
+    validating: bool,
+) -> Result<Arc<Configuration>, OpenError> {
+    let loaded = read(&options)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    if validating {
+        return try_out(&loaded).map(Arc::new);
+    }
+    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    registry.open.retain(|(_, configuration)| configuration.strong_count() > 0);
+    let found = registry.open.iter().find(|(name, _)| *name == options);
+    if let Some(configuration) = found.and_then(|(_, configuration)| configuration.upgrade()) {
+        return Ok(configuration);
+    }
+    let background = registry.background()?;
+    let configuration =
+        Arc::new(Configuration::open(options.clone(), loaded, new_metrics()?, background)?);
+    registry.open.push((options, Arc::downgrade(&configuration)));
+    Ok(configuration)
+}
+
+impl Registry {
+    /// The one background thread, started if there is none.
+    fn background(&mut self) -> io::Result<Arc<Background>> {
+        if let Some(background) = self.background.upgrade() {
+            return Ok(background);
+        }
+        // An earlier one may be installed.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let background = Arc::new(Background::start()?);
+        self.background = Arc::downgrade(&background);
+        Ok(background)
+    }
+}
+
+/// Reads a configuration, and looks into every file that it names. What
+/// belongs to listeners of its own is left out: Envoy listens here.
+pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
+    let mut loaded = match options {
+        FilterOptions::File(path) => config::read(path)?,
+        FilterOptions::Inline(text) => config::load(text, &|name| std::env::var(name).ok())?,
+    };
+    loaded.settings.server.grpc.tls = None;
+    loaded.settings.server.tracing = None;
+    let named = loaded.settings.files();
+    loaded.files.retain(|file| named.contains(&file.path));
+    loaded.check_files()?;
+    Ok(loaded)
+}
+
+/// Sets up everything as in earnest; no thread is started and nothing fetched.
+fn try_out(loaded: &Loaded) -> Result<Configuration, OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let metrics = new_metrics()?;
+    let auth = &loaded.settings.auth;
+    let contents = claimgate::app::watch::Contents::new();
+    // The runtime never runs, so neither do the tasks that fetch.
+    let (engine, _) = open::engine(auth, &contents, &[], &metrics, runtime.handle())?;
+    let meters = CheckMeters::new(&metrics, &engine);
+    let check_timeout = loaded.settings.server.check_timeout;
+    Ok(Configuration::idle(Live { engine, meters, check_timeout }))
+}
+
+fn new_metrics() -> Result<Metrics, metrics::SetupError> {
+    let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
+    Metrics::new(env!("CARGO_PKG_VERSION"), revision)
+}
