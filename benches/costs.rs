@@ -26,11 +26,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use claimgate::{
     Reason,
-    envoy::service::{AuthorizationServer, Live},
+    check::ConfigHandle,
+    envoy::service::AuthorizationServer,
 };
 use http_body_util::Full;
 use mimalloc::MiMalloc;
@@ -154,16 +154,16 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The service with one configuration, and a call for it as Envoy makes it.
 struct Call {
-    server: AuthorizationServer<ArcSwap<Live>>,
+    server: AuthorizationServer,
     frame: Bytes,
 }
 
 impl Call {
     fn new(scene: &Scene) -> Self {
-        let live = Arc::new(ArcSwap::from(Arc::clone(&scene.live)));
+        let config = ConfigHandle::new(Arc::clone(&scene.live));
         let length = u32::try_from(scene.message.len()).expect("a short message");
         let frame = [&[0][..], &length.to_be_bytes(), &scene.message].concat();
-        Self { server: AuthorizationServer::new(live), frame: frame.into() }
+        Self { server: AuthorizationServer::new(config), frame: frame.into() }
     }
 
     fn check(&self) {

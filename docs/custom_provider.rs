@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider, Reason,
-    envoy::service::{AuthorizationServer, Live},
+    check::{ConfigHandle, Snapshot},
+    envoy::service::AuthorizationServer,
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, ProviderKind, ProviderSettings},
@@ -98,9 +98,9 @@ pub async fn serve(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
     let meters = CheckMeters::new(&metrics, &engine);
     let check_timeout = Duration::from_millis(150);
-    let live = Live { engine, meters, check_timeout, denials: None, tracer: None };
-    // Storing another `Live` replaces the configuration.
-    let checks = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
+    let live = Snapshot { engine, meters, check_timeout, denials: None, tracer: None };
+    // Storing another `Snapshot` replaces the configuration.
+    let checks = AuthorizationServer::new(ConfigHandle::new(live));
     Server::builder()
         .add_service(checks)
         .serve_with_incoming(TcpListenerStream::new(listener))

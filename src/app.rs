@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin,
+    check::ConfigHandle,
     envoy::{health, reflection, unfinished::Budget},
     files::Lane,
     metrics::{self, Metrics},
@@ -46,7 +47,7 @@ pub mod workers;
 pub use providers::ProviderError;
 pub use site::{LoadError, try_out};
 
-use grpc::{Current, Services};
+use grpc::Services;
 use limits::Connections;
 use listen::{BindError, BoundAddress, Listener};
 use readiness::{Readiness, State};
@@ -131,7 +132,7 @@ impl App {
         let site = Site::open(plan, instruments, Arc::clone(&board));
         let (health, routes) = others().await?;
         let unfinished = Budget::default();
-        let services = || Services::new(&site.current, routes(), unfinished.clone());
+        let services = || Services::new(&site.config, routes(), unfinished.clone());
         let server = Server::start(listener, workers, &site.tls, services)?;
         let allowed = Connections::allowed(site.server.grpc.max_connections, outgoing);
         let server = server.bounded(allowed.grpc);
@@ -182,7 +183,7 @@ impl App {
         let _tasks = [
             Task::spawn(serve_admin(admin, admin_connections, &reloader)),
             Task::spawn(follow_readiness(readiness.clone(), health.clone())),
-            Task::spawn(tidy(Current::clone(&reloader.site.current))),
+            Task::spawn(tidy(reloader.site.config.clone())),
             Task::spawn(count(Arc::clone(&reloader.board))),
         ];
         tokio::select! {
@@ -228,9 +229,9 @@ fn serve_admin(
     reloader: &Reloader,
 ) -> impl Future<Output = ()> + Send + use<> {
     let metrics = reloader.metrics.clone();
-    let current = Current::clone(&reloader.site.current);
+    let config = reloader.site.config.clone();
     let render = move || {
-        metrics.set_token_cache_entries(current.load().engine.memory().len());
+        metrics.set_token_cache_entries(config.load().engine.memory().len());
         metrics.encode().unwrap_or_else(|error| {
             error!(%error, "metrics can't be rendered");
             String::new()
@@ -259,11 +260,11 @@ async fn follow_readiness(readiness: Readiness, health: health::HealthSwitch) {
     }
 }
 
-async fn tidy(current: Current) {
+async fn tidy(config: ConfigHandle) {
     let mut ticks = interval(TIDY);
     loop {
         ticks.tick().await;
-        current.load().engine.memory().tidy(UnixTime::now());
+        config.load().engine.memory().tidy(UnixTime::now());
     }
 }
 

@@ -3,9 +3,8 @@
 //!
 //! A `CheckRequest` arrives as bytes and is read where it lies ([`decode`]);
 //! the engine decides; the `CheckResponse` is written straight into its final
-//! bytes ([`answer`]). [`service`] ties the two together behind gRPC, with the
-//! metrics, the log line ([`log`]), the span and the status page's memory of each
-//! check.
+//! bytes ([`answer`]). [`service`] ties the two together behind gRPC; what happens
+//! around a decision is [`crate::check`]'s.
 //! What does not arrive in one piece is bounded by [`unfinished`].
 //! [`capture`] reads a message that was written down.
 //!
@@ -19,11 +18,8 @@ pub mod capture;
 pub mod decode;
 pub mod framing;
 pub mod health;
-pub mod log;
 pub mod reflection;
-mod remember;
 pub mod service;
-mod trace;
 pub mod unfinished;
 pub mod wire;
 mod writer;

@@ -43,6 +43,8 @@ mod texts;
 
 pub mod config;
 
+pub mod check;
+
 pub mod envoy;
 
 pub mod explain;

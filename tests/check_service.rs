@@ -5,15 +5,12 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider, Reason,
+    check::{ConfigHandle, Snapshot},
     envoy::{
-        MAX_MESSAGE_BYTES, SERVICE_NAME,
-        framing::CheckBody,
-        health::health,
-        reflection,
-        service::{AuthorizationServer, Live},
+        MAX_MESSAGE_BYTES, SERVICE_NAME, framing::CheckBody, health::health, reflection,
+        service::AuthorizationServer,
     },
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
@@ -76,7 +73,7 @@ impl Provider for Obedient {
     }
 }
 
-fn live(metrics: &Metrics, settings: AuthSettings) -> Live {
+fn live(metrics: &Metrics, settings: AuthSettings) -> Snapshot {
     let provider = ProviderSettings {
         name: "obedient".into(),
         forward_token: None,
@@ -86,15 +83,21 @@ fn live(metrics: &Metrics, settings: AuthSettings) -> Live {
     let memory = Arc::new(TokenMemory::new(10));
     let engine = Engine::new(&settings, vec![Arc::new(Obedient)], memory);
     let meters = CheckMeters::new(metrics, &engine);
-    Live { engine, meters, check_timeout: Duration::from_millis(20), denials: None, tracer: None }
+    Snapshot {
+        engine,
+        meters,
+        check_timeout: Duration::from_millis(20),
+        denials: None,
+        tracer: None,
+    }
 }
 
 fn metrics() -> Metrics {
     Metrics::new("0", "0").expect("metrics")
 }
 
-fn server(metrics: &Metrics, settings: AuthSettings) -> AuthorizationServer<ArcSwap<Live>> {
-    AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live(metrics, settings))))
+fn server(metrics: &Metrics, settings: AuthSettings) -> AuthorizationServer {
+    AuthorizationServer::new(ConfigHandle::new(live(metrics, settings)))
 }
 
 fn request(token: &str) -> CheckRequest {
@@ -117,7 +120,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 async fn send(
-    server: &mut AuthorizationServer<ArcSwap<Live>>,
+    server: &mut AuthorizationServer,
     path: &str,
     body: Vec<u8>,
 ) -> http::Response<CheckBody> {
@@ -127,10 +130,7 @@ async fn send(
 }
 
 /// Sends these very bytes and reads the answer.
-async fn check_raw(
-    server: &mut AuthorizationServer<ArcSwap<Live>>,
-    body: Vec<u8>,
-) -> CheckResponse {
+async fn check_raw(server: &mut AuthorizationServer, body: Vec<u8>) -> CheckResponse {
     let response = send(server, &format!("/{SERVICE_NAME}/Check"), body).await;
     let status = response.headers().get("grpc-status");
     assert_eq!(status, None, "the call itself succeeds");
@@ -163,8 +163,8 @@ async fn a_call_never_fails_whatever_happens_in_it() {
     let metrics = metrics();
     let denials = Arc::new(Denials::new(NonZeroUsize::MIN));
     let live = live(&metrics, AuthSettings::default());
-    let live = Live { denials: Some(Arc::clone(&denials)), ..live };
-    let mut server = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
+    let live = Snapshot { denials: Some(Arc::clone(&denials)), ..live };
+    let mut server = AuthorizationServer::new(ConfigHandle::new(live));
     let encoded = |token| framed(&request(token).encode_to_vec());
     let mut cut_short = request("allow").encode_to_vec();
     cut_short.pop();
@@ -239,12 +239,12 @@ async fn other_methods_are_not_implemented() {
 #[tokio::test]
 async fn another_configuration_counts_from_the_next_check_on() {
     let metrics = metrics();
-    let checker = Arc::new(ArcSwap::from_pointee(live(&metrics, AuthSettings::default())));
-    let mut server = AuthorizationServer::new(Arc::clone(&checker));
+    let config = ConfigHandle::new(live(&metrics, AuthSettings::default()));
+    let mut server = AuthorizationServer::new(config.clone());
     let message = framed(&request("other").encode_to_vec());
     assert_eq!(outcome(&check_raw(&mut server, message.clone()).await).0, 401);
     let off = AuthSettings { enabled: false, ..AuthSettings::default() };
-    checker.store(Arc::new(live(&metrics, off)));
+    config.store(live(&metrics, off));
     assert_eq!(outcome(&check_raw(&mut server, message).await).0, 200);
 }
 

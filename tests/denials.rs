@@ -8,13 +8,13 @@
     reason = "the helpers of tests fail like tests"
 )]
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
-use arc_swap::ArcSwap;
 use claimgate::{
     Reason,
     app::offline::Offline,
-    envoy::service::{AuthorizationServer, Live},
+    check::{ConfigHandle, Snapshot},
+    envoy::service::AuthorizationServer,
     metrics::{CheckMeters, Metrics},
 };
 use envoy_types::pb::{
@@ -76,8 +76,8 @@ impl Gateway {
         let metrics = Metrics::new("0", "0").unwrap();
         let meters = CheckMeters::new(&metrics, &engine);
         let check_timeout = Duration::from_millis(50);
-        let live = Live { engine, meters, check_timeout, denials: None, tracer: None };
-        let server = AuthorizationServer::new(Arc::new(ArcSwap::from_pointee(live)));
+        let live = Snapshot { engine, meters, check_timeout, denials: None, tracer: None };
+        let server = AuthorizationServer::new(ConfigHandle::new(live));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = Server::builder().add_service(server);

@@ -5,10 +5,8 @@ use std::{sync::Arc, time::Duration};
 use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
     Engine, Provider, Reason,
-    envoy::{
-        decode::{Names, check_request},
-        service::Live,
-    },
+    check::Snapshot,
+    envoy::decode::{Names, check_request},
     issuer::signing::SigningKey,
     metrics::{CheckMeters, Metrics},
     provider::{
@@ -36,7 +34,7 @@ pub(crate) const ISSUER: &str = "https://issuer.example.com";
 
 /// A configuration in force and the message of one check.
 pub(crate) struct Scene {
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<Snapshot>,
     pub(crate) message: Vec<u8>,
 }
 
@@ -70,7 +68,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn live(self) -> Arc<Live> {
+    pub(crate) fn live(self) -> Arc<Snapshot> {
         let keys = match self.keys.is_empty() {
             true => vec![SigningKey::generate(Algorithm::EdDsa).expect("a key").jwk().clone()],
             false => self.keys,
@@ -103,7 +101,7 @@ impl Config {
         auth.token_sources.extend(more);
         let engine = Engine::new(&auth, providers, memory);
         let metrics = Metrics::new("bench", "bench").expect("metrics");
-        Arc::new(Live {
+        Arc::new(Snapshot {
             meters: CheckMeters::new(&metrics, &engine),
             engine,
             check_timeout: Duration::from_millis(150),

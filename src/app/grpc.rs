@@ -1,8 +1,7 @@
 //! The gRPC services of a worker.
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{convert::Infallible, fmt};
 
-use arc_swap::{ArcSwap, Guard};
 use futures_util::{
     TryFutureExt,
     future::{Either, MapOk},
@@ -11,15 +10,15 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::{body::Body, codegen::Service, service::Routes};
 
-use crate::envoy::{
-    SERVICE_NAME,
-    framing::CheckBody,
-    service::{AuthorizationServer, Checker, Live},
-    unfinished::{Budget, Metered},
+use crate::{
+    check::ConfigHandle,
+    envoy::{
+        SERVICE_NAME,
+        framing::CheckBody,
+        service::AuthorizationServer,
+        unfinished::{Budget, Metered},
+    },
 };
-
-/// The configuration in force, as every worker sees it.
-pub(crate) type Current = Arc<ArcSwap<Live>>;
 
 /// Everything that a worker answers.
 ///
@@ -28,27 +27,16 @@ pub(crate) type Current = Arc<ArcSwap<Live>>;
 /// cost them two boxes and a look-up by path.
 #[derive(Clone)]
 pub(crate) struct Services {
-    checks: AuthorizationServer<Eyes>,
+    checks: AuthorizationServer,
     others: Routes,
     /// What unfinished messages may hold, shared by all workers.
     unfinished: Budget,
 }
 
-/// A worker's own view of the configuration in force.
-#[derive(Clone)]
-pub(crate) struct Eyes(Current);
-
-impl Checker for Eyes {
-    fn live(&self) -> Guard<Arc<Live>> {
-        self.0.load()
-    }
-}
-
 impl Services {
     /// Checks by the configuration in force, and `others` beside them.
-    pub(crate) fn new(current: &Current, others: Routes, unfinished: Budget) -> Self {
-        let checks = AuthorizationServer::new(Arc::new(Eyes(Arc::clone(current))));
-        let checks = checks.sharing(unfinished.clone());
+    pub(crate) fn new(config: &ConfigHandle, others: Routes, unfinished: Budget) -> Self {
+        let checks = AuthorizationServer::with_budget(config.clone(), unfinished.clone());
         Self { checks, others: others.prepare(), unfinished }
     }
 }
@@ -63,7 +51,7 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     type Response = Response<CheckBody>;
     type Error = Infallible;
     type Future = Either<
-        <AuthorizationServer<Eyes> as Service<Request<Incoming>>>::Future,
+        <AuthorizationServer as Service<Request<Incoming>>>::Future,
         MapOk<
             <Routes as Service<Request<Metered<Incoming>>>>::Future,
             fn(Response<Body>) -> Response<CheckBody>,

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use rustls::ServerConfig;
 use tokio::time::timeout;
@@ -16,15 +15,14 @@ use tracing::{info, warn};
 use super::{
     StartError,
     connection::Tls,
-    grpc::Current,
     providers::{self, ProviderError, Source},
     tls::{self, TlsError},
     watch::{Contents, Watch},
 };
 use crate::{
+    check::{ConfigHandle, Snapshot},
     config::{self, ConfigErrors, Loaded, NamedFileKind},
     engine::Engine,
-    envoy::service::Live,
     files::{Hung, Lane},
     metrics::{CheckMeters, Metrics},
     provider::oauth2::memory::TokenMemory,
@@ -115,7 +113,7 @@ pub(crate) struct Plan {
 
 /// Everything made of the configuration in force.
 pub(crate) struct Site {
-    pub(crate) current: Current,
+    pub(crate) config: ConfigHandle,
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
     pub(crate) sources: Vec<Source>,
@@ -198,17 +196,17 @@ impl Plan {
         }
     }
 
-    fn live(
+    fn snapshot(
         engine: Engine,
         tracer: Option<Arc<Tracer>>,
         server: &ServerSettings,
         instruments: &Instruments,
         board: &Board,
-    ) -> Live {
+    ) -> Snapshot {
         let meters = CheckMeters::new(&instruments.metrics, &engine);
         let denials = board.denials(server);
         instruments.traces.take_up(tracer.clone());
-        Live { engine, meters, check_timeout: server.check_timeout, denials, tracer }
+        Snapshot { engine, meters, check_timeout: server.check_timeout, denials, tracer }
     }
 }
 
@@ -245,12 +243,12 @@ impl Site {
     /// Puts the first configuration in force.
     pub(crate) fn open(plan: Plan, instruments: Instruments, board: Arc<Board>) -> Self {
         let Plan { server, auth, engine, sources, tls, tracer, digest } = plan;
-        let live = Plan::live(engine, tracer, &server, &instruments, &board);
+        let snapshot = Plan::snapshot(engine, tracer, &server, &instruments, &board);
         export_key_expiries(&instruments.metrics, &auth);
         instruments.metrics.config_loaded(UnixTime::now());
         board.take_up(in_force(&server, auth, &sources, digest));
         Self {
-            current: Arc::new(ArcSwap::from_pointee(live)),
+            config: ConfigHandle::new(snapshot),
             tls: Arc::new(tls.into()),
             bound: server.clone(),
             server,
@@ -264,8 +262,8 @@ impl Site {
     /// one that they began with.
     pub(crate) fn install(&mut self, plan: Plan) {
         let Plan { server, auth, engine, sources, tls, tracer, digest } = plan;
-        let live = Plan::live(engine, tracer, &server, &self.instruments, &self.board);
-        self.current.store(Arc::new(live));
+        let snapshot = Plan::snapshot(engine, tracer, &server, &self.instruments, &self.board);
+        self.config.store(snapshot);
         self.tls.store(tls);
         export_key_expiries(&self.instruments.metrics, &auth);
         self.board.take_up(in_force(&server, auth, &sources, digest));

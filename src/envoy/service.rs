@@ -1,124 +1,82 @@
 //! `envoy.service.auth.v3.Authorization` over gRPC.
 //!
-//! A call is read, decided, answered, counted and logged here. It never ends
-//! in an RPC error for anything that a client of Envoy can bring about:
+//! A call is received, checked ([`crate::check`]) and answered here. It never
+//! ends in an RPC error for anything that a client of Envoy can bring about:
 //! Envoy would then decide by its failure mode. What can't be read, what does
-//! not arrive in time and what finds no room is decided as an empty request;
-//! what takes too long to decide and what panics is denied. A call that the
-//! client has taken back is not decided at all.
+//! not arrive in time and what finds no room is decided as an empty request.
+//! A call that the client has reset is not decided at all.
 
 use std::{
     convert::Infallible,
     fmt,
     future::poll_fn,
-    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
 };
 
-use arc_swap::{ArcSwap, Guard};
-use futures_util::FutureExt;
 use http_body_util::Either;
 use tonic::{
     Status,
     codegen::{BoxFuture, Bytes, Service, StdError, http},
     server::NamedService,
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::{
     SERVICE_NAME,
     answer::{self, Encoded},
     decode::{Names, check_request},
     framing::{self, CheckBody},
-    log, remember, trace,
     unfinished::{self, Budget, First, NoMessage, Whole},
 };
 use crate::{
+    check::{ConfigHandle, Exchange, Snapshot, check},
     decision::{Decision, Denial},
     engine::Engine,
-    metrics::CheckMeters,
     reason::Reason,
     request::Request,
-    status::denials::Denials,
     telemetry::Seldom,
-    time::UnixTime,
-    traces::Tracer,
 };
 
-/// Everything that one configuration decides with.
-pub struct Live {
-    /// Decides.
-    pub engine: Engine,
-    /// Counts.
-    pub meters: CheckMeters,
-    /// How long a decision may wait for somebody.
-    pub check_timeout: Duration,
-    /// Remembers denials, if anybody may look at them.
-    pub denials: Option<Arc<Denials>>,
-    /// Records spans, if anybody collects them.
-    pub tracer: Option<Arc<Tracer>>,
-}
+/// The gRPC service. Clones share the same configuration and budget.
+#[derive(Clone)]
+pub struct AuthorizationServer(Arc<Inner>);
 
-/// Somebody who knows the configuration in force.
-pub trait Checker: Send + Sync + 'static {
-    /// The configuration in force right now. A check keeps the one that it
-    /// began with.
-    fn live(&self) -> Guard<Arc<Live>>;
-}
-
-impl Checker for ArcSwap<Live> {
-    fn live(&self) -> Guard<Arc<Live>> {
-        self.load()
-    }
-}
-
-/// The gRPC service. Clones share the same checker.
-pub struct AuthorizationServer<C>(Arc<Inner<C>>);
-
-/// Calls count their use of it, so each worker has one of its own.
-struct Inner<C> {
-    checker: Arc<C>,
+/// Every call counts a reference to it. Each worker has its own, so workers
+/// do not write to one cache line.
+struct Inner {
+    config: ConfigHandle,
     unfinished: Budget,
 }
 
-impl<C: Checker> AuthorizationServer<C> {
-    /// Decides by the configuration that `checker` has in force.
-    pub fn new(checker: Arc<C>) -> Self {
-        Self(Arc::new(Inner { checker, unfinished: Budget::default() }))
+impl AuthorizationServer {
+    /// Decides by the configuration that `config` has in force.
+    pub fn new(config: ConfigHandle) -> Self {
+        Self::with_budget(config, Budget::default())
     }
 
-    /// Has messages that are not whole yet share `budget` with those of
-    /// others.
-    #[must_use]
-    pub fn sharing(self, budget: Budget) -> Self {
-        Self(Arc::new(Inner { checker: Arc::clone(&self.0.checker), unfinished: budget }))
-    }
-}
-
-impl<C> Clone for AuthorizationServer<C> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+    /// As [`Self::new`]; messages that are not whole yet are held within
+    /// `budget`, which several services may share.
+    pub fn with_budget(config: ConfigHandle, unfinished: Budget) -> Self {
+        Self(Arc::new(Inner { config, unfinished }))
     }
 }
 
-impl<C> fmt::Debug for AuthorizationServer<C> {
+impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizationServer").finish_non_exhaustive()
     }
 }
 
-impl<C> NamedService for AuthorizationServer<C> {
+impl NamedService for AuthorizationServer {
     const NAME: &'static str = SERVICE_NAME;
 }
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
-impl<C, B> Service<http::Request<B>> for AuthorizationServer<C>
+impl<B> Service<http::Request<B>> for AuthorizationServer
 where
-    C: Checker,
     B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<StdError> + Unpin + Send + 'static,
 {
@@ -144,9 +102,8 @@ where
 }
 
 /// Answers one call.
-async fn respond<C, B>(inner: &Inner<C>, mut body: B) -> http::Response<CheckBody>
+async fn respond<B>(inner: &Inner, mut body: B) -> http::Response<CheckBody>
 where
-    C: Checker,
     B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<StdError> + Unpin + Send + 'static,
 {
@@ -156,45 +113,40 @@ where
         _ => None,
     };
     match message.filter(|_| body.is_end_stream()) {
-        Some(message) => framing::reply(answer(&*inner.checker, message).await),
+        Some(message) => framing::reply(check(&inner.config, &Message(message)).await),
         // In a box, so that no other call has to carry room for it.
         None => Box::pin(respond_later(inner, first, body)).await,
     }
 }
 
 /// Answers a call whose message has not come in one frame.
-async fn respond_later<C, B>(
-    inner: &Inner<C>,
-    first: First<B>,
-    body: B,
-) -> http::Response<CheckBody>
+async fn respond_later<B>(inner: &Inner, first: First<B>, body: B) -> http::Response<CheckBody>
 where
-    C: Checker,
     B: http_body::Body<Data = Bytes> + Unpin,
 {
-    let Inner { checker, unfinished } = inner;
+    let Inner { config, unfinished } = inner;
     framing::reply(match unfinished::receive(first, body, unfinished).await {
-        Ok(Whole { message, _share }) => answer(&**checker, message).await,
-        Err(NoMessage::Reset) => taken_back(&checker.live()),
+        Ok(Whole { message, _share }) => check(config, &Message(message)).await,
+        Err(NoMessage::Reset) => reset(&config.load()),
         // Without its message the call is decided as if it had an empty one.
         Err(why) => {
             warn_of(why);
-            answer(&**checker, Bytes::new()).await
+            check(config, &Message(Bytes::new())).await
         }
     })
 }
 
-/// The answer to a call that the client has reset. It is not read, so it
-/// is not a decision to be counted or logged; were it read all the same,
-/// it denies.
-fn taken_back(live: &Live) -> Encoded {
+/// The answer to a call that the client has reset. The client does not read
+/// it, so it is not a decision to be counted or logged; were it read all the
+/// same, it denies.
+fn reset(snapshot: &Snapshot) -> Encoded {
     debug!("a call was reset before its message was whole");
     let denial = Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
-    answer::encode(&live.engine, &Request::default(), &denial)
+    answer::encode(&snapshot.engine, &Request::default(), &denial)
 }
 
-/// Tells why messages can't be received, though not of every one: each has a
-/// line as a denied request anyhow.
+/// Warns that messages can't be received, though not about every one: each
+/// has a line as a denied request anyhow.
 #[cold]
 fn warn_of(why: NoMessage) {
     static SELDOM: Seldom = Seldom::new();
@@ -204,84 +156,23 @@ fn warn_of(why: NoMessage) {
     }
 }
 
-/// Answers one check.
-async fn answer<C: Checker>(checker: &C, message: Bytes) -> Encoded {
-    let started = Instant::now();
-    let live = {
-        let live = checker.live();
-        let now = || check_now(&live, &message, started);
-        match panic::catch_unwind(AssertUnwindSafe(now)) {
-            Ok(Some(answer)) => return answer,
-            Ok(None) => Guard::into_inner(live),
-            Err(_) => return panicked(&live, &message, started),
-        }
-    };
-    // In a box, so that a check that waits for nobody needs no room for it.
-    let later = Box::pin(AssertUnwindSafe(check_later(&live, &message, started)).catch_unwind());
-    later.await.unwrap_or_else(|_| panicked(&live, &message, started))
-}
+/// The bytes of a `CheckRequest`.
+struct Message(Bytes);
 
-/// Answers a check that needs to wait for nobody; `None` if this one does.
-fn check_now(live: &Live, message: &[u8], started: Instant) -> Option<Encoded> {
-    let _in_flight = live.meters.in_flight();
-    let names = Names::new();
-    let request = check_request(message, &names).unwrap_or_default();
-    let decision = live.engine.check_now(&request, UnixTime::now())?;
-    Some(finish(live, &request, &decision, started))
-}
+impl Exchange for Message {
+    type Scratch = Names;
+    type Response = Encoded;
 
-/// Answers a check, waiting for as long as may be. Giving up does not end the
-/// I/O that was waited for: whoever asks next may find it done.
-async fn check_later(live: &Live, message: &[u8], started: Instant) -> Encoded {
-    let _in_flight = live.meters.in_flight();
-    let names = Names::new();
-    let request = check_request(message, &names).unwrap_or_default();
-    let give_up = tokio::time::sleep(live.check_timeout);
-    let decision = live.engine.check_until(&request, UnixTime::now(), give_up).await;
-    finish(live, &request, &decision, started)
-}
-
-/// Encodes, counts and logs a decision.
-fn finish(
-    live: &Live,
-    request: &Request<'_>,
-    decision: &Decision<'_>,
-    started: Instant,
-) -> Encoded {
-    let answer = answer::encode(&live.engine, request, decision);
-    let elapsed = started.elapsed();
-    live.meters.record(decision, elapsed);
-    let provider = decision.provider.map(|id| live.engine.provider(id).name());
-    log::check(request, decision, provider, elapsed);
-    remember::denial(live, request, decision, provider);
-    trace::check(live, request, decision, provider, elapsed);
-    if let Some(caller) = &decision.caller
-        && !caller.identity.dropped.is_empty()
-    {
-        log::dropped_headers(request, &caller.identity.dropped);
+    fn request<'a>(&'a self, names: &'a Names) -> Request<'a> {
+        check_request(&self.0, names).unwrap_or_default()
     }
-    answer
-}
 
-/// The denial in place of a decision that panicked. What it panicked with may
-/// quote the request, so that is not repeated here.
-#[cold]
-fn panicked(live: &Live, message: &[u8], started: Instant) -> Encoded {
-    let names = Names::new();
-    // Reading it may be what panicked.
-    let request = panic::catch_unwind(AssertUnwindSafe(|| check_request(message, &names)));
-    let request = request.ok().and_then(Result::ok).unwrap_or_default();
-    error!(
-        request_id = request.request_id(),
-        trace_id = request.traceparent().map(|parent| parent.trace_id),
-        "a check panicked and is denied"
-    );
-    let decision = Decision::deny(Denial::Internal, Reason::Internal);
-    let elapsed = started.elapsed();
-    live.meters.record(&decision, elapsed);
-    log::check(&request, &decision, None, elapsed);
-    remember::denial(live, &request, &decision, None);
-    trace::check(live, &request, &decision, None, elapsed);
-    // It may as well be the answer to this request that panicked.
-    answer::encode(&live.engine, &Request::default(), &decision)
+    fn respond<'a>(
+        &self,
+        engine: &'a Engine,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+    ) -> Encoded {
+        answer::encode(engine, request, decision)
+    }
 }

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{Level, debug, enabled, info, warn};
 
+use super::facts::{Facts, shortened};
 use crate::{
     decision::{Decision, Verdict},
     request::Request,
@@ -19,7 +20,7 @@ const TARGET: &str = "claimgate::check";
 
 /// Logs a decision; `provider` is the name of the one that decided.
 #[inline]
-pub fn check(
+pub(super) fn check(
     request: &Request<'_>,
     decision: &Decision<'_>,
     provider: Option<&str>,
@@ -39,50 +40,13 @@ pub fn check(
 /// Logs that the upstream is not told everything: these identity headers are
 /// too long to be sent. Only their names are in the line.
 #[cold]
-pub fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
+pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
     let request_id = request.request_id().map(shortened);
     let trace_id = request.traceparent().map(|parent| parent.trace_id);
     warn!(
         target: TARGET, ?names, request_id, trace_id,
         "identity headers are too long and left off"
     );
-}
-
-/// What a line tells.
-pub(super) struct Facts<'a> {
-    pub(super) reason: &'static str,
-    pub(super) provider: Option<&'a str>,
-    pub(super) subject: Option<&'a str>,
-    pub(super) method: &'a str,
-    /// Without its query.
-    pub(super) path: &'a str,
-    pub(super) host: &'a str,
-    pub(super) request_id: Option<&'a str>,
-    pub(super) trace_id: Option<&'a str>,
-    pub(super) latency_us: u64,
-}
-
-impl<'a> Facts<'a> {
-    pub(super) fn of(
-        request: &Request<'a>,
-        decision: &'a Decision<'_>,
-        provider: Option<&'a str>,
-        elapsed: Duration,
-    ) -> Self {
-        let subject =
-            decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
-        Self {
-            reason: decision.reason.as_str(),
-            provider,
-            subject: subject.map(shortened),
-            method: shortened(request.method),
-            path: shortened(without_query(request.path)),
-            host: shortened(request.host),
-            request_id: request.request_id().map(shortened),
-            trace_id: request.traceparent().map(|parent| parent.trace_id),
-            latency_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 fn denied(facts: &Facts<'_>) {
@@ -101,19 +65,6 @@ fn allowed(facts: &Facts<'_>) {
         target: TARGET, decision = "allow", reason, provider, subject, method, path, host,
         request_id, trace_id, latency_us, "request allowed"
     );
-}
-
-/// A fragment has no business in a request, but tokens were seen in some.
-fn without_query(target: &str) -> &str {
-    let end = memchr::memchr2(b'?', b'#', target.as_bytes());
-    &target[..end.unwrap_or(target.len())]
-}
-
-/// The longest that one value may make a line, in bytes.
-const MAX_VALUE_BYTES: usize = 1024;
-
-fn shortened(value: &str) -> &str {
-    &value[..value.floor_char_boundary(MAX_VALUE_BYTES)]
 }
 
 #[cfg(test)]
@@ -258,13 +209,5 @@ mod tests {
         let text = captured(false, Level::INFO, || dropped_headers(&hostile(), &names));
         assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\ninfo forged""#), "{text}");
         assert!(text.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{text}");
-    }
-
-    #[test]
-    fn long_values_are_cut_between_characters() {
-        let long = "é".repeat(10_000);
-        assert_eq!(shortened(&long).len(), MAX_VALUE_BYTES);
-        assert_eq!(shortened(&long[..2]), "é");
-        assert_eq!(shortened(&format!("a{long}")).len(), MAX_VALUE_BYTES - 1);
     }
 }

@@ -4,27 +4,27 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::Status;
 
-use super::{log::Facts, service::Live};
+use super::facts::Facts;
 use crate::{
     decision::{Decision, Denial, Verdict},
+    engine::Engine,
     request::Request,
     traces::{Attributes, Position, Tracer},
 };
 
 /// Records the span of a decision that was just made, if its caller or the
-/// configuration wants one; `provider` is the name of the one that decided.
+/// configuration asks for one; `provider` is the name of the one that decided.
 #[inline]
 pub(super) fn check(
-    live: &Live,
+    tracer: &Tracer,
+    engine: &Engine,
     request: &Request<'_>,
     decision: &Decision<'_>,
     provider: Option<&str>,
     elapsed: Duration,
 ) {
-    if let Some(tracer) = &live.tracer
-        && let Some(position) = tracer.position(request)
-    {
-        record(tracer, position, live, request, decision, provider, elapsed);
+    if let Some(position) = tracer.position(request) {
+        record(tracer, position, engine, request, decision, provider, elapsed);
     }
 }
 
@@ -32,19 +32,19 @@ pub(super) fn check(
 fn record(
     tracer: &Tracer,
     position: Position,
-    live: &Live,
+    engine: &Engine,
     request: &Request<'_>,
     decision: &Decision<'_>,
     provider: Option<&str>,
     elapsed: Duration,
 ) {
     let end = SystemTime::now();
-    let asked = decision.answers.iter().map(|(id, _)| live.engine.provider(*id).name());
+    let asked = decision.answers.iter().map(|(id, _)| engine.provider(*id).name());
     let status = match decision.verdict {
         Verdict::Deny(Denial::Unavailable | Denial::Internal) => {
             Status::error(decision.reason.as_str())
         }
-        // A denial is what the service is for, no error of it.
+        // A denial is the service's work, not an error of it.
         Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => Status::Unset,
     };
     let attributes = attributes(request, decision, provider, elapsed);

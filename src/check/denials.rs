@@ -1,27 +1,27 @@
 //! Keeps denials for the status page.
 
-use super::{log::Facts, service::Live};
+use std::time::Duration;
+
+use super::facts::Facts;
 use crate::{
     decision::{Decision, Verdict},
     request::Request,
-    status::denials::Seen,
+    status::denials::{Denials, Seen},
     time::UnixTime,
 };
 
-/// Remembers a denial, if the status page is on; `provider` is the name of
-/// the one that decided.
+/// Keeps a denial; `provider` is the name of the one that decided.
 #[inline]
-pub(super) fn denial(
-    live: &Live,
+pub(super) fn keep(
+    denials: &Denials,
     request: &Request<'_>,
     decision: &Decision<'_>,
     provider: Option<&str>,
 ) {
-    let Some(denials) = &live.denials else { return };
     if !matches!(decision.verdict, Verdict::Deny(_)) {
         return;
     }
-    let facts = Facts::of(request, decision, provider, std::time::Duration::ZERO);
+    let facts = Facts::of(request, decision, provider, Duration::ZERO);
     denials.add(&Seen {
         at: UnixTime::now(),
         reason: decision.reason,

@@ -1,0 +1,155 @@
+//! One check, from a request to its recorded decision. Every door calls this
+//! room: it reads the configuration in force, decides now or later, limits
+//! the time, turns a panic into a denial, and records metrics, log line, span
+//! and denial. A door reads its own wire and writes it ([`Exchange`]).
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    time::Instant,
+};
+
+use arc_swap::Guard;
+use futures_util::FutureExt;
+use tracing::error;
+
+use crate::{
+    decision::{Decision, Denial},
+    engine::Engine,
+    reason::Reason,
+    request::Request,
+    time::UnixTime,
+};
+
+mod denials;
+mod facts;
+mod log;
+mod snapshot;
+mod span;
+
+pub use snapshot::{ConfigHandle, Snapshot};
+
+/// One request as its door holds it.
+pub trait Exchange {
+    /// What [`Exchange::request`] borrows from besides the message.
+    type Scratch: Default;
+    /// What the door sends.
+    type Response;
+
+    /// Reads the request. This is cheap enough to be done again by a check
+    /// that has to wait, which saves the others from holding both the message
+    /// and what is borrowed from it. What can't be read is an empty request,
+    /// which the engine denies.
+    fn request<'a>(&'a self, scratch: &'a Self::Scratch) -> Request<'a>;
+
+    /// Writes what the client or the upstream gets of a decision.
+    fn respond<'a>(
+        &self,
+        engine: &'a Engine,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+    ) -> Self::Response;
+}
+
+/// Answers a request by the configuration in force, waiting where it must.
+pub async fn check<E: Exchange>(config: &ConfigHandle, exchange: &E) -> E::Response {
+    let started = Instant::now();
+    let snapshot = {
+        let snapshot = config.load();
+        match now(&snapshot, exchange, started) {
+            Some(response) => return response,
+            None => Guard::into_inner(snapshot),
+        }
+    };
+    // In a box, so that a check that does not wait needs no room for it.
+    Box::pin(later(&snapshot, exchange, started)).await
+}
+
+/// Answers a request that can be decided without I/O; `None` means that a
+/// provider has to wait, so [`later`] has to be awaited.
+pub fn now<E: Exchange>(
+    snapshot: &Snapshot,
+    exchange: &E,
+    started: Instant,
+) -> Option<E::Response> {
+    let decide = || {
+        let _in_flight = snapshot.meters.in_flight();
+        let scratch = E::Scratch::default();
+        let request = exchange.request(&scratch);
+        let decision = snapshot.engine.check_now(&request, UnixTime::now())?;
+        Some(finish(snapshot, exchange, &request, &decision, started))
+    };
+    panic::catch_unwind(AssertUnwindSafe(decide))
+        .unwrap_or_else(|_| Some(panicked(snapshot, exchange, started)))
+}
+
+/// Answers a request, waiting for providers until `check_timeout`. Giving up
+/// does not end the I/O: the next request may find it done.
+///
+/// It has to be polled on a tokio runtime.
+pub async fn later<E: Exchange>(
+    snapshot: &Snapshot,
+    exchange: &E,
+    started: Instant,
+) -> E::Response {
+    let decide = async {
+        let _in_flight = snapshot.meters.in_flight();
+        let scratch = E::Scratch::default();
+        let request = exchange.request(&scratch);
+        let give_up = tokio::time::sleep(snapshot.check_timeout);
+        let decision = snapshot.engine.check_until(&request, UnixTime::now(), give_up).await;
+        finish(snapshot, exchange, &request, &decision, started)
+    };
+    let decided = AssertUnwindSafe(decide).catch_unwind().await;
+    decided.unwrap_or_else(|_| panicked(snapshot, exchange, started))
+}
+
+/// Writes and records a decision.
+fn finish<E: Exchange>(
+    snapshot: &Snapshot,
+    exchange: &E,
+    request: &Request<'_>,
+    decision: &Decision<'_>,
+    started: Instant,
+) -> E::Response {
+    let response = exchange.respond(&snapshot.engine, request, decision);
+    record(snapshot, request, decision, started);
+    response
+}
+
+/// Records a decision: metrics, log line, denial, span.
+fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, started: Instant) {
+    let elapsed = started.elapsed();
+    snapshot.meters.record(decision, elapsed);
+    let provider = decision.provider.map(|id| snapshot.engine.provider(id).name());
+    log::check(request, decision, provider, elapsed);
+    if let Some(denials) = &snapshot.denials {
+        denials::keep(denials, request, decision, provider);
+    }
+    if let Some(tracer) = &snapshot.tracer {
+        span::check(tracer, &snapshot.engine, request, decision, provider, elapsed);
+    }
+    if let Some(caller) = &decision.caller
+        && !caller.identity.dropped.is_empty()
+    {
+        log::dropped_headers(request, &caller.identity.dropped);
+    }
+}
+
+/// The denial in place of a decision that panicked. The panic's message may
+/// quote the request, so it is not repeated here.
+#[cold]
+fn panicked<E: Exchange>(snapshot: &Snapshot, exchange: &E, started: Instant) -> E::Response {
+    let scratch = E::Scratch::default();
+    // Reading the request may be what panicked.
+    let request = panic::catch_unwind(AssertUnwindSafe(|| exchange.request(&scratch)));
+    let request = request.unwrap_or_default();
+    error!(
+        request_id = request.request_id(),
+        trace_id = request.traceparent().map(|parent| parent.trace_id),
+        "a check panicked and is denied"
+    );
+    let decision = Decision::deny(Denial::Internal, Reason::Internal);
+    record(snapshot, &request, &decision, started);
+    // Writing the response to this request may be what panicked, too.
+    exchange.respond(&snapshot.engine, &Request::default(), &decision)
+}
