@@ -81,8 +81,11 @@ pub(crate) enum LogLevel {
     Error = 4,
 }
 
-/// Envoy 1.40 speaks `v0.2.0` and takes this one too; 1.38 and 1.39 speak it.
+/// What 1.38 and 1.39 speak. The versions from 1.40 on take it with a warning.
 const ABI_VERSION: &CStr = c"v0.1.0";
+
+/// What 1.40 speaks. Envoy does not tell its version, but what it exports does.
+const ABI_VERSION_1_40: &CStr = c"v0.2.0";
 
 /// Declares the functions that Envoy exports, and how they are looked up.
 macro_rules! callbacks {
@@ -178,6 +181,19 @@ impl Buffer {
 #[derive(Default)]
 pub(crate) struct HeaderRoom(Vec<Header>);
 
+/// The header fields of a request, in Envoy's memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'s>(&'s [Header]);
+
+impl<'s> Fields<'s> {
+    /// Each name and value.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'s [u8], &'s [u8])> {
+        // SAFETY: names and values stay until a setter is called, which takes
+        // the stream by `&mut`, or the hook ends, which outlives the stream.
+        self.0.iter().map(|field| unsafe { (field.key.bytes(), field.value.bytes()) })
+    }
+}
+
 /// A stream during one hook, on the worker thread that owns it.
 pub(crate) struct Stream<'hook> {
     envoy: *mut c_void,
@@ -189,10 +205,7 @@ pub(crate) struct Stream<'hook> {
 
 impl Stream<'_> {
     /// The fields of the request in Envoy's own memory, pseudo headers first.
-    pub(crate) fn request_headers<'s>(
-        &'s self,
-        room: &'s mut HeaderRoom,
-    ) -> impl Iterator<Item = (&'s [u8], &'s [u8])> {
+    pub(crate) fn request_headers<'s>(&'s self, room: &'s mut HeaderRoom) -> Fields<'s> {
         // SAFETY: the stream's pointer is good during the hook.
         let count = unsafe { (self.callbacks.http_get_headers_size)(self.envoy, REQUEST_HEADER) };
         let empty = Header { key: Buffer::NOTHING, value: Buffer::NOTHING };
@@ -202,10 +215,7 @@ impl Stream<'_> {
         let is_read = unsafe {
             (self.callbacks.http_get_headers)(self.envoy, REQUEST_HEADER, room.0.as_mut_ptr())
         };
-        let fields = if is_read { &room.0[..] } else { &[] };
-        // SAFETY: names and values stay until a setter is called, which takes
-        // the stream by `&mut`, or the hook ends, which outlives the stream.
-        fields.iter().map(|field| unsafe { (field.key.bytes(), field.value.bytes()) })
+        Fields(if is_read { &room.0 } else { &[] })
     }
 
     /// The configuration of the most specific route that has one.
@@ -431,7 +441,7 @@ extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
                 // Another load of the same file finds it done.
                 let _ = CALLBACKS.set(callbacks);
                 log::start();
-                ABI_VERSION.as_ptr()
+                if takes_struct_metadata() { ABI_VERSION_1_40 } else { ABI_VERSION }.as_ptr()
             }
             Err(missing) => {
                 eprintln!("claimgate: {missing}");

@@ -1,10 +1,12 @@
 //! A Claimgate configuration in force, which follows its files.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{mem, path::PathBuf, sync::Arc, time::Duration};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::Guard;
 use claimgate::{
-    app::watch::{Change, Contents, Watch},
+    Engine,
+    app::watch::{Change, Contents, Watch, content_of},
+    check::{ConfigHandle, Snapshot},
     config::Loaded,
     metrics::{CheckMeters, Metrics},
     time::UnixTime,
@@ -14,7 +16,6 @@ use tracing::{error, info, warn};
 
 use crate::{
     background::Background,
-    decide::Live,
     open::{self, ProviderError, Source},
     options::FilterOptions,
     registry::OpenError,
@@ -26,7 +27,7 @@ const TIDY: Duration = Duration::from_secs(60);
 /// What filters decide by. When the last of them is gone it ends, with its
 /// tasks.
 pub(crate) struct Configuration {
-    live: Arc<ArcSwap<Live>>,
+    config: ConfigHandle,
     tasks: Vec<JoinHandle<()>>,
     /// `None` where Envoy only validates.
     background: Option<Arc<Background>>,
@@ -34,37 +35,38 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     /// Puts `loaded`, which was read from `options`, in force. What it needs
-    /// from the network is fetched from now on, and its files are watched.
+    /// from the network is fetched from now on, and its files are watched for
+    /// what differs from `contents`.
     pub(crate) fn open(
         options: FilterOptions,
+        mut contents: Contents,
         loaded: Loaded,
         metrics: Metrics,
         background: Arc<Background>,
     ) -> Result<Self, ProviderError> {
         let runtime = background.handle();
-        let contents = Contents::new();
-        let check_timeout = loaded.settings.server.check_timeout;
+        for file in watched(&options, &loaded) {
+            contents.entry(file).or_insert_with_key(|file| content_of(file));
+        }
         let (engine, sources) =
             open::engine(&loaded.settings.auth, &contents, &[], &metrics, runtime)?;
-        let meters = CheckMeters::new(&metrics, &engine);
-        let live = Live { engine, meters, check_timeout };
+        let config = ConfigHandle::new(snapshot(engine, &loaded, &metrics));
         metrics.config_loaded(UnixTime::now());
-        let live = Arc::new(ArcSwap::from_pointee(live));
-        let files = watched(&options, &loaded);
-        let follow = Follower { options, metrics, live: Arc::clone(&live), sources };
-        let tasks = vec![runtime.spawn(follow.run(files)), runtime.spawn(tidy(Arc::clone(&live)))];
-        Ok(Self { live, tasks, background: Some(background) })
+        let follower = Follower { options, metrics, config: config.clone(), sources };
+        let tasks =
+            vec![runtime.spawn(follower.run(contents)), runtime.spawn(tidy(config.clone()))];
+        Ok(Self { config, tasks, background: Some(background) })
     }
 
     /// One that decides nothing: it was found good where Envoy only validates.
-    pub(crate) fn idle(live: Live) -> Self {
-        let live = Arc::new(ArcSwap::from_pointee(live));
-        Self { live, tasks: Vec::new(), background: None }
+    pub(crate) fn idle(engine: Engine, loaded: &Loaded, metrics: &Metrics) -> Self {
+        let config = ConfigHandle::new(snapshot(engine, loaded, metrics));
+        Self { config, tasks: Vec::new(), background: None }
     }
 
     /// What decides right now. A request keeps what it began with.
-    pub(crate) fn live(&self) -> Guard<Arc<Live>> {
-        self.live.load()
+    pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.config.load()
     }
 
     /// Runs a task on the background thread.
@@ -95,11 +97,17 @@ fn watched(options: &FilterOptions, loaded: &Loaded) -> Vec<PathBuf> {
     named.map(|file| file.path.clone()).chain(own).collect()
 }
 
-async fn tidy(live: Arc<ArcSwap<Live>>) {
+fn snapshot(engine: Engine, loaded: &Loaded, metrics: &Metrics) -> Snapshot {
+    let meters = CheckMeters::new(metrics, &engine);
+    let check_timeout = loaded.settings.server.check_timeout;
+    Snapshot { engine, meters, check_timeout, denials: None, tracer: None }
+}
+
+async fn tidy(config: ConfigHandle) {
     let mut ticks = interval(TIDY);
     loop {
         ticks.tick().await;
-        live.load().engine.memory().tidy(UnixTime::now());
+        config.load().engine.memory().tidy(UnixTime::now());
     }
 }
 
@@ -107,19 +115,24 @@ async fn tidy(live: Arc<ArcSwap<Live>>) {
 struct Follower {
     options: FilterOptions,
     metrics: Metrics,
-    live: Arc<ArcSwap<Live>>,
+    config: ConfigHandle,
     sources: Vec<Source>,
 }
 
 impl Follower {
-    async fn run(mut self, files: Vec<PathBuf>) {
-        let mut watch = match Watch::new(files).await {
+    async fn run(mut self, contents: Contents) {
+        let mut watch = match Watch::new(contents.keys().cloned()).await {
             Ok(watch) => watch,
             Err(error) => return warn!(%error, "the configuration's files can't be watched"),
         };
         let mut failure = None;
+        // What was read may have changed before it was watched.
+        let mut is_behind = *watch.contents() != contents;
         loop {
-            let change = watch.changed().await;
+            let change = match mem::take(&mut is_behind) {
+                true => Change::Content,
+                false => watch.changed().await,
+            };
             if change == Change::Nothing && failure.is_none() {
                 continue;
             }
@@ -156,9 +169,7 @@ impl Follower {
         let auth = &loaded.settings.auth;
         let (engine, sources) =
             open::engine(auth, watch.contents(), &self.sources, &self.metrics, &runtime)?;
-        let meters = CheckMeters::new(&self.metrics, &engine);
-        let check_timeout = loaded.settings.server.check_timeout;
-        self.live.store(Arc::new(Live { engine, meters, check_timeout }));
+        self.config.store(snapshot(engine, &loaded, &self.metrics));
         self.sources = sources;
         Ok(())
     }

@@ -1,22 +1,29 @@
 //! One stream's way through the filter.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
+use arc_swap::Guard;
+use claimgate::check::Snapshot;
 use tracing::error;
 
 use crate::{
-    abi::Stream,
+    abi::{HeaderRoom, Stream},
     configuration::Configuration,
-    decide::{self, Live},
+    decide,
     effects::Effects,
     options::{FilterOptions, RouteOptions},
     registry,
-    request::{OwnedRequest, with_request},
+    request::{BorrowedRequest, OwnedRequest},
 };
+
+thread_local! {
+    /// Where Envoy lists the headers of this worker's requests.
+    static ROOM: Cell<HeaderRoom> = Cell::default();
+}
 
 /// What a hook has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,20 +86,26 @@ impl Filter {
         stream: &mut Stream<'_>,
     ) -> Outcome {
         let started = Instant::now();
-        let live = config.0.live();
-        let mut effects = Effects::spare();
-        let waiting = with_request(stream, |request| {
+        let snapshot = config.0.snapshot();
+        let mut room = ROOM.take();
+        let decided = {
+            let request = BorrowedRequest::of(stream, &mut room);
             #[cfg(feature = "planted-panic")]
-            planted(request, "headers");
-            let is_decided = decide::now(&live, request, started, &mut effects);
-            (!is_decided).then(|| OwnedRequest::of(request))
-        });
-        let Some(request) = waiting else {
-            let outcome = effects.carry_out(stream);
-            effects.give_back();
-            return outcome;
+            planted(&request, "headers");
+            let decided = decide::now(&snapshot, &request, started);
+            decided.ok_or_else(|| OwnedRequest::of(&request))
         };
-        self.decide_later(config, Arc::clone(&live), request, started, stream)
+        ROOM.set(room);
+        match decided {
+            Ok(effects) => {
+                let outcome = effects.carry_out(stream);
+                effects.give_back();
+                outcome
+            }
+            Err(request) => {
+                self.decide_later(config, Guard::into_inner(snapshot), request, started, stream)
+            }
+        }
     }
 
     /// Carries out what was decided while the stream waited.
@@ -101,21 +114,19 @@ impl Filter {
         let decided = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(effects) = decided else { return Outcome::Wait };
         #[cfg(feature = "planted-panic")]
-        with_request(stream, |request| planted(request, "scheduled"));
+        planted(&BorrowedRequest::of(stream, &mut HeaderRoom::default()), "scheduled");
         effects.carry_out(stream)
     }
 
     /// Answers a request whose hook panicked.
     pub(crate) fn panicked(&self, config: &FilterConfig, stream: &mut Stream<'_>) {
-        let mut effects = Effects::default();
-        decide::panicked(&config.0.live(), Instant::now(), &mut effects);
-        effects.carry_out(stream);
+        decide::panicked(&config.0.snapshot()).carry_out(stream);
     }
 
     fn decide_later(
         &self,
         config: &FilterConfig,
-        live: Arc<Live>,
+        snapshot: Arc<Snapshot>,
         request: OwnedRequest,
         started: Instant,
         stream: &mut Stream<'_>,
@@ -123,7 +134,7 @@ impl Filter {
         let slot = Arc::clone(self.pending.get_or_init(Slot::default));
         let wake = stream.wake();
         config.0.spawn(async move {
-            let effects = decide::later(live, request, started).await;
+            let effects = decide::later(snapshot, request, started).await;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(effects);
             wake.wake();
         });
@@ -134,7 +145,8 @@ impl Filter {
 /// Panics if the request asks for it, at `place`.
 #[cfg(feature = "planted-panic")]
 #[allow(clippy::panic)]
-fn planted(request: &claimgate::Request<'_>, place: &str) {
+fn planted(request: &BorrowedRequest<'_>, place: &str) {
+    let request = claimgate::check::Exchange::request(request, &());
     if request.headers.first("x-planted-panic") == Some(place.as_bytes()) {
         panic!("planted");
     }

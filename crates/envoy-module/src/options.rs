@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use claimgate::app::watch::{Contents, content_of};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -54,6 +55,15 @@ impl FilterOptions {
                 Ok(Self::Inline(Value::from(config).to_string()))
             }
             Fields { .. } => Err(OptionsError::NotOne),
+        }
+    }
+
+    /// The config file and what it holds now, to tell later whether it has
+    /// changed.
+    pub(crate) fn content(&self) -> Contents {
+        match self {
+            Self::File(path) => Contents::from([(path.clone(), content_of(path))]),
+            Self::Inline(_) => Contents::new(),
         }
     }
 }

@@ -7,15 +7,15 @@ use std::{
 };
 
 use claimgate::{
+    app::watch::Contents,
     config::{self, ConfigErrors, Loaded},
-    metrics::{self, CheckMeters, Metrics},
+    metrics::{self, Metrics},
 };
 use tracing::{error, warn};
 
 use crate::{
     background::Background,
     configuration::Configuration,
-    decide::Live,
     open::{self, ProviderError},
     options::{FilterOptions, OptionsError},
 };
@@ -77,6 +77,7 @@ pub(crate) fn open(
     options: FilterOptions,
     validating: bool,
 ) -> Result<Arc<Configuration>, OpenError> {
+    let contents = options.content();
     let loaded = read(&options)?;
     for warning in &loaded.warnings {
         warn!("{warning}");
@@ -91,8 +92,9 @@ pub(crate) fn open(
         return Ok(configuration);
     }
     let background = registry.background()?;
-    let configuration =
-        Arc::new(Configuration::open(options.clone(), loaded, new_metrics()?, background)?);
+    let (name, metrics) = (options.clone(), new_metrics()?);
+    let configuration = Configuration::open(name, contents, loaded, metrics, background)?;
+    let configuration = Arc::new(configuration);
     registry.open.push((options, Arc::downgrade(&configuration)));
     Ok(configuration)
 }
@@ -132,12 +134,10 @@ fn try_out(loaded: &Loaded) -> Result<Configuration, OpenError> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let metrics = new_metrics()?;
     let auth = &loaded.settings.auth;
-    let contents = claimgate::app::watch::Contents::new();
+    let contents = Contents::new();
     // The runtime never runs, so neither do the tasks that fetch.
     let (engine, _) = open::engine(auth, &contents, &[], &metrics, runtime.handle())?;
-    let meters = CheckMeters::new(&metrics, &engine);
-    let check_timeout = loaded.settings.server.check_timeout;
-    Ok(Configuration::idle(Live { engine, meters, check_timeout }))
+    Ok(Configuration::idle(engine, loaded, &metrics))
 }
 
 fn new_metrics() -> Result<Metrics, metrics::SetupError> {

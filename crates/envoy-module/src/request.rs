@@ -1,31 +1,47 @@
 //! A stream's request as the engine sees it.
 
-use std::cell::Cell;
+use claimgate::{Decision, Engine, Request, check::Exchange, request::Headers};
 
-use claimgate::{Request, request::Headers};
+use crate::{
+    abi::{Fields, HeaderRoom, Stream},
+    effects::Effects,
+};
 
-use crate::abi::{HeaderRoom, Stream};
-
-thread_local! {
-    /// Where Envoy writes the headers of this worker's requests.
-    static ROOM: Cell<HeaderRoom> = Cell::default();
+/// A request that is decided within its hook, borrowed from Envoy's memory.
+pub(crate) struct BorrowedRequest<'s> {
+    fields: Fields<'s>,
+    route: Option<&'s str>,
 }
 
-/// Calls `decide` with the request of `stream`, borrowed from Envoy's memory.
-///
-/// A request whose method, path, host or header name is not UTF-8 comes as an
-/// empty one, which is denied as malformed.
-pub(crate) fn with_request<R>(stream: &Stream<'_>, decide: impl FnOnce(&Request<'_>) -> R) -> R {
-    let mut room = ROOM.take();
-    let result = {
+impl<'s> BorrowedRequest<'s> {
+    /// That of `stream`; Envoy lists the headers in `room`.
+    pub(crate) fn of(stream: &'s Stream<'_>, room: &'s mut HeaderRoom) -> Self {
         let route = stream.route_config().map(|config| config.route.as_str());
-        let request = read(stream.request_headers(&mut room), route).unwrap_or_default();
-        decide(&request)
-    };
-    ROOM.set(room);
-    result
+        Self { fields: stream.request_headers(room), route }
+    }
 }
 
+impl Exchange for BorrowedRequest<'_> {
+    type Scratch = ();
+    type Response = Effects;
+
+    fn request<'a>(&'a self, (): &'a ()) -> Request<'a> {
+        read(self.fields.iter(), self.route).unwrap_or_default()
+    }
+
+    fn respond<'a>(
+        &self,
+        engine: &'a Engine,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+    ) -> Effects {
+        let mut effects = Effects::spare();
+        effects.fill(engine, request, decision);
+        effects
+    }
+}
+
+/// A method, path, host or header name that is not UTF-8 makes it unreadable.
 fn read<'s>(
     fields: impl Iterator<Item = (&'s [u8], &'s [u8])>,
     route: Option<&'s str>,
@@ -55,7 +71,11 @@ pub(crate) struct OwnedRequest {
 
 impl OwnedRequest {
     /// A copy.
-    pub(crate) fn of(request: &Request<'_>) -> Self {
+    pub(crate) fn of(request: &BorrowedRequest<'_>) -> Self {
+        Self::copy(&request.request(&()))
+    }
+
+    fn copy(request: &Request<'_>) -> Self {
         let headers = request.headers.iter().map(|(name, value)| (name.into(), value.into()));
         Self {
             method: request.method.to_owned(),
@@ -66,8 +86,7 @@ impl OwnedRequest {
         }
     }
 
-    /// The request again.
-    pub(crate) fn borrow(&self) -> Request<'_> {
+    fn borrow(&self) -> Request<'_> {
         let headers: Headers<'_> =
             self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         Request {
@@ -77,6 +96,26 @@ impl OwnedRequest {
             route: self.route.as_deref(),
             headers,
         }
+    }
+}
+
+impl Exchange for OwnedRequest {
+    type Scratch = ();
+    type Response = Effects;
+
+    fn request<'a>(&'a self, (): &'a ()) -> Request<'a> {
+        self.borrow()
+    }
+
+    fn respond<'a>(
+        &self,
+        engine: &'a Engine,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        effects.fill(engine, request, decision);
+        effects
     }
 }
 
@@ -94,7 +133,7 @@ mod tests {
             (b"x-a", b"2"),
         ];
         let request = read(fields.into_iter(), Some("admin")).unwrap();
-        let copy = OwnedRequest::of(&request);
+        let copy = OwnedRequest::copy(&request);
         for request in [request.clone(), copy.borrow()] {
             assert_eq!(
                 (request.method, request.host, request.path, request.route),
