@@ -258,20 +258,29 @@ class Stack:
             program.wait_ready(lambda: web.get(program.admin, "/livez").status == 200)
         return program
 
-    def envoy(self, config: str | dict, *, working_folder: Path | None = None) -> Envoy:
+    def envoy(
+        self,
+        config: str | dict,
+        *,
+        working_folder: Path | None = None,
+        program: Path | None = None,
+        log_level: str = "warning",
+        **environment: str,
+    ) -> Envoy:
         """Envoy with this configuration, as YAML text or as a dict; names of
-        files in it are relative to `working_folder`."""
+        files in it are relative to `working_folder`. `program` is another
+        Envoy than the pinned one."""
         text, suffix = (config, "yaml") if isinstance(config, str) else (json.dumps(config, indent=2), "json")
         file = _fresh(self.folder / f"envoy.{suffix}")
         file.write_text(text)
         admin = _fresh(self.folder / "envoy-admin.txt")
         command = [
-            tools.envoy(),
-            *("--config-path", file, "--admin-address-path", admin, "--log-level", "warning"),
+            program or tools.envoy(),
+            *("--config-path", file, "--admin-address-path", admin, "--log-level", log_level),
             # Several may run on one machine, and nothing here restarts hot.
             *("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "20"),
         ]
-        envoy = self.start(Envoy, "envoy", command, working_folder=working_folder)
+        envoy = self.start(Envoy, "envoy", command, environment, working_folder)
         envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
         envoy.admin = admin.read_text().strip()
         # Listeners that a control plane sends come some time after that.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use claimgate::app::watch::{Contents, content_of};
+use prost::Message;
+use prost_types::{Struct, value::Kind};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -69,9 +71,19 @@ impl FilterOptions {
 }
 
 impl RouteOptions {
-    /// Reads the JSON that Envoy makes of a `Struct`, or YAML.
+    /// Reads the JSON that Envoy makes of a `Struct`, or YAML, or a `Struct`
+    /// as it is: on routes, Envoy 1.38 makes no JSON of it.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, OptionsError> {
-        parse(text)
+        parse(text).or_else(|error| Self::decode(text).ok_or(error))
+    }
+
+    fn decode(serialized: &[u8]) -> Option<Self> {
+        let mut fields = Struct::decode(serialized).ok()?.fields;
+        let route = fields.remove("route")?.kind?;
+        match route {
+            Kind::StringValue(route) if fields.is_empty() => Some(Self { route }),
+            _ => None,
+        }
     }
 }
 
@@ -116,6 +128,20 @@ mod tests {
         assert_eq!(RouteOptions::parse(br#"{"route":"admin"}"#).ok(), Some(admin));
         for text in ["", "{}", "route: [a]", "route: a\nother: b"] {
             assert!(RouteOptions::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_named_by_a_serialized_struct() {
+        let text = |text: &str| prost_types::Value { kind: Some(Kind::StringValue(text.into())) };
+        let serialized = |names: &[&str]| {
+            let fields = names.iter().map(|name| ((*name).to_owned(), text("admin")));
+            Struct { fields: fields.collect() }.encode_to_vec()
+        };
+        let admin = RouteOptions { route: "admin".into() };
+        assert_eq!(RouteOptions::parse(&serialized(&["route"])).ok(), Some(admin));
+        for names in [&["other"][..], &["route", "other"]] {
+            assert!(RouteOptions::parse(&serialized(names)).is_err(), "{names:?}");
         }
     }
 }
