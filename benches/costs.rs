@@ -27,11 +27,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use claimgate::{
-    Reason,
-    check::ConfigHandle,
-    envoy::service::AuthorizationServer,
-};
+use claimgate::{Reason, check::ConfigHandle, envoy::service::AuthorizationServer};
 use http_body_util::Full;
 use mimalloc::MiMalloc;
 use rustix::time::{ClockId, clock_gettime};

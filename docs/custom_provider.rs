@@ -7,9 +7,9 @@ use claimgate::{
     check::{ConfigHandle, Snapshot},
     envoy::service::AuthorizationServer,
     metrics::{CheckMeters, Metrics},
-    provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, ProviderKind, ProviderSettings},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use tokio::{net::TcpListener, sync::RwLock};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -92,8 +92,8 @@ pub async fn serve(
         public_paths: vec!["/v1/health".to_owned()],
         ..AuthSettings::default()
     };
-    let memory = Arc::new(TokenMemory::of(&settings));
-    let engine = Engine::new(&settings, vec![Arc::new(sessions)], memory);
+    let cache = Arc::new(TokenCache::of(&settings));
+    let engine = Engine::new(&settings, vec![Arc::new(sessions)], cache);
 
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
     let meters = CheckMeters::new(&metrics, &engine);

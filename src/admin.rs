@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::app::readiness::{Readiness, State};
+use crate::readiness::{Readiness, State};
 
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

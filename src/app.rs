@@ -7,8 +7,9 @@
 //! fetches keys, watches files and takes signals. It may stall without a
 //! check noticing.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, thread, time::Duration};
 
+use claimgate_files::Lane;
 use tokio::{
     net::TcpListener,
     sync::mpsc,
@@ -22,8 +23,8 @@ use crate::{
     admin,
     check::ConfigHandle,
     envoy::{health, reflection, unfinished::Budget},
-    files::Lane,
-    metrics::{self, Metrics},
+    metrics::Metrics,
+    readiness::{Readiness, State},
     status::{self, Board},
     time::UnixTime,
 };
@@ -31,30 +32,33 @@ use crate::{
 pub mod connection;
 mod doorway;
 mod grpc;
+mod instruments;
 mod limits;
 pub mod listen;
 pub mod offline;
 mod providers;
-pub mod readiness;
 mod reload;
 pub mod server;
 pub mod signals;
 mod site;
+mod start_error;
 pub mod tls;
 pub mod watch;
 pub mod workers;
 
+pub use offline::try_out;
 pub use providers::ProviderError;
-pub use site::{LoadError, try_out};
+pub use site::LoadError;
+pub use start_error::StartError;
 
 use grpc::Services;
+use instruments::Instruments;
 use limits::Connections;
-use listen::{BindError, BoundAddress, Listener};
-use readiness::{Readiness, State};
+use listen::{BoundAddress, Listener};
 use reload::Reloader;
 use server::{Drained, Server};
 use signals::Order;
-use site::{Instruments, Plan, Site};
+use site::{Plan, Site};
 use watch::Watch;
 
 /// How often tokens that can't be used any more are dropped from memory.
@@ -62,26 +66,6 @@ const TIDY: Duration = Duration::from_secs(60);
 
 /// How often checks are counted for the status page.
 const COUNTING: Duration = Duration::from_secs(1);
-
-/// Why the service can't start; one line that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration can't be used.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// An address can't be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The operating system has no threads or file descriptors left.
-    #[error("cannot start the workers: {0}, raise the limits of this process")]
-    Workers(#[from] io::Error),
-    /// A defect that no input brings about.
-    #[error("cannot set up the metrics: {0}")]
-    Metrics(#[from] metrics::SetupError),
-    /// Another one.
-    #[error("cannot set up reflection: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
-}
 
 /// How the service ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +121,7 @@ impl App {
         let allowed = Connections::allowed(site.server.grpc.max_connections, outgoing);
         let server = server.bounded(allowed.grpc);
 
-        let follower = readiness.follow(&site.sources);
+        let follower = readiness.follow(site.key_sources());
         info!(
             grpc = %server.address(),
             admin = %admin_address,
@@ -231,7 +215,7 @@ fn serve_admin(
     let metrics = reloader.metrics.clone();
     let config = reloader.site.config.clone();
     let render = move || {
-        metrics.set_token_cache_entries(config.load().engine.memory().len());
+        metrics.set_token_cache_entries(config.load().engine.token_cache().len());
         metrics.encode().unwrap_or_else(|error| {
             error!(%error, "metrics can't be rendered");
             String::new()
@@ -264,7 +248,7 @@ async fn tidy(config: ConfigHandle) {
     let mut ticks = interval(TIDY);
     loop {
         ticks.tick().await;
-        config.load().engine.memory().tidy(UnixTime::now());
+        config.load().engine.token_cache().tidy(UnixTime::now());
     }
 }
 

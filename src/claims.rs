@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
-use crate::settings::ClaimRule;
-
 mod set;
 
 pub use set::Claims;
@@ -83,6 +81,16 @@ const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "appid", "cid"];
 /// Every client that the claims name, most specific claim first.
 pub fn clients(claims: &Claims) -> impl Iterator<Item = &str> {
     CLIENT_CLAIMS.into_iter().filter_map(|name| claims.get(name)?.as_str())
+}
+
+/// A claim and the values it may have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimRule {
+    /// Which claim.
+    pub claim: ClaimPath,
+    /// Scalars, any one of which the claim must equal, or contain where it is
+    /// an array.
+    pub any_of: Vec<Value>,
 }
 
 /// How a claim rule came out.

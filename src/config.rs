@@ -8,48 +8,36 @@
 //! told all at once, each with its key path.
 //!
 //! Errors never show a secret: neither an API key nor a value that came from
-//! the environment. Nor does memory keep one: see [`secret`].
+//! the environment. Nor does memory keep one: see [`secret`] and [`wiped`].
 
 use std::{env, path::Path};
 
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::settings::Settings;
-
 pub mod cases;
 mod check;
 mod environment;
+mod errors;
 mod file;
 mod files;
 pub mod key;
+mod loaded;
+mod named_file;
 mod report;
 mod schema;
 mod secret;
 mod shape;
+mod wiped;
 mod yaml;
 
-pub use files::{NamedFile, NamedFileKind};
-pub use report::{ConfigError, ConfigErrors};
+pub use errors::{ConfigError, ConfigErrors};
+pub use files::check_files;
+pub use loaded::Loaded;
+pub use named_file::{NamedFile, NamedFileKind};
 pub use schema::schema;
 
-pub(crate) use check::is_loopback;
-pub(crate) use files::check_files;
-
 use report::{Place, Report};
-
-/// A good config file.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What it says.
-    pub settings: Settings,
-    /// What its author may not have meant, one sentence each.
-    pub warnings: Vec<String>,
-    /// Every file it names, with the key that names it.
-    pub files: Vec<NamedFile>,
-    /// `sha256:` and the hash of its text, before variables are put in.
-    pub digest: String,
-}
 
 /// Loads a config from its text; `env` looks an environment variable up.
 ///
@@ -92,7 +80,7 @@ pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
 
 /// The text of the file, wiped when it is dropped: it may hold API keys.
 fn text_of(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
-    let bytes = crate::files::read(path).map_err(|error| {
+    let bytes = claimgate_files::read(path).map_err(|error| {
         let advice = "name the config file with --config or CLAIMGATE_CONFIG";
         ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
     })?;

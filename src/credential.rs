@@ -9,14 +9,8 @@ use std::{
 };
 
 use crate::{
-    decision::Recall,
-    provider::oauth2::{
-        jwt::Unverified,
-        memory::{Known, Recalled},
-    },
-    reason::Reason,
-    request::Request,
-    time::UnixTime,
+    decision::Recall, reason::Reason, request::Request, time::UnixTime, token::jwt::Unverified,
+    token_cache::VerifiedToken,
 };
 
 /// A token found in a request, with the facts a provider may look at.
@@ -25,9 +19,9 @@ pub struct Credential<'a> {
     request: &'a Request<'a>,
     now: UnixTime,
     jwt: OnceLock<Option<Unverified>>,
-    recalled: Recalled,
+    cached: Option<Arc<VerifiedToken>>,
     recall: AtomicU8,
-    learned: OnceLock<Arc<Known>>,
+    learned: OnceLock<Arc<VerifiedToken>>,
     notes: Option<&'a Notes>,
 }
 
@@ -42,16 +36,16 @@ impl<'a> Credential<'a> {
             request,
             now,
             jwt: OnceLock::new(),
-            recalled: Recalled::default(),
+            cached: None,
             recall: AtomicU8::new(NO_RECALL),
             learned: OnceLock::new(),
             notes: None,
         }
     }
 
-    /// With what is remembered of this token.
-    pub(crate) fn with_recalled(mut self, recalled: Recalled) -> Self {
-        self.recalled = recalled;
+    /// With the entry that the token cache has of this token.
+    pub(crate) fn with_cached(mut self, cached: Option<Arc<VerifiedToken>>) -> Self {
+        self.cached = cached;
         self
     }
 
@@ -82,24 +76,19 @@ impl<'a> Credential<'a> {
         self.jwt.get_or_init(|| Unverified::read(self.token)).as_ref()
     }
 
-    /// What is remembered of this token.
-    pub(crate) fn known(&self) -> Option<&Arc<Known>> {
-        self.recalled.known.as_ref()
-    }
-
-    /// What the memory had to say about this token.
-    pub(crate) fn recalled(&self) -> &Recalled {
-        &self.recalled
+    /// The entry that the token cache has of this token.
+    pub(crate) fn cached(&self) -> Option<&Arc<VerifiedToken>> {
+        self.cached.as_ref()
     }
 
     /// Notes what was found out about this token and is worth keeping.
-    pub(crate) fn learn(&self, known: Arc<Known>) {
+    pub(crate) fn learn(&self, verified: Arc<VerifiedToken>) {
         // Two providers may have verified it; that of the first is enough.
-        let _ = self.learned.set(known);
+        let _ = self.learned.set(verified);
     }
 
     /// What was found out about this token.
-    pub(crate) fn learned(&self) -> Option<&Arc<Known>> {
+    pub(crate) fn learned(&self) -> Option<&Arc<VerifiedToken>> {
         self.learned.get()
     }
 

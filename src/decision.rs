@@ -8,11 +8,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    policy::{identity::Identity, routes::Route},
-    principal::Principal,
-    provider::AnswerKind,
+    identity::Identity, policy::routes::Route, principal::Principal, provider::AnswerKind,
     reason::Reason,
 };
+
+pub use crate::{policy::resources::ResourceId, provider_id::ProviderId};
 
 /// The outcome of one check, with the trail that led to it.
 #[derive(Clone, Debug)]
@@ -72,14 +72,6 @@ pub struct Caller {
     /// The identity headers.
     pub identity: Arc<Identity>,
 }
-
-/// The position of a provider in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProviderId(pub u16);
-
-/// The position of a resource among those that clients may discover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResourceId(pub usize);
 
 /// Whether a verified token was remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -24,13 +24,13 @@ use crate::{
     provider::{
         Provider,
         chain::{Chain, NoCaller, Patience},
-        oauth2::memory::TokenMemory,
     },
     reason::Reason,
     request::Request,
     settings::{AuthSettings, TokenSourceSettings},
     time::UnixTime,
     token::{NoToken, TokenSources},
+    token_cache::{Lookup, TokenCache},
 };
 
 /// Decides requests by one configuration.
@@ -46,7 +46,7 @@ pub struct Engine {
     routes: Routes,
     sources: TokenSources,
     chain: Chain,
-    memory: Arc<TokenMemory>,
+    cache: Arc<TokenCache>,
     identity: IdentityHeaders,
     forward_token: bool,
     token_sources: Vec<TokenSourceSettings>,
@@ -56,11 +56,11 @@ impl Engine {
     /// An engine for validated settings.
     ///
     /// `providers` are those of `settings.providers`, in the same order;
-    /// `memory` is the one that its JWT providers share.
+    /// `cache` is the one that its JWT providers share.
     pub fn new(
         settings: &AuthSettings,
         providers: Vec<Arc<dyn Provider>>,
-        memory: Arc<TokenMemory>,
+        cache: Arc<TokenCache>,
     ) -> Self {
         Self {
             enabled: settings.enabled,
@@ -70,7 +70,7 @@ impl Engine {
             routes: Routes::new(settings),
             sources: TokenSources::new(settings),
             chain: Chain::new(providers),
-            memory,
+            cache,
             identity: IdentityHeaders::new(&settings.headers),
             forward_token: settings.forward_token,
             token_sources: settings.token_sources.clone(),
@@ -178,9 +178,9 @@ impl Engine {
         self.chain.providers().iter().map(|provider| &**provider)
     }
 
-    /// The verified tokens that are remembered.
-    pub fn memory(&self) -> &TokenMemory {
-        &self.memory
+    /// The verified tokens that are cached.
+    pub fn token_cache(&self) -> &TokenCache {
+        &self.cache
     }
 
     /// The whole decision, from top to bottom.
@@ -225,13 +225,13 @@ impl Engine {
             Ok(found) => found,
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
-        let credential = Credential::new(&found.token, request, now)
-            .with_recalled(self.memory.recall(&found.token, now))
-            .noted(notes);
+        let Lookup { found: cached, hash } = self.cache.lookup(&found.token, now);
+        let credential =
+            Credential::new(&found.token, request, now).with_cached(cached).noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
-        if let Some(known) = credential.learned() {
-            self.memory.keep(Arc::clone(known), credential.recalled());
+        if let Some(verified) = credential.learned() {
+            self.cache.insert(Arc::clone(verified), hash);
         }
         let decided = Decision {
             provider: outcome.provider,

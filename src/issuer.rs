@@ -33,7 +33,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use crate::provider::oauth2::Algorithm;
+use crate::keys::Algorithm;
 use keyring::Keyring;
 
 /// What an issuer is started with.

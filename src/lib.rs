@@ -15,7 +15,15 @@ pub mod credential;
 
 pub mod provider;
 
+pub mod provider_id;
+
+pub mod keys;
+
+pub mod token_cache;
+
 pub mod principal;
+
+pub mod identity;
 
 pub mod claims;
 
@@ -29,15 +37,15 @@ pub mod response;
 
 pub mod reason;
 
+pub mod urls;
+
 pub mod time;
 
-mod cache;
+mod bounded_cache;
 
 mod heap;
 
 mod per_thread;
-
-mod files;
 
 mod texts;
 
@@ -54,6 +62,8 @@ pub mod policy_tests;
 pub mod metrics;
 
 pub mod status;
+
+pub mod readiness;
 
 pub mod admin;
 

@@ -2,6 +2,7 @@
 //! the caller.
 
 pub mod denials;
+mod hosts;
 pub mod identity;
 pub mod path;
 pub mod resources;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::{decision::ProviderId, explain::Sent, provider::oauth2::Algorithm, time::UnixTime};
+use crate::{decision::ProviderId, explain::Sent, keys::Algorithm, time::UnixTime};
 
 mod expect;
 mod mint;

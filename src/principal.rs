@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::{claims::Claims, heap, policy::identity::Identity, time::UnixTime};
+use crate::{claims::Claims, heap, identity::Identity, time::UnixTime};
 
 /// An authenticated caller.
 ///

@@ -9,7 +9,8 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-use crate::{claims::ClaimPath, provider::oauth2::Algorithm, time::UnixTime};
+pub use crate::claims::ClaimRule;
+use crate::{claims::ClaimPath, keys::Algorithm, time::UnixTime};
 
 /// Everything `claimgate serve` needs to run.
 #[derive(Clone, Debug)]
@@ -374,16 +375,6 @@ pub struct IdentityHeaderSettings {
     pub claims: Vec<(ClaimPath, String)>,
 }
 
-/// A claim and the values it may have.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClaimRule {
-    /// Which claim.
-    pub claim: ClaimPath,
-    /// Scalars, any one of which the claim must equal, or contain where it is
-    /// an array.
-    pub any_of: Vec<Value>,
-}
-
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
@@ -496,5 +487,31 @@ impl Default for GrpcProviderSettings {
             cache_bytes: 16 * 1024 * 1024,
             cache: Duration::ZERO,
         }
+    }
+}
+
+impl Settings {
+    /// Every file that these settings name, to be watched for changes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if let Some(tls) = &self.server.grpc.tls {
+            files.extend([tls.cert_file.clone(), tls.key_file.clone()]);
+            files.extend(tls.client_ca_file.clone());
+        }
+        files.extend(self.server.tracing.as_ref().and_then(|it| it.ca_file.clone()));
+        for provider in &self.auth.providers {
+            match &provider.kind {
+                ProviderKind::ApiKey(_) => {}
+                ProviderKind::OAuth2(oauth2) => {
+                    if let KeyLocation::File(path) = &oauth2.keys.location {
+                        files.push(path.clone());
+                    }
+                    files.extend(oauth2.keys.ca_file.clone());
+                    files.extend(oauth2.keys.fetch_token_file.clone());
+                }
+                ProviderKind::Grpc(grpc) => files.extend(grpc.ca_file.clone()),
+            }
+        }
+        files
     }
 }

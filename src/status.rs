@@ -17,9 +17,9 @@ use std::{
 };
 
 use crate::{
-    app::readiness::Readiness,
     metrics::Metrics,
     provider::oauth2::key_source::KeySource,
+    readiness::Readiness,
     settings::{AuthSettings, ServerSettings},
     time::UnixTime,
 };

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+pub mod jwt;
 mod survey;
+pub(crate) mod times;
 
 pub use survey::{Seen, Sighting};
 
 use crate::{
-    policy::routes::ProviderFilter,
+    provider_id::ProviderFilter,
     request::Request,
     settings::{AuthSettings, TokenPlace},
 };

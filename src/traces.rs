@@ -9,6 +9,7 @@
 use std::{fmt, ops::Range, sync::Arc, time::SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use claimgate_files::Content;
 use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId,
     trace::{Link, SpanContext, SpanKind, Status, TraceState},
@@ -20,7 +21,6 @@ use opentelemetry_sdk::trace::{
 use tokio::time::Instant;
 
 use crate::{
-    app::watch::Content,
     provider::oauth2::key_source::{FetchReport, FetchResult},
     request::Request,
     settings::TracingSettings,

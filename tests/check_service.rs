@@ -13,9 +13,9 @@ use claimgate::{
         service::AuthorizationServer,
     },
     metrics::{CheckMeters, Metrics},
-    provider::oauth2::memory::TokenMemory,
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
     status::denials::Denials,
+    token_cache::TokenCache,
 };
 use envoy_types::pb::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse,
@@ -80,8 +80,8 @@ fn live(metrics: &Metrics, settings: AuthSettings) -> Snapshot {
         kind: ProviderKind::Grpc(GrpcProviderSettings::default()),
     };
     let settings = AuthSettings { providers: vec![provider], ..settings };
-    let memory = Arc::new(TokenMemory::new(10));
-    let engine = Engine::new(&settings, vec![Arc::new(Obedient)], memory);
+    let cache = Arc::new(TokenCache::new(10));
+    let engine = Engine::new(&settings, vec![Arc::new(Obedient)], cache);
     let meters = CheckMeters::new(metrics, &engine);
     Snapshot {
         engine,

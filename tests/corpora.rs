@@ -15,14 +15,14 @@ use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
     Engine, Provider, Request,
     decision::Verdict,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory,
-    },
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::{
         AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use serde_json::Value;
 
@@ -110,9 +110,14 @@ fn service_allows(case: &Case) -> bool {
         accepted_types: None,
         ..OAuth2Settings::new(issuer, source)
     };
-    let memory = Arc::new(TokenMemory::new(10));
-    let provider =
-        OAuth2::new("corpus", None, oauth2.clone(), KeySource::fixed(keys), Arc::clone(&memory));
+    let cache = Arc::new(TokenCache::new(10));
+    let provider = OAuth2::new(
+        "corpus",
+        None,
+        oauth2.clone(),
+        Arc::new(FixedKeys::new(keys)),
+        Arc::clone(&cache),
+    );
     let settings = AuthSettings {
         providers: vec![ProviderSettings {
             name: "corpus".into(),
@@ -121,7 +126,7 @@ fn service_allows(case: &Case) -> bool {
         }],
         ..AuthSettings::default()
     };
-    let engine = Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], memory);
+    let engine = Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], cache);
     let authorization = format!("Bearer {}", case.token);
     let request = Request {
         method: "GET",

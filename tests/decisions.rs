@@ -21,12 +21,13 @@ use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider, Reason, Request,
     claims::ClaimPath,
     decision::{Denial, ProviderId, Verdict},
-    provider::{AnswerKind, oauth2::memory::TokenMemory},
+    provider::AnswerKind,
     settings::{
         AuthSettings, ClaimRule, GrpcProviderSettings, ProviderKind, ProviderSettings,
         RouteSettings, TokenPlace, TokenSourceSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use serde_json::{Value, json};
 
@@ -89,7 +90,7 @@ fn engine(settings: AuthSettings, providers: Vec<Scripted>) -> Engine {
     });
     let settings = AuthSettings { providers: named.collect(), ..settings };
     let providers = providers.into_iter().map(|provider| Arc::new(provider) as Arc<dyn Provider>);
-    Engine::new(&settings, providers.collect(), Arc::new(TokenMemory::new(10)))
+    Engine::new(&settings, providers.collect(), Arc::new(TokenCache::new(10)))
 }
 
 fn get<'a>(path: &'a str, headers: &[(&'a str, &'a str)]) -> Request<'a> {
@@ -432,12 +433,12 @@ impl Provider for Silent {
 #[test]
 fn who_does_not_answer_in_time_is_unavailable_and_the_next_is_asked() {
     let settings = AuthSettings::default();
-    let memory = || Arc::new(TokenMemory::new(10));
+    let cache = || Arc::new(TokenCache::new(10));
     let silent = || Arc::new(Silent) as Arc<dyn Provider>;
     let headers = with_token("Bearer t");
     let request = get("/", &headers);
 
-    let alone = Engine::new(&settings, vec![silent(), silent()], memory());
+    let alone = Engine::new(&settings, vec![silent(), silent()], cache());
     let decision = block_on(alone.check_until(&request, NOW, std::future::ready(())));
     assert_eq!(decision.verdict, Verdict::Deny(Denial::Unavailable));
     assert_eq!(decision.reason, Reason::ProviderUnavailable);
@@ -445,7 +446,7 @@ fn who_does_not_answer_in_time_is_unavailable_and_the_next_is_asked() {
     assert_eq!(decision.answers.len(), 2);
 
     let helped = vec![silent(), Arc::new(scripted("second", good())) as Arc<dyn Provider>];
-    let helped = Engine::new(&settings, helped, memory());
+    let helped = Engine::new(&settings, helped, cache());
     let decision = block_on(helped.check_until(&request, NOW, std::future::ready(())));
     assert_eq!((decision.reason, decision.provider), (Reason::Ok, Some(ProviderId(1))));
 }

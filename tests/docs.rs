@@ -10,8 +10,8 @@ use claimgate::{
     cli::Cli,
     config::{self, key},
     decision::{Caller, Verdict},
+    identity::Identity,
     metrics::{CheckMeters, Metrics},
-    policy::identity::Identity,
     time::UnixTime,
 };
 use clap::CommandFactory;

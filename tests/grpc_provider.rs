@@ -17,19 +17,17 @@ use std::{
 
 use claimgate::{
     Answer, Answering, Credential, Engine, Provider, Reason, Request,
-    provider::{
-        grpc::{
-            GrpcProvider,
-            proto::{
-                AuthenticateRequest, AuthenticateResponse, Authenticated, NotMine, Refused,
-                authenticate_response::Result as Said,
-                provider_server::{self, ProviderServer},
-            },
+    provider::grpc::{
+        GrpcProvider,
+        proto::{
+            AuthenticateRequest, AuthenticateResponse, Authenticated, NotMine, Refused,
+            authenticate_response::Result as Said,
+            provider_server::{self, ProviderServer},
         },
-        oauth2::memory::TokenMemory,
     },
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use tokio::{net::TcpListener, runtime::Handle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -153,8 +151,8 @@ async fn a_request_is_one_call() {
         }],
         ..AuthSettings::default()
     };
-    let memory = Arc::new(TokenMemory::new(1));
-    let engine = Engine::new(&settings, vec![Arc::new(provider)], memory);
+    let cache = Arc::new(TokenCache::new(1));
+    let engine = Engine::new(&settings, vec![Arc::new(provider)], cache);
     let headers = [("authorization", b"Bearer good".as_slice())].into_iter().collect();
     let request = Request { method: "GET", path: "/x", headers, ..Request::default() };
     assert!(engine.check_now(&request, UnixTime::now()).is_none());

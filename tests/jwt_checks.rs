@@ -14,14 +14,14 @@ use claimgate::{
     claims::ClaimPath,
     decision::{Decision, Denial, Recall, Verdict},
     issuer::signing::SigningKey,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory,
-    },
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::{
         AuthSettings, ClaimRule, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use serde_json::{Value, json};
 
@@ -36,12 +36,12 @@ fn settings() -> OAuth2Settings {
 fn engine(providers: Vec<OAuth2Settings>, keys: &[&SigningKey]) -> Engine {
     let jwks: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
     let jwks = json!({"keys": jwks}).to_string();
-    let memory = Arc::new(TokenMemory::new(100));
+    let cache = Arc::new(TokenCache::new(100));
     let (mut named, mut built) = (Vec::new(), Vec::new());
     for (number, oauth2) in providers.into_iter().enumerate() {
         let name = format!("provider-{number}");
-        let keys = KeySource::fixed(KeySet::parse(jwks.as_bytes()).unwrap().set);
-        let provider = OAuth2::new(&name, None, oauth2.clone(), keys, Arc::clone(&memory));
+        let keys = Arc::new(FixedKeys::new(KeySet::parse(jwks.as_bytes()).unwrap().set));
+        let provider = OAuth2::new(&name, None, oauth2.clone(), keys, Arc::clone(&cache));
         built.push(Arc::new(provider) as Arc<dyn Provider>);
         named.push(ProviderSettings {
             name,
@@ -50,7 +50,7 @@ fn engine(providers: Vec<OAuth2Settings>, keys: &[&SigningKey]) -> Engine {
         });
     }
     let settings = AuthSettings { providers: named, ..AuthSettings::default() };
-    Engine::new(&settings, built, memory)
+    Engine::new(&settings, built, cache)
 }
 
 fn check<'e>(engine: &'e Engine, token: &str, now: f64) -> Decision<'e> {
@@ -320,7 +320,7 @@ fn a_known_token_is_judged_by_the_clock_at_every_use() {
     for (now, reason, recall, remembered) in steps {
         let decision = check(&engine, &token, now);
         assert_eq!((decision.reason, decision.recall), (reason, recall), "{now}");
-        assert_eq!(engine.memory().len(), remembered, "{now}");
+        assert_eq!(engine.token_cache().len(), remembered, "{now}");
     }
 }
 
@@ -367,7 +367,7 @@ fn a_token_that_many_threads_bring_at_once_is_remembered_once() {
             assert_eq!(reason, Reason::Ok);
             assert!(matches!(recall, Some(Recall::Miss | Recall::Hit)), "nothing waits");
         }
-        assert_eq!(engine.memory().len(), round);
+        assert_eq!(engine.token_cache().len(), round);
         assert_eq!(check(&engine, &token, NOW).recall, Some(Recall::Hit));
     }
 }
@@ -398,5 +398,5 @@ fn a_bad_signature_is_refused_however_often_it_comes_and_no_other_token_for_it()
         }
         assert_eq!(at_once(&engine, &good, |decision| decision.reason), [Reason::Ok; 4]);
     }
-    assert_eq!(engine.memory().len(), 1);
+    assert_eq!(engine.token_cache().len(), 1);
 }

@@ -10,9 +10,8 @@ use std::{
 
 use axum::body::Body;
 use claimgate::{
-    provider::oauth2::key_source::{
-        FetchObserver, FetchReport, FetchResult, KeySource, OpenError, Refresh,
-    },
+    keys::{KeyStore, Refresh},
+    provider::oauth2::key_source::{FetchObserver, FetchReport, FetchResult, KeySource, OpenError},
     settings::{KeyLocation, KeySourceSettings},
 };
 use futures_util::{StreamExt, stream};

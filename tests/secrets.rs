@@ -21,7 +21,7 @@ use std::{
 };
 
 use claimgate::{
-    app::{offline::Offline, watch},
+    app::offline::Offline,
     config::{self, key},
     settings::ProviderKind,
 };
@@ -90,7 +90,7 @@ fn load_and_look(folder: &Path) {
     // As the service does it, up to an engine.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let offline = runtime.block_on(Offline::open(&config, &[])).expect("it can be used");
-    let hash = watch::content_of(&config);
+    let hash = claimgate_files::content_of(&config);
     // What is looked for can be found, if it is there.
     let canary = flipped(b"canary-wi5HxQz8Vb3TnKfRjWc7");
     let memory = flipped_memory();

@@ -13,10 +13,10 @@ use claimgate::{
     app::{
         connection::Tls,
         listen::{BoundAddress, Listener},
-        readiness::Readiness,
         server::{Drained, Server},
         tls,
     },
+    readiness::Readiness,
     settings::{ListenAddress, TlsSettings},
 };
 use http::{Request, Response, StatusCode};

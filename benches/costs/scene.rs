@@ -8,16 +8,18 @@ use claimgate::{
     check::Snapshot,
     envoy::decode::{Names, check_request},
     issuer::signing::SigningKey,
+    keys::{FixedKeys, KeySet},
     metrics::{CheckMeters, Metrics},
     provider::{
         api_key::ApiKeys,
-        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory},
+        oauth2::{Algorithm, OAuth2},
     },
     settings::{
         ApiKeySettings, AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings, RouteSettings, TokenPlace, TokenSourceSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use envoy_types::{
     ext_authz::v3::pb::CheckRequest,
@@ -79,10 +81,10 @@ impl Config {
             algorithms: Algorithm::ALL.into(),
             ..OAuth2Settings::new(ISSUER, source)
         };
-        let memory = Arc::new(TokenMemory::of(&AuthSettings::default()));
+        let cache = Arc::new(TokenCache::of(&AuthSettings::default()));
         let mut settings = vec![named("issuer", ProviderKind::OAuth2(Box::new(oauth2.clone())))];
         let provider =
-            OAuth2::new("issuer", None, oauth2, KeySource::fixed(set), Arc::clone(&memory));
+            OAuth2::new("issuer", None, oauth2, Arc::new(FixedKeys::new(set)), Arc::clone(&cache));
         let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(provider)];
         if self.api_keys {
             let keys = vec![api_key()];
@@ -99,7 +101,7 @@ impl Config {
         let more = self.sources.into_iter();
         let more = more.map(|place| TokenSourceSettings { place, providers: None });
         auth.token_sources.extend(more);
-        let engine = Engine::new(&auth, providers, memory);
+        let engine = Engine::new(&auth, providers, cache);
         let metrics = Metrics::new("bench", "bench").expect("metrics");
         Arc::new(Snapshot {
             meters: CheckMeters::new(&metrics, &engine),

@@ -6,15 +6,17 @@ use claimgate::{
     Decision, Engine, Provider, Request,
     decision::Verdict,
     issuer::signing::SigningKey,
+    keys::{FixedKeys, KeySet},
     provider::{
         api_key::ApiKeys,
-        oauth2::{Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory},
+        oauth2::{Algorithm, OAuth2},
     },
     settings::{
         ApiKeySettings, AuthSettings, IdentityHeaderSettings, KeyLocation, KeySourceSettings,
         OAuth2Settings, ProviderKind, ProviderSettings, RouteSettings,
     },
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use serde_json::{Map, json};
 
@@ -65,7 +67,7 @@ impl Bench {
             )],
             ..IdentityHeaderSettings::default()
         };
-        let memory = Arc::new(TokenMemory::of(&AuthSettings {
+        let cache = Arc::new(TokenCache::of(&AuthSettings {
             headers: headers.clone(),
             token_cache_entries: self.remembered,
             // The number is the bound here.
@@ -93,8 +95,8 @@ impl Bench {
                 &name,
                 None,
                 settings.clone(),
-                KeySource::fixed(keys),
-                Arc::clone(&memory),
+                Arc::new(FixedKeys::new(keys)),
+                Arc::clone(&cache),
             );
             providers
                 .push((named(&name, ProviderKind::OAuth2(Box::new(settings))), Arc::new(provider)));
@@ -107,7 +109,7 @@ impl Bench {
             headers,
             ..AuthSettings::default()
         };
-        Engine::new(&settings, providers, memory)
+        Engine::new(&settings, providers, cache)
     }
 }
 

@@ -9,13 +9,13 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64_simd::URL_SAFE_NO_PAD;
 use claimgate::{
     Engine, Provider, Reason, Request,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory,
-    },
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::{
         AuthSettings, KeyLocation, KeySourceSettings, OAuth2Settings, ProviderKind,
         ProviderSettings,
     },
+    token_cache::TokenCache,
 };
 use claimgate_fuzz::{NOW, json};
 use libfuzzer_sys::fuzz_target;
@@ -44,10 +44,10 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
         max_token_bytes: 1 << 20,
         ..AuthSettings::default()
     };
-    let memory = Arc::new(TokenMemory::of(&settings));
+    let cache = Arc::new(TokenCache::of(&settings));
     let provider =
-        OAuth2::new("issuer", None, oauth2, KeySource::fixed(keys.set), Arc::clone(&memory));
-    Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], memory)
+        OAuth2::new("issuer", None, oauth2, Arc::new(FixedKeys::new(keys.set)), Arc::clone(&cache));
+    Engine::new(&settings, vec![Arc::new(provider) as Arc<dyn Provider>], cache)
 });
 
 /// A token over this header and these claims, whatever they are.

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use claimgate::{
     Answer, Answering, Credential, Engine, Principal, Provider,
-    provider::oauth2::memory::TokenMemory,
     request::Request,
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 
 /// The moment of every decision.
@@ -65,7 +65,7 @@ pub fn engine(settings: AuthSettings) -> (Engine, Arc<Anyone>) {
     let anyone = Arc::new(Anyone::default());
     let providers = vec![Arc::clone(&anyone) as Arc<dyn Provider>];
     let settings = AuthSettings { providers: vec![named], ..settings };
-    (Engine::new(&settings, providers, Arc::new(TokenMemory::of(&settings))), anyone)
+    (Engine::new(&settings, providers, Arc::new(TokenCache::of(&settings))), anyone)
 }
 
 /// A request written down: the path with its query, then a line for each

@@ -6,19 +6,32 @@ use std::{
     time::Duration,
 };
 
+use claimgate_files::Contents;
 use tracing::warn;
 
 use super::{
-    StartError,
-    site::{Instruments, LoadError, Plan},
-    watch::Contents,
+    instruments::Instruments,
+    site::{LoadError, Plan},
+    start_error::StartError,
 };
 use crate::{
     config::{self, Loaded},
     engine::Engine,
     metrics::Metrics,
-    settings::{KeyLocation, OAuth2Settings, ProviderKind},
+    settings::{KeyLocation, OAuth2Settings, ProviderKind, Settings},
 };
+
+/// Sets up everything that `settings` name, as the service would, and drops it
+/// again; no address is bound and nothing fetched.
+///
+/// # Errors
+/// The service could not start with them.
+pub async fn try_out(settings: Settings) -> Result<(), StartError> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
+    // Without an await before the drop, no task that fetches keys gets to run.
+    drop(Plan::make(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
+    Ok(())
+}
 
 /// A configuration ready to decide.
 #[derive(Debug)]

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
+use claimgate_files::{Content, Contents};
 use tokio::runtime::Handle;
 
-use super::{
-    site::Instruments,
-    watch::{Content, Contents},
-};
 use crate::{
     provider::{
         Provider,
@@ -15,12 +12,11 @@ use crate::{
         grpc::{self, GrpcProvider},
         oauth2::{
             OAuth2,
-            key_source::{FetchObserver, FetchReport, KeySource, OpenError},
-            memory::TokenMemory,
+            key_source::{FetchObserver, KeySource, OpenError},
         },
     },
     settings::{AuthSettings, KeyLocation, KeySourceSettings, ProviderKind},
-    time::UnixTime,
+    token_cache::TokenCache,
 };
 
 /// Why a provider can't be set up.
@@ -81,13 +77,14 @@ impl Source {
 ///
 /// Those whose keys come from where a provider of that name had them from
 /// share its keys, found in `kept`; for others a task that fetches them is
-/// spawned. It ends when the last user of the keys is gone.
+/// spawned, which reports to `observer`. It ends when the last user of the
+/// keys is gone.
 pub(crate) fn build(
     settings: &AuthSettings,
     contents: &Contents,
     kept: &[Source],
-    instruments: &Instruments,
-    memory: &Arc<TokenMemory>,
+    observer: &Arc<dyn FetchObserver>,
+    cache: &Arc<TokenCache>,
 ) -> Result<Providers, ProviderError> {
     let mut providers = Providers { list: Vec::new(), sources: Vec::new() };
     if !settings.enabled {
@@ -101,11 +98,11 @@ pub(crate) fn build(
             ProviderKind::ApiKey(keys) => Arc::new(ApiKeys::new(name, forward, keys)),
             ProviderKind::OAuth2(oauth2) => {
                 let origin = Origin::new(&oauth2.issuer, &oauth2.keys, contents);
-                let source = source(name, origin, kept, instruments)?;
+                let source = source(name, origin, kept, observer)?;
                 let keys = Arc::clone(&source.keys);
                 providers.sources.push(source);
                 let oauth2 = oauth2.as_ref().clone();
-                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(memory)))
+                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(cache)))
             }
             ProviderKind::Grpc(grpc) => Arc::new(
                 GrpcProvider::new(name, forward, grpc, Handle::current())
@@ -132,40 +129,18 @@ fn source(
     provider: &str,
     origin: Origin,
     kept: &[Source],
-    instruments: &Instruments,
+    observer: &Arc<dyn FetchObserver>,
 ) -> Result<Source, ProviderError> {
     let provider = provider.to_owned();
     if let Some(kept) = kept.iter().find(|kept| kept.provider == provider && kept.origin == origin)
     {
         return Ok(Source { provider, keys: Arc::clone(&kept.keys), origin });
     }
-    let observer = Arc::new(Meter(instruments.clone()));
-    match KeySource::open(&provider, &origin.issuer, &origin.settings, observer) {
+    match KeySource::open(&provider, &origin.issuer, &origin.settings, Arc::clone(observer)) {
         Ok((keys, background)) => {
             tokio::spawn(background);
             Ok(Source { provider, keys, origin })
         }
         Err(source) => Err(ProviderError::Keys { provider, source }),
-    }
-}
-
-/// Counts and traces fetches.
-struct Meter(Instruments);
-
-impl FetchObserver for Meter {
-    fn fetched(&self, report: &FetchReport<'_>) {
-        if let Some(tracer) = self.0.traces.current() {
-            tracer.fetched(report);
-        }
-        let meter = self.0.metrics.fetch_meter(report.provider);
-        meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
-    }
-
-    fn loaded(&self, provider: &str, keys: usize) {
-        self.0.metrics.fetch_meter(provider).set_keys(keys);
-    }
-
-    fn withdrawn(&self, provider: &str) {
-        self.0.metrics.fetch_meter(provider).set_keys(0);
     }
 }

@@ -2,16 +2,21 @@
 
 use std::{mem, path::PathBuf, sync::Arc};
 
+use claimgate_files::Lane;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use super::{
-    readiness::{Follower, Readiness},
     signals::Order,
     site::{LoadError, Plan, Site},
     watch::{Change, Watch},
 };
-use crate::{files::Lane, metrics::Metrics, status::Board, time::UnixTime};
+use crate::{
+    metrics::Metrics,
+    readiness::{Follower, Readiness},
+    status::Board,
+    time::UnixTime,
+};
 
 /// Puts every good change of the configuration in force.
 pub(crate) struct Reloader {
@@ -83,7 +88,7 @@ impl Reloader {
             Ok(plan) => {
                 plan.settle(kept).await;
                 self.site.install(plan);
-                self.follower = self.readiness.follow(&self.site.sources);
+                self.follower = self.readiness.follow(self.site.key_sources());
                 self.failure = None;
                 self.metrics.config_reloaded(true, UnixTime::now());
             }

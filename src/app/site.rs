@@ -7,28 +7,29 @@ use std::{
     time::Duration,
 };
 
+use claimgate_files::{Contents, Hung, Lane};
 use futures_util::future::join_all;
 use rustls::ServerConfig;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
-    StartError,
     connection::Tls,
+    instruments::Instruments,
     providers::{self, ProviderError, Source},
     tls::{self, TlsError},
-    watch::{Contents, Watch},
+    watch::Watch,
 };
 use crate::{
     check::{ConfigHandle, Snapshot},
     config::{self, ConfigErrors, Loaded, NamedFileKind},
     engine::Engine,
-    files::{Hung, Lane},
     metrics::{CheckMeters, Metrics},
-    provider::oauth2::memory::TokenMemory,
+    provider::oauth2::key_source::{FetchObserver, KeySource},
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     status::{Board, InForce},
     time::UnixTime,
+    token_cache::TokenCache,
     traces::{self, Tracer, Traces},
 };
 
@@ -83,19 +84,6 @@ impl fmt::Display for OneLine<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// What outlives every configuration.
-#[derive(Clone)]
-pub(crate) struct Instruments {
-    pub(crate) metrics: Metrics,
-    pub(crate) traces: Traces,
-}
-
-impl From<Metrics> for Instruments {
-    fn from(metrics: Metrics) -> Self {
-        Self { metrics, traces: Traces::default() }
     }
 }
 
@@ -168,11 +156,12 @@ impl Plan {
         kept: &[Source],
         instruments: &Instruments,
     ) -> Result<Self, LoadError> {
-        let memory = Arc::new(TokenMemory::of(&settings.auth));
-        let providers = providers::build(&settings.auth, contents, kept, instruments, &memory)?;
+        let cache = Arc::new(TokenCache::of(&settings.auth));
+        let observer: Arc<dyn FetchObserver> = Arc::new(instruments.clone());
+        let providers = providers::build(&settings.auth, contents, kept, &observer, &cache)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
         let tracer = tracer(&settings.server, contents, &instruments.traces)?;
-        let engine = Engine::new(&settings.auth, providers.list, memory);
+        let engine = Engine::new(&settings.auth, providers.list, cache);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
         Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })
@@ -227,18 +216,6 @@ fn tracer(
     Ok(Some(Arc::new(tracer)))
 }
 
-/// Sets up everything that `settings` name, as the service would, and drops it
-/// again; no address is bound and nothing fetched.
-///
-/// # Errors
-/// The service could not start with them.
-pub async fn try_out(settings: Settings) -> Result<(), StartError> {
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
-    // Without an await before the drop, no task that fetches keys gets to run.
-    drop(Plan::make(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
-    Ok(())
-}
-
 impl Site {
     /// Puts the first configuration in force.
     pub(crate) fn open(plan: Plan, instruments: Instruments, board: Arc<Board>) -> Self {
@@ -273,6 +250,11 @@ impl Site {
         info!("configuration reloaded");
     }
 
+    /// The signing keys of the providers that have any, by name.
+    pub(crate) fn key_sources(&self) -> Vec<(String, Arc<KeySource>)> {
+        by_provider(&self.sources)
+    }
+
     /// What is bound stays bound.
     fn warn_of_restart(&self) {
         let (bound, wanted) = (&self.bound, &self.server);
@@ -298,9 +280,12 @@ fn in_force(
     sources: &[Source],
     digest: String,
 ) -> InForce {
-    let keys = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
-    let sources = sources.iter().map(keys).collect();
+    let sources = by_provider(sources);
     InForce { digest, since: UnixTime::now(), server: server.clone(), auth, sources }
+}
+
+fn by_provider(sources: &[Source]) -> Vec<(String, Arc<KeySource>)> {
+    sources.iter().map(|source| (source.provider.clone(), Arc::clone(&source.keys))).collect()
 }
 
 fn export_key_expiries(metrics: &Metrics, auth: &AuthSettings) {

@@ -22,7 +22,7 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::*};
 
-use crate::{files, settings::TlsSettings};
+use crate::settings::TlsSettings;
 
 /// Why the listener's TLS files can't be used; names the setting and the file.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
 }
 
 fn content(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    files::read(path).map_err(|error| TlsError::File {
+    claimgate_files::read(path).map_err(|error| TlsError::File {
         key,
         path: path.to_owned(),
         reason: format!("cannot be read: {error}"),

@@ -8,23 +8,20 @@
 //! have no watches left.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
+use claimgate_files::{Contents, Hung, Lane, content_of};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
-use zeroize::Zeroizing;
-
-use crate::files::{self, Hung, Lane};
 
 /// Changes come in bursts; a burst is over when nothing happens for this long.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -34,12 +31,6 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(10);
 /// Longer chains of symlinks are circles.
 const MAX_LINKS: usize = 16;
-
-/// What a file holds: its hash, or `None` where it can't be read.
-pub type Content = Option<[u8; 32]>;
-
-/// The content of every watched file.
-pub type Contents = BTreeMap<PathBuf, Content>;
 
 /// Watches a set of files.
 ///
@@ -202,13 +193,6 @@ async fn settle(stirred: &Notify) {
     }
 }
 
-/// The hash of a file's content, which is wiped: it may hold keys. None where
-/// it can't be read, or is not a regular file.
-pub fn content_of(file: &Path) -> Content {
-    let bytes = files::read(file).map(Zeroizing::new).ok()?;
-    digest(&SHA256, &bytes).as_ref().try_into().ok()
-}
-
 /// The folders in which something must change for the file to change: its
 /// own, and that of every symlink between its name and its content.
 fn folders_of(file: &Path) -> BTreeSet<PathBuf> {
@@ -367,7 +351,10 @@ mod tests {
         let file = folder.path().join("gateway.yaml");
         fs::write(&file, "one").unwrap();
         let mut watch = Watch::new([file.clone()]).await.unwrap();
-        fs::rename(files::tests::pipe_in(folder.path()), &file).unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        fs::rename(pipe, &file).unwrap();
         assert!(is_seen(&mut watch).await, "a pipe");
         assert_eq!(watch.contents()[&file], None);
         fs::remove_file(&file).unwrap();

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::{
         decision::{Caller, Denial},
-        policy::identity::Identity,
+        identity::Identity,
         principal::Principal,
         reason::Reason,
     };

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     issuer::{self, Client, IssuerSettings},
-    provider::oauth2::Algorithm,
+    keys::Algorithm,
 };
 
 /// The client that is served when none is named.

@@ -23,8 +23,6 @@ mod sources;
 mod tracing;
 mod urls;
 
-pub(crate) use urls::is_loopback;
-
 use super::{file::File, report::Place};
 use crate::settings::{AuthSettings, Settings};
 

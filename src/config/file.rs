@@ -10,23 +10,11 @@ use deserr::Deserr;
 use schemars::JsonSchema;
 
 pub(super) mod auth;
+mod block;
+pub(super) mod claims;
 pub(super) mod forms;
 pub(super) mod provider;
 pub(super) mod server;
-
-/// Derives what every mapping of the file needs.
-macro_rules! block {
-    ($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(Default, ::deserr::Deserr, ::schemars::JsonSchema)]
-        #[deserr(error = crate::config::shape::Problems, deny_unknown_fields)]
-        #[schemars(deny_unknown_fields)]
-        pub(in crate::config) struct $name {
-            $($(#[$field_meta])* #[deserr(default)] pub(in crate::config) $field: $type,)*
-        }
-    };
-}
-use block;
 
 use super::shape::Problems;
 

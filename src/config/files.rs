@@ -1,56 +1,20 @@
-//! The files that a config names: which they are, and whether they can be used.
-
-use std::path::PathBuf;
+//! Whether the files that a config names can be used.
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{ConfigErrors, Loaded};
-use crate::{
-    files,
-    provider::oauth2::keys::{KeySet, KeySetError},
-    settings::{KeyLocation, ProviderKind, Settings},
+use super::{
+    errors::{ConfigError, ConfigErrors},
+    named_file::{NamedFile, NamedFileKind},
 };
+use crate::keys::{KeySet, KeySetError};
 
-/// A file that a config names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedFile {
-    /// The key path that names it.
-    pub key: String,
-    /// Where it is; relative to the working folder if relative.
-    pub path: PathBuf,
-    /// What should be in it.
-    pub kind: NamedFileKind,
-}
-
-/// What should be in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedFileKind {
-    /// A PEM certificate chain.
-    Certificates,
-    /// A PEM private key.
-    PrivateKey,
-    /// PEM certificates to trust.
-    TrustRoots,
-    /// A JWK Set.
-    Jwks,
-    /// A bearer token.
-    Token,
-}
-
-impl Loaded {
-    /// Looks into every file that the config names, as `serve` will: it must
-    /// be readable and hold what it is named for.
-    pub fn check_files(&self) -> Result<(), ConfigErrors> {
-        check_files(&self.files)
-    }
-}
-
-/// The same for files without the rest of their config.
-pub(crate) fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
+/// Looks into `files`, as `serve` will: each must be readable and hold what
+/// it is named for.
+pub fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
     let problem = |file: &NamedFile| {
         let error = file.problem()?;
         let path = file.path.display();
-        Some(super::ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
+        Some(ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
     };
     ConfigErrors::none_of(files.iter().filter_map(problem))
 }
@@ -58,7 +22,7 @@ pub(crate) fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
 impl NamedFile {
     /// What is wrong with it, and never what is in it.
     fn problem(&self) -> Option<String> {
-        let content = match files::read(&self.path) {
+        let content = match claimgate_files::read(&self.path) {
             Ok(content) => content,
             Err(error) => return Some(format!("can't be read: {error}")),
         };
@@ -91,31 +55,5 @@ fn unusable_keys(error: KeySetError) -> String {
     match error {
         KeySetError::NoUsableKey(_) => format!("can't be used: {error}"),
         _ => format!("holds no JWK Set; it must be a JSON object with a list `keys` ({error})"),
-    }
-}
-
-impl Settings {
-    /// Every file that these settings name, to be watched for changes.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        if let Some(tls) = &self.server.grpc.tls {
-            files.extend([tls.cert_file.clone(), tls.key_file.clone()]);
-            files.extend(tls.client_ca_file.clone());
-        }
-        files.extend(self.server.tracing.as_ref().and_then(|it| it.ca_file.clone()));
-        for provider in &self.auth.providers {
-            match &provider.kind {
-                ProviderKind::ApiKey(_) => {}
-                ProviderKind::OAuth2(oauth2) => {
-                    if let KeyLocation::File(path) = &oauth2.keys.location {
-                        files.push(path.clone());
-                    }
-                    files.extend(oauth2.keys.ca_file.clone());
-                    files.extend(oauth2.keys.fetch_token_file.clone());
-                }
-                ProviderKind::Grpc(grpc) => files.extend(grpc.ca_file.clone()),
-            }
-        }
-        files
     }
 }

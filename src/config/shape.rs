@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{
     report::{KeyPath, Place, Report, Step},
-    secret::{self, Wiped},
+    wiped::{self, Wiped},
 };
 
 /// Reads the blocks; what does not fit is reported and left out.
@@ -141,7 +141,7 @@ impl Problem {
                 };
                 place.key(&key).error(format_args!("unknown key; {advice}"));
                 if let Some(Value::Object(map)) = find(tree, &self.path) {
-                    map.shift_remove(&key).as_mut().map(secret::wipe);
+                    map.shift_remove(&key).as_mut().map(wiped::wipe);
                 }
             }
             ProblemKind::UnknownValue { value, known } => {
@@ -230,7 +230,7 @@ fn find<'t>(tree: &'t mut Value, path: &KeyPath) -> Option<&'t mut Value> {
 
 fn replace(tree: &mut Value, path: &KeyPath, value: Value) {
     if let Some(found) = find(tree, path) {
-        secret::wipe(found);
+        wiped::wipe(found);
         *found = value;
     }
 }

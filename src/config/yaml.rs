@@ -6,10 +6,7 @@ use serde_saphyr::{
     options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
 };
 
-use super::{
-    report::{ConfigErrors, Report},
-    secret,
-};
+use super::{errors::ConfigErrors, report::Report, wiped};
 
 /// The blocks that are this program's own.
 pub(super) const OWN_BLOCKS: [&str; 2] = ["auth", "server"];
@@ -76,7 +73,7 @@ pub(super) fn retain(tree: &mut Map<String, Value>, mut wanted: impl FnMut(&str)
     tree.retain(|name, block| {
         let stays = wanted(name);
         if !stays {
-            secret::wipe(block);
+            wiped::wipe(block);
         }
         stays
     });

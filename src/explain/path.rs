@@ -7,10 +7,10 @@ use crate::{
     credential::Note,
     decision::{Decision, ProviderId, Verdict},
     engine::Engine,
-    provider::{AnswerKind, oauth2::jwt},
+    provider::AnswerKind,
     reason::Reason,
     request::Request,
-    token::{MAX_PAIRS, NoToken, Seen, Sighting},
+    token::{MAX_PAIRS, NoToken, Seen, Sighting, jwt},
 };
 
 /// Which rules apply.

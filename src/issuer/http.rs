@@ -19,7 +19,7 @@ use super::{
     grant::Grant,
     token::Claims,
 };
-use crate::{provider::oauth2::Algorithm, time::UnixTime};
+use crate::{keys::Algorithm, time::UnixTime};
 
 /// Token requests are short.
 const LARGEST_BODY: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use super::{error::StartError, signing::SigningKey};
-use crate::provider::oauth2::Algorithm;
+use crate::keys::Algorithm;
 
 /// How long after its last token's end a key stays published, in seconds:
 /// verifiers allow for clocks that differ.

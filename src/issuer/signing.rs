@@ -12,7 +12,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::error::StartError;
-use crate::provider::oauth2::Algorithm;
+use crate::keys::Algorithm;
 
 /// A private key and the public half that verifiers fetch.
 pub struct SigningKey {

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::*;
 use crate::{
     decision::{Caller, Decision, Denial, ProviderId, Recall, Verdict},
-    policy::identity::Identity,
+    identity::Identity,
     principal::Principal,
 };
 

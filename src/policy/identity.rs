@@ -11,34 +11,10 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    claims::ClaimPath, heap, principal::Principal, provider::Provider,
+    identity::{Identity, MappedClaim, MappedClaims, TooLarge},
+    principal::Principal,
     settings::IdentityHeaderSettings,
 };
-
-/// Longer values are not sent (bytes, once encoded): most servers cap a
-/// header at 8 KiB and refuse the whole request over it.
-pub const MAX_VALUE_BYTES: usize = 8192;
-
-/// What the upstream is told about one caller.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// Headers to set: names from the settings, values encoded, never empty.
-    pub headers: Vec<(Arc<str>, Box<str>)>,
-    /// Headers left off because their value is over [`MAX_VALUE_BYTES`].
-    pub dropped: Vec<Arc<str>>,
-    /// Which claims are mapped, the same for every caller.
-    pub mapped: MappedClaims,
-}
-
-/// The claims that have a header, and so are in the metadata too. Their values
-/// stay with the principal.
-#[derive(Clone, Debug, Default)]
-pub struct MappedClaims(Arc<[MappedClaim]>);
-
-/// A subject or a list of scopes is over [`MAX_VALUE_BYTES`]: leaving it off
-/// would make the caller somebody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLarge;
 
 /// The configured identity headers.
 #[derive(Debug)]
@@ -55,15 +31,6 @@ pub struct IdentityHeaders {
     folded: Vec<String>,
     /// A bit for the length of each name.
     lengths: u64,
-}
-
-/// A claim and the header that carries it.
-#[derive(Debug)]
-struct MappedClaim {
-    path: ClaimPath,
-    /// The path as the operator wrote it.
-    text: Arc<str>,
-    header: Arc<str>,
 }
 
 impl IdentityHeaders {
@@ -122,8 +89,9 @@ impl IdentityHeaders {
         self.folded.iter().any(same)
     }
 
-    /// What the upstream is told about this caller; rendered once, however
-    /// many requests it makes.
+    /// What the upstream is told about this caller, which the provider called
+    /// `provider` authenticated by `method`; rendered once, however many
+    /// requests the caller makes.
     ///
     /// # Errors
     ///
@@ -131,20 +99,26 @@ impl IdentityHeaders {
     pub fn render(
         &self,
         principal: &Principal,
-        by: &dyn Provider,
+        provider: &str,
+        method: &str,
     ) -> Result<Arc<Identity>, TooLarge> {
         if let Some((generation, identity)) = principal.rendered.get()
             && *generation == self.generation
         {
             return Ok(Arc::clone(identity));
         }
-        let identity = Arc::new(self.build(principal, by)?);
+        let identity = Arc::new(self.build(principal, provider, method)?);
         // Another configuration's rendering stays; ours is then made anew.
         let _ = principal.rendered.set((self.generation, Arc::clone(&identity)));
         Ok(identity)
     }
 
-    fn build(&self, principal: &Principal, by: &dyn Provider) -> Result<Identity, TooLarge> {
+    fn build(
+        &self,
+        principal: &Principal,
+        provider: &str,
+        method: &str,
+    ) -> Result<Identity, TooLarge> {
         let mut identity = Identity {
             headers: Vec::with_capacity(self.names.len()),
             dropped: Vec::new(),
@@ -153,8 +127,8 @@ impl IdentityHeaders {
         let subject = principal.subject.as_deref().map(|subject| text(subject, ""));
         identity.must_set(&self.subject, subject)?;
         identity.must_set(&self.scopes, Some(list(&principal.scopes.names)))?;
-        identity.set(&self.method, Some(text(by.method(), "")));
-        identity.set(&self.provider, Some(text(by.name(), "")));
+        identity.set(&self.method, Some(text(method, "")));
+        identity.set(&self.provider, Some(text(provider, "")));
         for MappedClaim { path, header, .. } in &*self.claims.0 {
             let Some(value) = path.find(&principal.claims) else { continue };
             identity.set(&Some(Arc::clone(header)), header_value(value));
@@ -162,52 +136,6 @@ impl IdentityHeaders {
         identity.headers.shrink_to_fit();
         identity.dropped.shrink_to_fit();
         Ok(identity)
-    }
-}
-
-impl Identity {
-    /// The mapped claims that this caller has, by claim path as the operator
-    /// wrote it; `principal` is the one that this was rendered for.
-    pub fn claims<'p>(
-        &'p self,
-        principal: &'p Principal,
-    ) -> impl DoubleEndedIterator<Item = (&'p str, &'p Value)> + Clone {
-        let found = |claim: &'p MappedClaim| {
-            claim.path.find(&principal.claims).map(|value| (&*claim.text, value))
-        };
-        self.mapped.0.iter().filter_map(found)
-    }
-
-    /// How many claims are mapped, which is as many as a caller can have.
-    pub(crate) fn most_claims(&self) -> usize {
-        self.mapped.0.len()
-    }
-
-    /// How much memory it takes behind an `Arc`, without what it shares with
-    /// every other.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        let values = self.headers.iter().map(|(_, value)| heap::allocation(value.len()));
-        heap::shared::<Self>()
-            + heap::list::<(Arc<str>, Box<str>)>(self.headers.capacity())
-            + heap::list::<Arc<str>>(self.dropped.capacity())
-            + values.sum::<usize>()
-    }
-
-    fn must_set(&mut self, name: &Option<Arc<str>>, value: Option<String>) -> Result<(), TooLarge> {
-        if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE_BYTES) && name.is_some() {
-            return Err(TooLarge);
-        }
-        self.set(name, value);
-        Ok(())
-    }
-
-    fn set(&mut self, name: &Option<Arc<str>>, value: Option<String>) {
-        let (Some(name), Some(value)) = (name, value) else { return };
-        if value.len() > MAX_VALUE_BYTES {
-            self.dropped.push(Arc::clone(name));
-        } else if !value.is_empty() {
-            self.headers.push((Arc::clone(name), value.into()));
-        }
     }
 }
 
@@ -299,20 +227,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{credential::Credential, provider::Answering};
+    use crate::{claims::ClaimPath, identity::MAX_VALUE_BYTES};
 
-    struct Somebody;
-
-    impl Provider for Somebody {
-        fn name(&self) -> &str {
-            "some body"
-        }
-        fn method(&self) -> &str {
-            "test"
-        }
-        fn authenticate<'a>(&'a self, _: &'a Credential<'a>) -> Answering<'a> {
-            unreachable!()
-        }
+    /// As rendered for a caller of a provider whose name has a space.
+    fn render(headers: &IdentityHeaders, principal: &Principal) -> Result<Arc<Identity>, TooLarge> {
+        headers.render(principal, "some body", "test")
     }
 
     fn headers() -> IdentityHeaders {
@@ -347,7 +266,7 @@ mod tests {
             (json!([]), None),
         ];
         for (value, expected) in cases {
-            let identity = headers().render(&with_claim(value.clone()), &Somebody).unwrap();
+            let identity = render(&headers(), &with_claim(value.clone())).unwrap();
             let header = identity.headers.iter().find(|(name, _)| &**name == "x-c");
             assert_eq!(header.map(|(_, value)| &**value), expected, "{value}");
         }
@@ -357,7 +276,7 @@ mod tests {
     fn scopes_are_separated_by_the_only_spaces() {
         let scopes = ["", "a b", "", "https://x/y", ""].map(String::from).to_vec();
         let principal = Principal::new(None).with_scopes(scopes);
-        let identity = headers().render(&principal, &Somebody).unwrap();
+        let identity = render(&headers(), &principal).unwrap();
         let set: Vec<_> = identity.headers.iter().map(|(n, v)| (&**n, &**v)).collect();
         assert_eq!(
             set,
@@ -372,13 +291,13 @@ mod tests {
     #[test]
     fn a_long_subject_refuses_and_a_long_claim_is_left_off() {
         let fits = Principal::new(Some("s".repeat(MAX_VALUE_BYTES)));
-        assert!(headers().render(&fits, &Somebody).is_ok());
+        assert!(render(&headers(), &fits).is_ok());
         let long = Principal::new(Some("s".repeat(MAX_VALUE_BYTES + 1)));
-        assert_eq!(headers().render(&long, &Somebody).unwrap_err(), TooLarge);
+        assert_eq!(render(&headers(), &long).unwrap_err(), TooLarge);
         let scopes = Principal::new(None).with_scopes(vec!["s".repeat(5000), "t".repeat(5000)]);
-        assert_eq!(headers().render(&scopes, &Somebody).unwrap_err(), TooLarge);
+        assert_eq!(render(&headers(), &scopes).unwrap_err(), TooLarge);
         let claim = with_claim(json!("é".repeat(2000)));
-        let identity = headers().render(&claim, &Somebody).unwrap();
+        let identity = render(&headers(), &claim).unwrap();
         assert_eq!(identity.dropped, ["x-c".into()]);
     }
 
@@ -386,9 +305,9 @@ mod tests {
     fn a_rendering_is_kept_for_its_own_configuration_only() {
         let principal = with_claim(json!(1));
         let (first, second) = (headers(), headers());
-        let kept = first.render(&principal, &Somebody).unwrap();
-        assert!(Arc::ptr_eq(&kept, &first.render(&principal, &Somebody).unwrap()));
-        assert!(!Arc::ptr_eq(&kept, &second.render(&principal, &Somebody).unwrap()));
+        let kept = render(&first, &principal).unwrap();
+        assert!(Arc::ptr_eq(&kept, &render(&first, &principal).unwrap()));
+        assert!(!Arc::ptr_eq(&kept, &render(&second, &principal).unwrap()));
     }
 
     #[test]

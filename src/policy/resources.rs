@@ -5,9 +5,8 @@ use ahash::AHashMap;
 
 use serde_json::{Map, Value};
 
-use super::routes::bare_host;
+use super::hosts::bare_host;
 use crate::{
-    decision::ResourceId,
     request::Request,
     settings::{AuthSettings, ProtectedResourceSettings, TokenPlace, TokenSourceSettings},
 };
@@ -15,6 +14,10 @@ use crate::{
 /// What stands between host and path of a metadata document's URL (RFC 9728,
 /// section 3).
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// The position of a resource among those that clients may discover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceId(pub usize);
 
 /// The metadata documents of all resources.
 #[derive(Debug, Default)]

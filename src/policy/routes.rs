@@ -2,47 +2,28 @@
 
 use ahash::AHashMap;
 
+mod agreement;
 mod every_reading;
 mod readings;
+mod route;
 mod tree;
 
 use super::{
-    denials::DenialStyle,
+    hosts::bare_host,
     path::{self, Rules, Spelling},
 };
 use crate::{
-    decision::ProviderId,
     request::Request,
-    settings::{AuthSettings, ClaimRule, RouteSettings},
+    settings::{AuthSettings, RouteSettings},
 };
 
+pub(crate) use agreement::rules;
+pub use {agreement::NoRoute, route::Route};
+
+use agreement::Agreement;
 use every_reading::EveryReading;
+use route::Asked;
 use tree::{NO_ROUTE, Tree, Walk};
-
-/// The rules for one kind of request, defaults filled in.
-#[derive(Debug)]
-pub struct Route {
-    /// Its unique name; empty for the defaults.
-    pub name: String,
-    /// Nobody is asked for a token.
-    pub public: bool,
-    /// Scopes that must all be granted.
-    pub required_scopes: Vec<String>,
-    /// Claims that the caller must have.
-    pub required_claims: Vec<ClaimRule>,
-    /// Who may be asked.
-    pub providers: ProviderFilter,
-    /// How its denials are told.
-    pub denials: DenialStyle,
-    methods: Vec<String>,
-    hosts: Vec<String>,
-    /// The same number for routes with the same rules; 0 for no route.
-    rules: usize,
-}
-
-/// Some of the providers, or all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderFilter(Option<Box<[bool]>>);
 
 /// All routes, found without trying one after the other.
 #[derive(Debug)]
@@ -57,33 +38,6 @@ pub struct Routes {
     has_matches: bool,
     paths_have_case: bool,
     match_as_sent: bool,
-}
-
-/// What is compared beside the path.
-#[derive(Clone, Copy, Debug)]
-struct Asked<'r> {
-    method: &'r str,
-    /// Without port and trailing dot.
-    host: &'r str,
-    /// Whether methods are compared letter for letter.
-    as_sent: bool,
-}
-
-/// What the readings that were followed so far have led to.
-#[derive(Debug)]
-struct Agreement<'t> {
-    routes: &'t [Route],
-    /// The first of the routes, all of which have the same rules.
-    found: Option<usize>,
-}
-
-/// Why no route could be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoute {
-    /// The caller names a route that does not exist.
-    Unknown,
-    /// The path's readings lead to different routes, or it can't be read.
-    Ambiguous,
 }
 
 impl Routes {
@@ -167,123 +121,6 @@ impl Routes {
     fn find_as_sent(&self, walk: Walk<'_>, path: &str) -> usize {
         let asked = Asked { as_sent: true, ..walk.asked };
         Walk { asked, ..walk }.as_sent(path.as_bytes(), &self.anywhere)
-    }
-}
-
-impl<'t> Agreement<'t> {
-    /// Adds where one reading leads.
-    fn add(&mut self, position: usize) -> Result<(), NoRoute> {
-        let found = self.found.unwrap_or(position);
-        if found != position && rules_of(self.routes, found) != rules_of(self.routes, position) {
-            return Err(NoRoute::Ambiguous);
-        }
-        self.found = Some(found.min(position));
-        Ok(())
-    }
-}
-
-/// The number of the rules of the route at this position; 0 for no route.
-fn rules_of(routes: &[Route], position: usize) -> usize {
-    routes.get(position).map_or(0, |route| route.rules)
-}
-
-/// For each route the number of its rules, from 1 on: all that it says beside
-/// its name and what it matches. To lead to one of two routes with the same
-/// rules dodges neither.
-pub(crate) fn rules(routes: &[RouteSettings]) -> Vec<usize> {
-    let mut known: Vec<RouteSettings> = Vec::new();
-    let number = |route: &RouteSettings| {
-        let rules = RouteSettings {
-            name: String::new(),
-            only_by_name: false,
-            path: None,
-            path_prefix: None,
-            methods: Vec::new(),
-            hosts: Vec::new(),
-            ..route.clone()
-        };
-        let position = known.iter().position(|other| *other == rules).unwrap_or_else(|| {
-            known.push(rules);
-            known.len() - 1
-        });
-        position + 1
-    };
-    routes.iter().map(number).collect()
-}
-
-impl Route {
-    fn new(route: &RouteSettings, settings: &AuthSettings) -> Self {
-        let required_scopes = route.required_scopes.as_ref().unwrap_or(&settings.required_scopes);
-        Self {
-            name: route.name.clone(),
-            public: route.public,
-            required_scopes: required_scopes.clone(),
-            required_claims: route.required_claims.clone(),
-            providers: ProviderFilter::new(route.providers.as_deref(), settings),
-            denials: DenialStyle::new(route, settings),
-            methods: route.methods.clone(),
-            hosts: route.hosts.clone(),
-            rules: 0,
-        }
-    }
-
-    fn fits(&self, asked: &Asked<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|allowed| asked.by_method(allowed)))
-            && (self.hosts.is_empty()
-                || self.hosts.iter().any(|allowed| host_matches(allowed, asked.host)))
-    }
-}
-
-impl Asked<'_> {
-    /// Some frameworks raise a method to upper case, and most answer `HEAD`
-    /// as they answer `GET`.
-    fn by_method(&self, allowed: &str) -> bool {
-        if self.as_sent {
-            return allowed == self.method;
-        }
-        allowed.eq_ignore_ascii_case(self.method)
-            || allowed.eq_ignore_ascii_case("GET") && self.method.eq_ignore_ascii_case("HEAD")
-    }
-}
-
-impl ProviderFilter {
-    /// The providers with these names; all, if there is no list.
-    pub fn new(names: Option<&[String]>, settings: &AuthSettings) -> Self {
-        let named = |names: &[String]| {
-            settings.providers.iter().map(|provider| names.contains(&provider.name)).collect()
-        };
-        Self(names.map(named))
-    }
-
-    /// Whether this provider is one of them.
-    pub fn allows(&self, provider: ProviderId) -> bool {
-        self.0.as_ref().is_none_or(|allowed| allowed.get(usize::from(provider.0)) == Some(&true))
-    }
-
-    /// Those of either.
-    pub fn or(&self, other: &Self) -> Self {
-        let (Some(left), Some(right)) = (&self.0, &other.0) else { return Self(None) };
-        Self(Some(left.iter().zip(right).map(|(l, r)| *l || *r).collect()))
-    }
-}
-
-/// A host without port and trailing dot.
-pub(super) fn bare_host(host: &str) -> &str {
-    let end_of_address = host.rfind(']').map_or(0, |at| at + 1);
-    let end = host[end_of_address..].find(':').map_or(host.len(), |at| end_of_address + at);
-    let host = &host[..end];
-    host.strip_suffix('.').unwrap_or(host)
-}
-
-/// `*.example.com` stands for every host below `example.com`, not for itself.
-fn host_matches(allowed: &str, host: &str) -> bool {
-    match allowed.strip_prefix('*') {
-        Some(suffix) => {
-            let (host, suffix) = (host.as_bytes(), suffix.as_bytes());
-            host.len() > suffix.len()
-                && host[host.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
-        }
-        None => host.eq_ignore_ascii_case(allowed),
     }
 }
 

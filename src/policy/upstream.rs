@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::identity::{Identity, IdentityHeaders};
+use super::identity::IdentityHeaders;
 use crate::{
+    identity::Identity,
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
     token::{cookies, parameters, spells},

@@ -8,7 +8,7 @@ use super::{CaseJwt, LIFETIME};
 use crate::{
     claims::{self, ClaimPath},
     issuer::{StartError, signing::SigningKey},
-    provider::oauth2::Algorithm,
+    keys::Algorithm,
     settings::OAuth2Settings,
     time::UnixTime,
 };

@@ -11,19 +11,12 @@ use crate::{
     engine::Engine,
     explain::NoTokenSource,
     issuer::StartError,
+    keys::{FixedKeys, KeySet, KeySetError},
     principal::Principal,
-    provider::{
-        Answer, Answering, Provider,
-        api_key::ApiKeys,
-        oauth2::{
-            OAuth2,
-            key_source::KeySource,
-            keys::{KeySet, KeySetError},
-            memory::TokenMemory,
-        },
-    },
+    provider::{Answer, Answering, Provider, api_key::ApiKeys, oauth2::OAuth2},
     settings::{AuthSettings, ProviderKind},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 
 /// Sets a config up for one case after the other.
@@ -75,14 +68,14 @@ impl Stage {
     /// The engine and the token of a case at `now`.
     pub(super) fn set(&mut self, case: &Case, now: UnixTime) -> Result<Scene, StageError> {
         let token = self.token(case, now)?;
-        let memory = Arc::new(TokenMemory::new(1));
+        let cache = Arc::new(TokenCache::new(1));
         let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
         // As in the service: switched off, nobody is asked.
         let names = if self.settings.enabled { self.settings.providers.len() } else { 0 };
         for id in (0..).map(ProviderId).take(names) {
-            providers.push(self.provider(id, case, token.as_deref(), &memory)?);
+            providers.push(self.provider(id, case, token.as_deref(), &cache)?);
         }
-        Ok(Scene { engine: Engine::new(&self.settings, providers, memory), token })
+        Ok(Scene { engine: Engine::new(&self.settings, providers, cache), token })
     }
 
     fn token(&mut self, case: &Case, now: UnixTime) -> Result<Option<String>, StageError> {
@@ -105,7 +98,7 @@ impl Stage {
         id: ProviderId,
         case: &Case,
         token: Option<&str>,
-        memory: &Arc<TokenMemory>,
+        cache: &Arc<TokenCache>,
     ) -> Result<Arc<dyn Provider>, StageError> {
         let settings = &self.settings.providers[usize::from(id.0)];
         let (name, forward) = (settings.name.as_str(), settings.forward_token);
@@ -133,8 +126,8 @@ impl Stage {
                     }
                 };
                 let settings = oauth2.as_ref().clone();
-                let keys = KeySource::fixed(keys);
-                Arc::new(OAuth2::new(name, forward, settings, keys, Arc::clone(memory)))
+                let keys = Arc::new(FixedKeys::new(keys));
+                Arc::new(OAuth2::new(name, forward, settings, keys, Arc::clone(cache)))
             }
             ProviderKind::Grpc(_) => {
                 let said = case.answers.iter().find(|(of, _)| *of == id).map(|(_, said)| said);

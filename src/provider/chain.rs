@@ -7,15 +7,15 @@ use ahash::AHashMap;
 use futures_util::future::{Either, select};
 use smallvec::SmallVec;
 
-use super::{Answer, AnswerKind, Answering, Provider, oauth2::jwt};
+use super::{Answer, AnswerKind, Answering, Provider};
 use crate::{
     credential::Credential,
     decision::{Caller, ProviderId},
-    policy::{
-        identity::{IdentityHeaders, MAX_VALUE_BYTES, TooLarge},
-        routes::ProviderFilter,
-    },
+    identity::{MAX_VALUE_BYTES, TooLarge},
+    policy::identity::IdentityHeaders,
+    provider_id::ProviderFilter,
     reason::Reason,
+    token::jwt,
 };
 
 /// All providers, in order.
@@ -150,9 +150,9 @@ impl Chain {
             true => (self.providers.len(), &[][..], false),
             false => (0, &self.of_any_token[..], !self.by_issuer.is_empty()),
         };
-        let of_issuer = match (by_issuer, credential.known()) {
+        let of_issuer = match (by_issuer, credential.cached()) {
             (false, _) => None,
-            (true, Some(known)) => self.by_issuer.get(&*known.issuer),
+            (true, Some(cached)) => self.by_issuer.get(&*cached.issuer),
             (true, None) => credential.jwt().and_then(|jwt| self.by_issuer.get(jwt.issuer()?)),
         };
         let mut of_issuer = of_issuer.into_iter().flatten().copied().peekable();
@@ -205,17 +205,19 @@ fn identify(
     credential: &Credential<'_>,
 ) -> Identified {
     match answer {
-        Answer::Authenticated(principal) => match headers.render(&principal, provider) {
-            Ok(identity) => Identified::Yes(Caller { principal, identity }),
-            Err(TooLarge) => {
-                credential.note(|| {
-                    format!(
-                        "its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header"
-                    )
-                });
-                Identified::No(Answer::Refused(Reason::MalformedToken))
+        Answer::Authenticated(principal) => {
+            match headers.render(&principal, provider.name(), provider.method()) {
+                Ok(identity) => Identified::Yes(Caller { principal, identity }),
+                Err(TooLarge) => {
+                    credential.note(|| {
+                        format!(
+                            "its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header"
+                        )
+                    });
+                    Identified::No(Answer::Refused(Reason::MalformedToken))
+                }
             }
-        },
+        }
         other => Identified::No(other),
     }
 }

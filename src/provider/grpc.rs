@@ -9,7 +9,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Answer, Answering, Provider};
 use crate::{
-    cache::{self, BoundedCache, Weighed},
+    bounded_cache::{self, BoundedCache, Weighed},
     claims::{self, Claims},
     credential::Credential,
     heap,
@@ -53,7 +53,7 @@ struct Remembered {
 /// is told is rendered when it is first needed: it comes from the principal
 /// and takes less.
 fn remembered_bytes(token: &str, principal: &Principal) -> usize {
-    heap::allocation(token.len()) + 2 * principal.heap_bytes() + cache::ENTRY_BYTES
+    heap::allocation(token.len()) + 2 * principal.heap_bytes() + bounded_cache::ENTRY_BYTES
 }
 
 /// What came of one call.
@@ -127,7 +127,7 @@ impl GrpcProvider {
             let _inside = runtime.enter();
             endpoint.connect_lazy()
         };
-        let answers = cache::bounded(
+        let answers = bounded_cache::bounded(
             settings.cache_entries.max(1),
             settings.cache_bytes,
             ahash::RandomState::new(),
@@ -209,7 +209,7 @@ pub(crate) fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint
     }
     let mut tls = ClientTlsConfig::new().with_native_roots();
     if let Some(path) = ca_file {
-        let roots = crate::files::read(path)
+        let roots = claimgate_files::read(path)
             .map_err(|error| SetupError::Roots { path: path.to_owned(), error })?;
         tls = tls.ca_certificate(Certificate::from_pem(roots));
     }

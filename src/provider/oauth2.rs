@@ -1,9 +1,9 @@
 //! JWTs of OAuth 2.0 issuers (RFC 7519, RFC 9068).
 //!
 //! A token is read once per request ([`jwt`]), verified with a key of its
-//! issuer ([`keys`], kept fresh by [`key_source`]), judged ([`checks`]) and
-//! remembered ([`memory`]). Only a key that the issuer does not seem to have
-//! makes a request wait.
+//! issuer ([`keys`], kept fresh by [`key_source`]), checked ([`checks`]) and
+//! cached ([`crate::token_cache`]). Only a key that the issuer does not seem to
+//! have makes a request wait.
 
 use std::{
     fmt,
@@ -13,24 +13,25 @@ use std::{
     },
 };
 
-use self::{
-    jwt::Unverified,
-    key_source::{KeySource, Refresh},
-    keys::VerifyingKey,
-    memory::{Known, ProviderTag, TokenMemory},
-};
 use super::{Answer, Answering, Provider};
-use crate::{credential::Credential, decision::Recall, reason::Reason, settings::OAuth2Settings};
+use crate::{
+    credential::Credential,
+    decision::Recall,
+    keys::{KeyStore, Refresh, VerifyingKey},
+    reason::Reason,
+    settings::OAuth2Settings,
+    token::jwt::Unverified,
+    token_cache::{ProviderTag, TokenCache, VerifiedToken},
+};
 
-pub mod algorithm;
 mod checks;
 pub mod fetch;
-pub mod jwt;
 pub mod key_source;
-pub mod keys;
-pub mod memory;
 
-pub use algorithm::Algorithm;
+pub use crate::{
+    keys::{self, Algorithm},
+    token::jwt,
+};
 
 /// How often a request looks again after waiting for keys: for a refresh that
 /// was under way, for the one it triggered, and for none beyond.
@@ -47,8 +48,8 @@ pub struct OAuth2 {
     forward_token: Option<bool>,
     settings: OAuth2Settings,
     issuer: Arc<str>,
-    keys: Arc<KeySource>,
-    memory: Arc<TokenMemory>,
+    keys: Arc<dyn KeyStore>,
+    cache: Arc<TokenCache>,
     tag: ProviderTag,
 }
 
@@ -67,13 +68,13 @@ impl From<Reason> for Failure {
 }
 
 impl OAuth2 {
-    /// A provider called `name`; `memory` may be shared by several.
+    /// A provider called `name`; `cache` may be shared by several.
     pub fn new(
         name: &str,
         forward_token: Option<bool>,
         settings: OAuth2Settings,
-        keys: Arc<KeySource>,
-        memory: Arc<TokenMemory>,
+        keys: Arc<dyn KeyStore>,
+        cache: Arc<TokenCache>,
     ) -> Self {
         static TAGS: AtomicUsize = AtomicUsize::new(0);
         Self {
@@ -82,18 +83,18 @@ impl OAuth2 {
             issuer: settings.issuer.as_str().into(),
             settings,
             keys,
-            memory,
+            cache,
             tag: ProviderTag(TAGS.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
-    /// What is remembered of the token, judged by the clock.
-    fn remembered(&self, credential: &Credential<'_>) -> Option<Answer> {
-        let known = credential.known().filter(|known| known.by == self.tag)?;
+    /// The answer for a token that this provider verified before.
+    fn cached(&self, credential: &Credential<'_>) -> Option<Answer> {
+        let cached = credential.cached().filter(|cached| cached.by == self.tag)?;
         credential.record(Recall::Hit);
         credential.note(|| "its signature was verified before".into());
-        Some(match checks::times(&self.settings, &known.times, credential) {
-            Ok(()) => Answer::Authenticated(Arc::clone(&known.principal)),
+        Some(match checks::times(&self.settings, &cached.times, credential) {
+            Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
             Err(reason) => Answer::Refused(reason),
         })
     }
@@ -101,25 +102,29 @@ impl OAuth2 {
     /// Verifies and judges a token with the keys at hand.
     fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
         let now = credential.now();
-        // What could not be recalled in a moment is not worth remembering.
+        // An entry that ends now would never be found.
         let lasts = jwt.expires_at().is_some_and(|exp| exp > now.as_seconds());
-        if !lasts || credential.known().is_some() {
+        if !lasts || credential.cached().is_some() {
             credential.record(Recall::Miss);
             return self
                 .verify(credential, jwt)
-                .map(|known| Answer::Authenticated(known.principal));
+                .map(|verified| Answer::Authenticated(verified.principal));
         }
         // Two requests with one new token both compute its signature: to wait
         // for another thread costs more, and an invalid token would
         // make everything wait that this thread has to do.
-        let known = self.verify(credential, jwt)?;
+        let verified = self.verify(credential, jwt)?;
         credential.record(Recall::Miss);
-        let principal = Arc::clone(&known.principal);
-        credential.learn(Arc::new(known));
+        let principal = Arc::clone(&verified.principal);
+        credential.learn(Arc::new(verified));
         Ok(Answer::Authenticated(principal))
     }
 
-    fn verify(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Known, Failure> {
+    fn verify(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+    ) -> Result<VerifiedToken, Failure> {
         let settings = &self.settings;
         checks::header(settings, jwt, credential)?;
         let algorithm = checks::algorithm(settings, jwt, credential)?;
@@ -127,14 +132,14 @@ impl OAuth2 {
         let stated = checks::claim_types(jwt, credential)?;
         let claims = jwt.claims();
         let principal = checks::principal(settings, claims, stated.expires_at, credential)?
-            .with_claims(self.memory.worth_keeping(claims));
+            .with_claims(self.cache.worth_keeping(claims));
         let times = checks::expiry(&stated, credential)?;
         checks::times(settings, &times, credential)?;
         checks::lifetime(settings, &times, credential)?;
         checks::audience(settings, jwt, credential)?;
         checks::client(settings, jwt, credential)?;
         checks::required_claims(settings, jwt, credential)?;
-        Ok(Known {
+        Ok(VerifiedToken {
             token: credential.token().into(),
             by: self.tag,
             issuer: Arc::clone(&self.issuer),
@@ -180,12 +185,12 @@ impl OAuth2 {
             });
             Failure::Refused(Reason::BadSignature)
         };
-        if self.memory.refused().knows(credential.token(), &keys) {
+        if self.cache.refused().knows(credential.token(), &keys) {
             return Err(refused());
         }
         // The same key has verified the token for another provider.
         let proven = |key: &Arc<VerifyingKey>| {
-            credential.known().is_some_and(|known| known.key.is_same(key))
+            credential.cached().is_some_and(|cached| cached.key.is_same(key))
         };
         let verifies = |key: &&Arc<VerifyingKey>| {
             proven(key)
@@ -195,7 +200,7 @@ impl OAuth2 {
             .filter(|key| key.makes_signatures_of(jwt.signature().len()))
             .take(MAX_SIGNATURES);
         tried.find(verifies).cloned().ok_or_else(|| {
-            self.memory.refused().add(credential.token(), &keys);
+            self.cache.refused().add(credential.token(), &keys);
             refused()
         })
     }
@@ -217,7 +222,7 @@ impl OAuth2 {
 
     /// Why nobody can tell whether the issuer has the token's key.
     fn note_unavailable(&self, credential: &Credential<'_>) {
-        credential.note(|| match self.keys.status().last_error {
+        credential.note(|| match self.keys.last_error() {
             Some(error) => format!("its keys can't be fetched: {error}"),
             None => "it has no keys to verify with".into(),
         });
@@ -296,7 +301,7 @@ impl Provider for OAuth2 {
     }
 
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
-        if let Some(answer) = self.remembered(credential) {
+        if let Some(answer) = self.cached(credential) {
             return Answering::Now(answer);
         }
         let Some(jwt) = credential.jwt().filter(|jwt| jwt.issuer() == Some(&self.issuer)) else {

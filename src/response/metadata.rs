@@ -45,7 +45,8 @@ impl<'a> Metadata<'a> {
     pub fn to_json(&self) -> Map<String, Value> {
         let text = |text: &str| Value::from(text);
         let principal = self.caller.map(|caller| &caller.principal);
-        let claims = self.caller.into_iter().flat_map(|by| by.identity.claims(&by.principal));
+        let claims =
+            self.caller.into_iter().flat_map(|by| by.identity.claims(&by.principal.claims));
         let claims: Map<_, _> =
             claims.map(|(name, value)| (name.into(), json(value, MAX_DEPTH - 1))).collect();
         let scopes = principal.map(|principal| &principal.scopes.names[..]).unwrap_or_default();

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::{metadata::Metadata, *};
 use crate::{
     principal::Principal,
-    provider::{Answer, Answering, Provider, oauth2::memory::TokenMemory},
+    provider::{Answer, Answering, Provider},
     settings::{AuthSettings, RouteSettings},
     time::UnixTime,
+    token_cache::TokenCache,
 };
 
 /// A style with a header of its own, for requests that need a scope.
@@ -55,7 +56,7 @@ fn denied(format: ErrorFormat, content_type: Option<&str>) -> (String, Value) {
     let engine = Engine::new(
         &AuthSettings { error_format: format, ..AuthSettings::default() },
         Vec::new(),
-        Arc::new(TokenMemory::new(1)),
+        Arc::new(TokenCache::new(1)),
     );
     let headers = content_type.map(|kind| ("content-type", kind.as_bytes()));
     let request = Request {
@@ -124,7 +125,7 @@ fn only_an_allowed_request_tells_the_caller() {
         (vec!["s".to_owned()], json!({"provider": "p", "reason": "insufficient_scope"})),
     ] {
         let settings = AuthSettings { required_scopes: required, ..AuthSettings::default() };
-        let memory = Arc::new(TokenMemory::new(1));
+        let memory = Arc::new(TokenCache::new(1));
         let engine = Engine::new(&settings, vec![Arc::new(Fixed)], memory);
         let request = Request {
             method: "GET",

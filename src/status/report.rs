@@ -11,13 +11,13 @@ use super::{
     wanted::{self, wanted},
 };
 use crate::{
-    app::readiness::State,
     metrics::checks::decision_of,
     policy::routes::Routes,
     provider::{
         api_key,
         oauth2::key_source::{KeyStatus, Status},
     },
+    readiness::State,
     reason::Reason,
     settings::{ApiKeySettings, KeyLocation, OAuth2Settings, ProviderKind, ProviderSettings},
     time::UnixTime,

@@ -14,6 +14,7 @@ use crate::{
         oauth2::fetch::{self, root_cause},
     },
     settings::{OtlpProtocol, TracingSettings},
+    urls,
 };
 
 /// Why spans can't be exported so; one line.
@@ -59,7 +60,7 @@ fn client(settings: &TracingSettings) -> Result<Client, SetupError> {
         .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(fetch::client_tls(&url, settings.ca_file.as_deref())?);
-    if fetch::is_loopback(&url) {
+    if urls::is_loopback(&url) {
         // A proxy's loopback is not ours.
         client = client.no_proxy();
     }

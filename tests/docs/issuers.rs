@@ -7,11 +7,11 @@ use claimgate::{
     Engine, Provider, Reason, Request, config,
     decision::Verdict,
     issuer::signing::SigningKey,
-    provider::oauth2::{
-        Algorithm, OAuth2, key_source::KeySource, keys::KeySet, memory::TokenMemory,
-    },
+    keys::{FixedKeys, KeySet},
+    provider::oauth2::{Algorithm, OAuth2},
     settings::ProviderKind,
     time::UnixTime,
+    token_cache::TokenCache,
 };
 use serde_json::{Value, json};
 
@@ -100,16 +100,16 @@ impl Stage {
 fn engine(config: &str, key: &SigningKey) -> Engine {
     let auth = config::load(config, &|_| None).unwrap().settings.auth;
     let jwks = json!({"keys": [key.jwk()]}).to_string();
-    let memory = Arc::new(TokenMemory::new(100));
+    let cache = Arc::new(TokenCache::new(100));
     let providers = auth.providers.iter().map(|provider| {
         let ProviderKind::OAuth2(settings) = &provider.kind else { panic!("{}", provider.name) };
-        let keys = KeySource::fixed(KeySet::parse(jwks.as_bytes()).unwrap().set);
+        let keys = Arc::new(FixedKeys::new(KeySet::parse(jwks.as_bytes()).unwrap().set));
         let settings = (**settings).clone();
-        let memory = Arc::clone(&memory);
-        Arc::new(OAuth2::new(&provider.name, None, settings, keys, memory)) as Arc<dyn Provider>
+        let cache = Arc::clone(&cache);
+        Arc::new(OAuth2::new(&provider.name, None, settings, keys, cache)) as Arc<dyn Provider>
     });
     let providers = providers.collect();
-    Engine::new(&auth, providers, memory)
+    Engine::new(&auth, providers, cache)
 }
 
 #[test]

@@ -33,16 +33,55 @@ use std::{
 use libloading::os::unix::Library;
 use smallvec::SmallVec;
 
-use crate::{
-    filter::{Filter, FilterConfig, Outcome, RouteConfig},
-    guard::guarded,
-    log,
-};
+use crate::guard::guarded;
+
+/// What the module does in each hook. [`export_hooks`] has Envoy call it.
+pub(crate) trait HttpFilter: Default {
+    /// A filter in a listener's configuration.
+    type Config;
+
+    /// The module is loaded, and Envoy's functions can be called.
+    fn loaded();
+
+    /// Reads `filter_config`; `None` refuses it. Where Envoy only validates,
+    /// nothing may be started and nothing fetched.
+    fn config(text: &[u8], is_validation: bool) -> Option<Self::Config>;
+
+    /// Reads the `filter_config` of a route; `None` refuses it.
+    fn route(text: &[u8]) -> Option<RouteConfig>;
+
+    /// The request's headers are there.
+    fn request_headers(&self, config: &Self::Config, stream: &mut Stream<'_>) -> Outcome;
+
+    /// The stream was woken.
+    fn scheduled(&self, config: &Self::Config, stream: &mut Stream<'_>) -> Outcome;
+
+    /// A hook panicked, and the request must not pass.
+    fn panicked(&self, config: &Self::Config, stream: &mut Stream<'_>);
+}
+
+/// The filter's configuration on a route.
+#[derive(Debug, PartialEq)]
+pub(crate) struct RouteConfig {
+    /// The name of the Claimgate route whose rules apply.
+    pub(crate) route: String,
+}
+
+/// What a hook has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The request goes on.
+    Continue,
+    /// It waits for its decision.
+    Wait,
+    /// The client has its answer.
+    Answered,
+}
 
 /// Text or bytes in somebody's memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Buffer {
+pub(crate) struct Buffer {
     pointer: *const u8,
     length: usize,
 }
@@ -198,7 +237,7 @@ impl<'s> Fields<'s> {
 pub(crate) struct Stream<'hook> {
     envoy: *mut c_void,
     callbacks: &'static Callbacks,
-    held: &'hook Held,
+    state: &'hook StreamState,
     /// Worker threads share no streams.
     not_send: PhantomData<*mut ()>,
 }
@@ -291,7 +330,7 @@ impl Stream<'_> {
         body: &[u8],
         details: &[u8],
     ) {
-        if self.held.answered.replace(true) {
+        if self.state.answered.replace(true) {
             return;
         }
         let field = |(key, value)| Header { key: Buffer::of(key), value: Buffer::of(value) };
@@ -305,7 +344,7 @@ impl Stream<'_> {
 
     /// Lets a request go on that was stopped.
     fn resume(&mut self) {
-        if self.held.answered.get() {
+        if self.state.answered.get() {
             return;
         }
         // SAFETY: the stream's pointer is good during the hook.
@@ -315,7 +354,7 @@ impl Stream<'_> {
     /// By which any thread can have the hook `scheduled` called, as long as
     /// the stream lives. The same one if this is called again.
     pub(crate) fn wake(&mut self) -> Arc<Wake> {
-        let wake = self.held.wake.get_or_init(|| {
+        let wake = self.state.wake.get_or_init(|| {
             // SAFETY: the stream's pointer is good during the hook.
             let scheduler = unsafe { (self.callbacks.http_filter_scheduler_new)(self.envoy) };
             let callbacks = self.callbacks;
@@ -371,24 +410,38 @@ impl Drop for Scheduler {
     }
 }
 
-/// What Envoy holds of one stream.
-///
-/// Counted, because Envoy may destroy a stream from within a call that a hook
-/// of the same stream makes.
-struct Held {
-    filter: Filter,
-    /// The configuration outlives its streams.
-    config: NonNull<FilterConfig>,
+/// What this file keeps of a stream from hook to hook.
+#[derive(Default)]
+struct StreamState {
     wake: OnceCell<Arc<Wake>>,
     /// Whether the client has been answered, by this filter or another.
     answered: Cell<bool>,
 }
 
-impl Held {
+impl Drop for StreamState {
+    fn drop(&mut self) {
+        if let Some(wake) = self.wake.get() {
+            wake.release();
+        }
+    }
+}
+
+/// What Envoy holds of one stream.
+///
+/// Counted, because Envoy may destroy a stream from within a call that a hook
+/// of the same stream makes.
+struct Held<F: HttpFilter> {
+    filter: F,
+    /// The configuration outlives its streams.
+    config: NonNull<F::Config>,
+    state: StreamState,
+}
+
+impl<F: HttpFilter> Held<F> {
     /// # Safety
     ///
-    /// `held` must come from [`http_filter_new`](envoy_dynamic_module_on_http_filter_new)
-    /// and not be destroyed yet; this must be its thread.
+    /// `held` must come from [`filter_new`] for the same type and not be
+    /// destroyed yet; this must be its thread.
     unsafe fn of(held: *const c_void) -> Rc<Self> {
         // SAFETY: the caller says so.
         unsafe {
@@ -397,17 +450,9 @@ impl Held {
         }
     }
 
-    fn config(&self) -> &FilterConfig {
+    fn config(&self) -> &F::Config {
         // SAFETY: Envoy destroys a configuration after the last of its streams.
         unsafe { self.config.as_ref() }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(wake) = self.wake.get() {
-            wake.release();
-        }
     }
 }
 
@@ -430,27 +475,22 @@ pub(crate) fn takes_struct_metadata() -> bool {
     CALLBACKS.get().is_some_and(|callbacks| callbacks.http_set_dynamic_metadata_struct.is_some())
 }
 
-// ----------------------------------- hooks -----------------------------------
-
 /// Looks up Envoy's functions. A null pointer refuses the module.
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
-    guarded(
-        || match load() {
-            Ok(callbacks) => {
-                // Another load of the same file finds it done.
-                let _ = CALLBACKS.set(callbacks);
-                log::start();
-                if takes_struct_metadata() { ABI_VERSION_1_40 } else { ABI_VERSION }.as_ptr()
-            }
-            Err(missing) => {
-                eprintln!("claimgate: {missing}");
-                ptr::null()
-            }
-        },
-        ptr::null,
-        ptr::null(),
-    )
+pub(crate) fn program_init<F: HttpFilter>() -> *const c_char {
+    let init = || match load() {
+        Ok(callbacks) => {
+            // Another load of the same file finds it done.
+            let _ = CALLBACKS.set(callbacks);
+            F::loaded();
+            if takes_struct_metadata() { ABI_VERSION_1_40 } else { ABI_VERSION }.as_ptr()
+        }
+        Err(missing) => {
+            // Envoy's log may be what is missing.
+            eprintln!("claimgate: {missing}");
+            ptr::null()
+        }
+    };
+    guarded(init, ptr::null, ptr::null())
 }
 
 /// Why this module can't work in this program.
@@ -478,43 +518,42 @@ fn load() -> Result<Callbacks, LoadError> {
     Ok(Callbacks::resolve(&envoy)?)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
-    _config_envoy: *mut c_void,
-    _name: Buffer,
-    config: Buffer,
-) -> *const c_void {
+/// # Safety
+///
+/// Envoy's main thread must call this, with a text of its own.
+pub(crate) unsafe fn config_new<F: HttpFilter>(text: Buffer) -> *const c_void {
     let new = || {
         let callbacks = CALLBACKS.get()?;
         // SAFETY: this is the main thread.
-        let validating = unsafe { (callbacks.is_validation_mode)() };
-        // SAFETY: the text is Envoy's and stays during the hook.
-        FilterConfig::new(unsafe { config.bytes() }, validating)
+        let is_validation = unsafe { (callbacks.is_validation_mode)() };
+        // SAFETY: the text stays during the hook.
+        F::config(unsafe { text.bytes() }, is_validation)
     };
     guarded(|| into_pointer(new()), ptr::null, ptr::null())
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const c_void) {
-    // SAFETY: made by `config_new`, and Envoy is done with it.
-    guarded(|| unsafe { free::<FilterConfig>(config) }, || {}, ());
+/// # Safety
+///
+/// `config` must come from [`config_new`], and Envoy be done with it.
+pub(crate) unsafe fn config_destroy<F: HttpFilter>(config: *const c_void) {
+    // SAFETY: the caller says so.
+    guarded(|| unsafe { free::<F::Config>(config) }, || {}, ());
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
-    _name: Buffer,
-    config: Buffer,
-) -> *const c_void {
-    // SAFETY: the text is Envoy's and stays during the hook.
-    let new = || RouteConfig::new(unsafe { config.bytes() });
+/// # Safety
+///
+/// Envoy must call this, with a text of its own.
+pub(crate) unsafe fn route_config_new<F: HttpFilter>(text: Buffer) -> *const c_void {
+    // SAFETY: the text stays during the hook.
+    let new = || F::route(unsafe { text.bytes() });
     guarded(|| into_pointer(new()), ptr::null, ptr::null())
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(
-    config: *const c_void,
-) {
-    // SAFETY: made by `per_route_config_new`, and Envoy is done with it.
+/// # Safety
+///
+/// `config` must come from [`route_config_new`], and Envoy be done with it.
+pub(crate) unsafe fn route_config_destroy(config: *const c_void) {
+    // SAFETY: the caller says so.
     guarded(|| unsafe { free::<RouteConfig>(config) }, || {}, ());
 }
 
@@ -532,26 +571,66 @@ unsafe fn free<T>(pointer: *const c_void) {
     }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_new(
-    config: *const c_void,
-    _envoy: *mut c_void,
-) -> *const c_void {
+/// `config` comes from [`config_new`].
+pub(crate) fn filter_new<F: HttpFilter>(config: *const c_void) -> *const c_void {
     let new = || {
-        let Some(config) = NonNull::new(config.cast_mut().cast::<FilterConfig>()) else {
+        let Some(config) = NonNull::new(config.cast_mut().cast::<F::Config>()) else {
             return ptr::null();
         };
-        let (filter, wake) = (Filter::default(), OnceCell::new());
-        let held = Held { filter, config, wake, answered: Cell::new(false) };
+        let held = Held { filter: F::default(), config, state: StreamState::default() };
         Rc::into_raw(Rc::new(held)).cast()
     };
     guarded(new, ptr::null, ptr::null())
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(held: *const c_void) {
-    // SAFETY: made by `filter_new`; this gives back what Envoy held.
-    guarded(|| unsafe { Rc::decrement_strong_count(held.cast::<Held>()) }, || {}, ());
+/// # Safety
+///
+/// `held` must come from [`filter_new`], and Envoy be done with it.
+pub(crate) unsafe fn filter_destroy<F: HttpFilter>(held: *const c_void) {
+    // SAFETY: this gives back what Envoy held.
+    guarded(|| unsafe { Rc::decrement_strong_count(held.cast::<Held<F>>()) }, || {}, ());
+}
+
+/// # Safety
+///
+/// The pointers must be those of a hook that Envoy calls.
+pub(crate) unsafe fn request_headers<F: HttpFilter>(
+    envoy: *mut c_void,
+    held: *const c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let outcome = unsafe { with_stream(envoy, held, F::request_headers) };
+    match outcome {
+        Outcome::Continue => CONTINUE,
+        Outcome::Wait => headers_status::STOP_ALL_ITERATION_AND_WATERMARK,
+        Outcome::Answered => headers_status::STOP_ITERATION,
+    }
+}
+
+/// # Safety
+///
+/// The pointers must be those of a hook that Envoy calls.
+pub(crate) unsafe fn scheduled<F: HttpFilter>(envoy: *mut c_void, held: *const c_void) {
+    let hook = |filter: &F, config: &F::Config, stream: &mut Stream<'_>| {
+        let outcome = filter.scheduled(config, stream);
+        if outcome == Outcome::Continue {
+            stream.resume();
+        }
+        outcome
+    };
+    // SAFETY: the caller says so.
+    unsafe { with_stream(envoy, held, hook) };
+}
+
+/// The client is answered, perhaps by another filter while a check waits.
+///
+/// # Safety
+///
+/// `held` must be that of a hook that Envoy calls.
+pub(crate) unsafe fn local_reply<F: HttpFilter>(held: *const c_void) -> u32 {
+    // SAFETY: the caller says so.
+    guarded(|| unsafe { Held::<F>::of(held) }.state.answered.set(true), || {}, ());
+    CONTINUE
 }
 
 /// Calls `hook` for a stream; a panic is answered with 500.
@@ -559,114 +638,101 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(held: *const c_
 /// # Safety
 ///
 /// The pointers must be those of a hook that Envoy calls.
-unsafe fn with_stream(
+unsafe fn with_stream<F: HttpFilter>(
     envoy: *mut c_void,
     held: *const c_void,
-    hook: impl FnOnce(&Filter, &FilterConfig, &mut Stream<'_>) -> Outcome,
-    carry_out: impl FnOnce(Outcome, &mut Stream<'_>) -> u32,
-) -> u32 {
-    let Some(callbacks) = CALLBACKS.get() else { return headers_status::STOP_ITERATION };
+    hook: impl FnOnce(&F, &F::Config, &mut Stream<'_>) -> Outcome,
+) -> Outcome {
+    let Some(callbacks) = CALLBACKS.get() else { return Outcome::Answered };
     // SAFETY: the caller says so.
-    let held = unsafe { Held::of(held) };
-    let stream = || Stream { envoy, callbacks, held: &held, not_send: PhantomData };
-    guarded(
-        || {
-            let mut stream = stream();
-            let outcome = hook(&held.filter, held.config(), &mut stream);
-            carry_out(outcome, &mut stream)
-        },
-        || {
-            held.filter.panicked(held.config(), &mut stream());
-            headers_status::STOP_ITERATION
-        },
-        headers_status::STOP_ITERATION,
-    )
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
-    envoy: *mut c_void,
-    held: *const c_void,
-    _end_of_stream: bool,
-) -> u32 {
-    let carry_out = |outcome, _: &mut Stream<'_>| match outcome {
-        Outcome::Continue => CONTINUE,
-        Outcome::Wait => headers_status::STOP_ALL_ITERATION_AND_WATERMARK,
-        Outcome::Answered => headers_status::STOP_ITERATION,
+    let held = unsafe { Held::<F>::of(held) };
+    let stream = || Stream { envoy, callbacks, state: &held.state, not_send: PhantomData };
+    let recover = || {
+        held.filter.panicked(held.config(), &mut stream());
+        Outcome::Answered
     };
-    // SAFETY: Envoy calls this.
-    unsafe { with_stream(envoy, held, Filter::request_headers, carry_out) }
+    guarded(|| hook(&held.filter, held.config(), &mut stream()), recover, Outcome::Answered)
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
-    envoy: *mut c_void,
-    held: *const c_void,
-    _event: u64,
-) {
-    let carry_out = |outcome, stream: &mut Stream<'_>| {
-        if outcome == Outcome::Continue {
-            stream.resume();
+/// Exports the hooks that Envoy looks up, for one type of filter.
+///
+/// Those that do nothing are there because Envoy refuses a module without
+/// them.
+macro_rules! export_hooks {
+    ($filter:ty) => {
+        #[allow(unsafe_code)]
+        mod exported {
+            use std::ffi::{c_char, c_void};
+
+            use $crate::abi::{self, Buffer};
+
+            type Pointer = *mut c_void;
+            type Module = *const c_void;
+
+            $crate::abi::export_hooks! { @each
+                envoy_dynamic_module_on_program_init() -> *const c_char
+                    => abi::program_init::<$filter>();
+                envoy_dynamic_module_on_http_filter_config_new(_envoy: Pointer, _name: Buffer, text: Buffer) -> Module
+                    => abi::config_new::<$filter>(text);
+                envoy_dynamic_module_on_http_filter_config_destroy(config: Module)
+                    => abi::config_destroy::<$filter>(config);
+                envoy_dynamic_module_on_http_filter_per_route_config_new(_name: Buffer, text: Buffer) -> Module
+                    => abi::route_config_new::<$filter>(text);
+                envoy_dynamic_module_on_http_filter_per_route_config_destroy(config: Module)
+                    => abi::route_config_destroy(config);
+                envoy_dynamic_module_on_http_filter_new(config: Module, _envoy: Pointer) -> Module
+                    => abi::filter_new::<$filter>(config);
+                envoy_dynamic_module_on_http_filter_destroy(held: Module)
+                    => abi::filter_destroy::<$filter>(held);
+                envoy_dynamic_module_on_http_filter_request_headers(envoy: Pointer, held: Module, _end: bool) -> u32
+                    => abi::request_headers::<$filter>(envoy, held);
+                envoy_dynamic_module_on_http_filter_scheduled(envoy: Pointer, held: Module, _event: u64)
+                    => abi::scheduled::<$filter>(envoy, held);
+                envoy_dynamic_module_on_http_filter_local_reply(
+                    _envoy: Pointer, held: Module, _status: u32, _details: Buffer, _reset: bool
+                ) -> u32
+                    => abi::local_reply::<$filter>(held);
+
+                envoy_dynamic_module_on_http_filter_request_body(_e: Pointer, _h: Module, _end: bool) -> u32 => 0;
+                envoy_dynamic_module_on_http_filter_request_trailers(_e: Pointer, _h: Module) -> u32 => 0;
+                envoy_dynamic_module_on_http_filter_response_headers(_e: Pointer, _h: Module, _end: bool) -> u32 => 0;
+                envoy_dynamic_module_on_http_filter_response_body(_e: Pointer, _h: Module, _end: bool) -> u32 => 0;
+                envoy_dynamic_module_on_http_filter_response_trailers(_e: Pointer, _h: Module) -> u32 => 0;
+                envoy_dynamic_module_on_http_filter_stream_complete(_e: Pointer, _h: Module) => ();
+                envoy_dynamic_module_on_http_filter_http_callout_done(
+                    _e: Pointer, _h: Module, _id: u64, _result: u32,
+                    _headers: Pointer, _count: usize, _chunks: Pointer, _chunk_count: usize
+                ) => ();
+                envoy_dynamic_module_on_http_filter_http_stream_headers(
+                    _e: Pointer, _h: Module, _id: u64, _headers: Pointer, _count: usize, _end: bool
+                ) => ();
+                envoy_dynamic_module_on_http_filter_http_stream_data(
+                    _e: Pointer, _h: Module, _id: u64, _data: Module, _count: usize, _end: bool
+                ) => ();
+                envoy_dynamic_module_on_http_filter_http_stream_trailers(
+                    _e: Pointer, _h: Module, _id: u64, _trailers: Pointer, _count: usize
+                ) => ();
+                envoy_dynamic_module_on_http_filter_http_stream_complete(_e: Pointer, _h: Module, _id: u64) => ();
+                envoy_dynamic_module_on_http_filter_http_stream_reset(_e: Pointer, _h: Module, _id: u64, _why: u32) => ();
+                envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(
+                    _e: Pointer, _h: Module
+                ) => ();
+                envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
+                    _e: Pointer, _h: Module
+                ) => ();
+            }
         }
-        CONTINUE
     };
-    // SAFETY: Envoy calls this.
-    unsafe { with_stream(envoy, held, Filter::scheduled, carry_out) };
-}
-
-/// Somebody answers the client, perhaps another filter while a check waits.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn envoy_dynamic_module_on_http_filter_local_reply(
-    _envoy: *mut c_void,
-    held: *const c_void,
-    _status: u32,
-    _details: Buffer,
-    _reset_imminent: bool,
-) -> u32 {
-    // SAFETY: Envoy calls this.
-    guarded(|| unsafe { Held::of(held) }.answered.set(true), || {}, ());
-    CONTINUE
-}
-
-/// Hooks that Envoy wants to find and that have nothing to do here.
-macro_rules! idle_hooks {
-    ($($name:ident($($argument:ty),*) $(-> $result:literal)?;)*) => {$(
+    (@each $($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? => $body:expr;)*) => {$(
+        // SAFETY: Envoy calls this as its header declares it.
         #[unsafe(no_mangle)]
-        extern "C" fn $name($(_: $argument),*) $(-> idle_hooks!(@u32 $result))? {
-            $($result)?
+        #[allow(unused_unsafe)]
+        unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
+            unsafe { $body }
         }
     )*};
-    (@u32 $result:literal) => { u32 };
 }
-
-idle_hooks! {
-    envoy_dynamic_module_on_http_filter_request_body(*mut c_void, *const c_void, bool) -> 0;
-    envoy_dynamic_module_on_http_filter_request_trailers(*mut c_void, *const c_void) -> 0;
-    envoy_dynamic_module_on_http_filter_response_headers(*mut c_void, *const c_void, bool) -> 0;
-    envoy_dynamic_module_on_http_filter_response_body(*mut c_void, *const c_void, bool) -> 0;
-    envoy_dynamic_module_on_http_filter_response_trailers(*mut c_void, *const c_void) -> 0;
-    envoy_dynamic_module_on_http_filter_stream_complete(*mut c_void, *const c_void);
-    envoy_dynamic_module_on_http_filter_http_callout_done(
-        *mut c_void, *const c_void, u64, u32, *mut c_void, usize, *mut c_void, usize
-    );
-    envoy_dynamic_module_on_http_filter_http_stream_headers(
-        *mut c_void, *const c_void, u64, *mut c_void, usize, bool
-    );
-    envoy_dynamic_module_on_http_filter_http_stream_data(
-        *mut c_void, *const c_void, u64, *const c_void, usize, bool
-    );
-    envoy_dynamic_module_on_http_filter_http_stream_trailers(
-        *mut c_void, *const c_void, u64, *mut c_void, usize
-    );
-    envoy_dynamic_module_on_http_filter_http_stream_complete(*mut c_void, *const c_void, u64);
-    envoy_dynamic_module_on_http_filter_http_stream_reset(*mut c_void, *const c_void, u64, u32);
-    envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(
-        *mut c_void, *const c_void
-    );
-    envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
-        *mut c_void, *const c_void
-    );
-}
+pub(crate) use export_hooks;
 
 #[cfg(test)]
 mod tests {
@@ -676,7 +742,6 @@ mod tests {
     fn a_program_without_envoys_functions_refuses_the_module_and_names_them() {
         let error = load().err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("envoy_dynamic_module_callback_http_set_header"), "{error}");
-        assert!(envoy_dynamic_module_on_program_init().is_null());
     }
 
     #[test]

@@ -5,20 +5,21 @@ use std::{mem, path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::Guard;
 use claimgate::{
     Engine,
-    app::watch::{Change, Contents, Watch, content_of},
+    app::watch::{Change, Watch},
     check::{ConfigHandle, Snapshot},
     config::Loaded,
     metrics::{CheckMeters, Metrics},
     time::UnixTime,
 };
+use claimgate_files::{Contents, content_of};
 use tokio::{task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
 
 use crate::{
     background::Background,
+    load::{self, LoadError},
     open::{self, ProviderError, Source},
     options::FilterOptions,
-    registry::OpenError,
 };
 
 /// How often tokens that can't be used any more are dropped from memory.
@@ -107,7 +108,7 @@ async fn tidy(config: ConfigHandle) {
     let mut ticks = interval(TIDY);
     loop {
         ticks.tick().await;
-        config.load().engine.memory().tidy(UnixTime::now());
+        config.load().engine.token_cache().tidy(UnixTime::now());
     }
 }
 
@@ -156,15 +157,12 @@ impl Follower {
         }
     }
 
-    async fn reload(&mut self, watch: &mut Watch) -> Result<(), OpenError> {
+    async fn reload(&mut self, watch: &mut Watch) -> Result<(), LoadError> {
         let options = self.options.clone();
         // A mount that hangs holds up this thread of the pool alone.
-        let read = tokio::task::spawn_blocking(move || crate::registry::read(&options));
-        let loaded = read.await.map_err(|_| OpenError::Interrupted)??;
-        watch
-            .set_files(watched(&self.options, &loaded))
-            .await
-            .map_err(|hung| OpenError::Hung(hung.to_string()))?;
+        let read = tokio::task::spawn_blocking(move || load::read(&options));
+        let loaded = read.await.map_err(|_| LoadError::Interrupted)??;
+        watch.set_files(watched(&self.options, &loaded)).await?;
         let runtime = tokio::runtime::Handle::current();
         let auth = &loaded.settings.auth;
         let (engine, sources) =

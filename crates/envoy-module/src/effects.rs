@@ -15,8 +15,7 @@ use claimgate::{
 use tracing::warn;
 
 use crate::{
-    abi::{self, Stream},
-    filter::Outcome,
+    abi::{self, Outcome, Stream},
     metadata::{self, Flat},
 };
 
@@ -203,13 +202,13 @@ const fn grpc_status(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use claimgate::{Reason, decision::Denial, provider::oauth2::memory::TokenMemory};
+    use claimgate::{Reason, decision::Denial, token_cache::TokenCache};
 
     use super::*;
 
     fn engine(config: &str) -> Engine {
         let loaded = claimgate::config::load(config, &|_| None).unwrap();
-        let memory = TokenMemory::of(&loaded.settings.auth).into();
+        let memory = TokenCache::of(&loaded.settings.auth).into();
         Engine::new(&loaded.settings.auth, Vec::new(), memory)
     }
 

@@ -11,11 +11,13 @@ use claimgate::check::Snapshot;
 use tracing::error;
 
 use crate::{
-    abi::{HeaderRoom, Stream},
+    abi::{HeaderRoom, HttpFilter, Outcome, RouteConfig, Stream},
     configuration::Configuration,
     decide,
     effects::Effects,
-    options::{FilterOptions, RouteOptions},
+    load::LoadError,
+    log,
+    options::{self, FilterOptions},
     registry,
     request::{BorrowedRequest, OwnedRequest},
 };
@@ -25,48 +27,8 @@ thread_local! {
     static ROOM: Cell<HeaderRoom> = Cell::default();
 }
 
-/// What a hook has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The request goes on.
-    Continue,
-    /// It waits for its decision.
-    Wait,
-    /// The client has its answer.
-    Answered,
-}
-
 /// A filter in a listener's configuration.
 pub(crate) struct FilterConfig(Arc<Configuration>);
-
-impl FilterConfig {
-    /// Reads `filter_config`; what is wrong with it goes to the log. Where
-    /// Envoy only validates, nothing is started and nothing fetched.
-    pub(crate) fn new(text: &[u8], validating: bool) -> Option<Self> {
-        let opened = FilterOptions::parse(text).map_err(registry::OpenError::from);
-        let opened = opened.and_then(|options| registry::open(options, validating));
-        opened.inspect_err(registry::OpenError::log).ok().map(Self)
-    }
-}
-
-/// The filter's configuration on a route.
-pub(crate) struct RouteConfig {
-    /// The name of the Claimgate route whose rules apply.
-    pub(crate) route: String,
-}
-
-impl RouteConfig {
-    /// Reads a route's `filter_config`; what is wrong with it goes to the log.
-    pub(crate) fn new(text: &[u8]) -> Option<Self> {
-        match RouteOptions::parse(text) {
-            Ok(RouteOptions { route }) => Some(Self { route }),
-            Err(error) => {
-                error!(%error, "the filter's configuration of a route can't be used");
-                None
-            }
-        }
-    }
-}
 
 /// The filter of one stream.
 #[derive(Default)]
@@ -78,13 +40,26 @@ pub(crate) struct Filter {
 /// The effects of a decision that was made on another thread.
 type Slot = Arc<Mutex<Option<Effects>>>;
 
-impl Filter {
+impl HttpFilter for Filter {
+    type Config = FilterConfig;
+
+    fn loaded() {
+        log::start();
+    }
+
+    fn config(text: &[u8], is_validation: bool) -> Option<FilterConfig> {
+        let opened = FilterOptions::parse(text).map_err(LoadError::from);
+        let opened = opened.and_then(|options| registry::open(options, is_validation));
+        opened.inspect_err(LoadError::log).ok().map(FilterConfig)
+    }
+
+    fn route(text: &[u8]) -> Option<RouteConfig> {
+        let read = options::route(text);
+        read.inspect_err(|error| error!("{error}, on a route")).ok()
+    }
+
     /// Decides the request, or has it decided later.
-    pub(crate) fn request_headers(
-        &self,
-        config: &FilterConfig,
-        stream: &mut Stream<'_>,
-    ) -> Outcome {
+    fn request_headers(&self, config: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
         let started = Instant::now();
         let snapshot = config.0.snapshot();
         let mut room = ROOM.take();
@@ -109,7 +84,7 @@ impl Filter {
     }
 
     /// Carries out what was decided while the stream waited.
-    pub(crate) fn scheduled(&self, _: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
+    fn scheduled(&self, _: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
         let Some(slot) = self.pending.get() else { return Outcome::Wait };
         let decided = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(effects) = decided else { return Outcome::Wait };
@@ -118,11 +93,13 @@ impl Filter {
         effects.carry_out(stream)
     }
 
-    /// Answers a request whose hook panicked.
-    pub(crate) fn panicked(&self, config: &FilterConfig, stream: &mut Stream<'_>) {
+    fn panicked(&self, config: &FilterConfig, stream: &mut Stream<'_>) {
         decide::panicked(&config.0.snapshot()).carry_out(stream);
     }
+}
 
+impl Filter {
+    /// Has the request decided on the background thread.
     fn decide_later(
         &self,
         config: &FilterConfig,

@@ -29,6 +29,8 @@ mod registry;
 
 mod configuration;
 
+mod load;
+
 mod open;
 
 mod background;
@@ -36,3 +38,5 @@ mod background;
 mod guard;
 
 mod log;
+
+abi::export_hooks!(crate::filter::Filter);

@@ -45,7 +45,7 @@ fn write_caller(to: &mut Vec<u8>, caller: &Caller) {
     if let Some(expires_at) = principal.expires_at {
         field(to, "expires_at", |to| double(to, value::NUMBER, expires_at.as_seconds()));
     }
-    let claims = caller.identity.claims(principal);
+    let claims = caller.identity.claims(&principal.claims);
     if claims.clone().next().is_some() {
         field(to, "claims", |to| {
             message(to, value::STRUCT, |to| write_struct(to, claims, MAX_DEPTH));

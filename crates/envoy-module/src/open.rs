@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use claimgate::{
     Engine, Provider,
-    app::watch::{Content, Contents},
     metrics::Metrics,
     provider::{
         api_key::ApiKeys,
@@ -12,12 +11,13 @@ use claimgate::{
         oauth2::{
             OAuth2,
             key_source::{FetchObserver, FetchReport, KeySource, OpenError},
-            memory::TokenMemory,
         },
     },
     settings::{AuthSettings, KeyLocation, KeySourceSettings, ProviderKind},
     time::UnixTime,
+    token_cache::TokenCache,
 };
+use claimgate_files::{Content, Contents};
 use tokio::runtime::Handle;
 
 /// Why a provider can't be set up.
@@ -63,7 +63,7 @@ pub(crate) fn engine(
     runtime: &Handle,
 ) -> Result<(Engine, Vec<Source>), ProviderError> {
     let _inside = runtime.enter();
-    let memory = Arc::new(TokenMemory::of(settings));
+    let cache = Arc::new(TokenCache::of(settings));
     let mut sources = Vec::new();
     let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
     for provider in settings.providers.iter().filter(|_| settings.enabled) {
@@ -75,7 +75,7 @@ pub(crate) fn engine(
                 let keys = Arc::clone(&source.keys);
                 sources.push(source);
                 let oauth2 = oauth2.as_ref().clone();
-                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(&memory)))
+                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(&cache)))
             }
             ProviderKind::Grpc(grpc) => Arc::new(
                 GrpcProvider::new(name, forward, grpc, runtime.clone())
@@ -83,7 +83,7 @@ pub(crate) fn engine(
             ),
         });
     }
-    Ok((Engine::new(settings, providers, memory), sources))
+    Ok((Engine::new(settings, providers, cache), sources))
 }
 
 fn source(

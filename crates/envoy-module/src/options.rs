@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use claimgate::app::watch::{Contents, content_of};
+use claimgate_files::{Contents, content_of};
 use prost::Message;
 use prost_types::{Struct, value::Kind};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+
+use crate::abi::RouteConfig;
 
 /// Which Claimgate configuration a filter decides by.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,27 +19,20 @@ pub(crate) enum FilterOptions {
     Inline(String),
 }
 
-/// What a route says to the filter.
-#[derive(Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RouteOptions {
-    /// The name of a Claimgate route.
-    pub(crate) route: String,
-}
-
 /// What is wrong with `filter_config`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OptionsError {
     /// Envoy hands on any bytes.
     #[error("filter_config is not UTF-8")]
     NotText,
+    /// It says nothing.
+    #[error("filter_config is empty")]
+    Empty,
     /// It has another shape.
     #[error("filter_config can't be read: {0}")]
     Unreadable(String),
     /// It says both or nothing.
-    #[error(
-        "filter_config: write either `config_file: PATH` or `config: {{auth: …}}`, and nothing else"
-    )]
+    #[error("write either `config_file: PATH` or `config: {{auth: …}}` in filter_config")]
     NotOne,
 }
 
@@ -46,6 +41,12 @@ pub(crate) enum OptionsError {
 struct Fields {
     config_file: Option<PathBuf>,
     config: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteFields {
+    route: String,
 }
 
 impl FilterOptions {
@@ -70,27 +71,27 @@ impl FilterOptions {
     }
 }
 
-impl RouteOptions {
-    /// Reads the JSON that Envoy makes of a `Struct`, or YAML, or a `Struct`
-    /// as it is: on routes, Envoy 1.38 makes no JSON of it.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, OptionsError> {
-        parse(text).or_else(|error| Self::decode(text).ok_or(error))
-    }
+/// Reads the `filter_config` of a route: the JSON that Envoy makes of a
+/// `Struct`, or YAML, or a `Struct` as it is, of which Envoy 1.38 makes no JSON
+/// on routes.
+pub(crate) fn route(text: &[u8]) -> Result<RouteConfig, OptionsError> {
+    let fields = parse(text).map(|RouteFields { route }| route);
+    let route = fields.or_else(|error| route_of_struct(text).ok_or(error))?;
+    Ok(RouteConfig { route })
+}
 
-    fn decode(serialized: &[u8]) -> Option<Self> {
-        let mut fields = Struct::decode(serialized).ok()?.fields;
-        let route = fields.remove("route")?.kind?;
-        match route {
-            Kind::StringValue(route) if fields.is_empty() => Some(Self { route }),
-            _ => None,
-        }
+fn route_of_struct(serialized: &[u8]) -> Option<String> {
+    let mut fields = Struct::decode(serialized).ok()?.fields;
+    match fields.remove("route")?.kind? {
+        Kind::StringValue(route) if fields.is_empty() => Some(route),
+        _ => None,
     }
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, OptionsError> {
     let text = str::from_utf8(text).map_err(|_| OptionsError::NotText)?;
     if text.trim().is_empty() {
-        return Err(OptionsError::NotOne);
+        return Err(OptionsError::Empty);
     }
     serde_saphyr::from_str(text).map_err(|error| OptionsError::Unreadable(error.to_string()))
 }
@@ -124,10 +125,10 @@ mod tests {
 
     #[test]
     fn a_route_is_named() {
-        let admin = RouteOptions { route: "admin".into() };
-        assert_eq!(RouteOptions::parse(br#"{"route":"admin"}"#).ok(), Some(admin));
+        let admin = RouteConfig { route: "admin".into() };
+        assert_eq!(route(br#"{"route":"admin"}"#).ok(), Some(admin));
         for text in ["", "{}", "route: [a]", "route: a\nother: b"] {
-            assert!(RouteOptions::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(route(text.as_bytes()).is_err(), "{text}");
         }
     }
 
@@ -138,10 +139,10 @@ mod tests {
             let fields = names.iter().map(|name| ((*name).to_owned(), text("admin")));
             Struct { fields: fields.collect() }.encode_to_vec()
         };
-        let admin = RouteOptions { route: "admin".into() };
-        assert_eq!(RouteOptions::parse(&serialized(&["route"])).ok(), Some(admin));
+        let admin = RouteConfig { route: "admin".into() };
+        assert_eq!(route(&serialized(&["route"])).ok(), Some(admin));
         for names in [&["other"][..], &["route", "other"]] {
-            assert!(RouteOptions::parse(&serialized(names)).is_err(), "{names:?}");
+            assert!(route(&serialized(names)).is_err(), "{names:?}");
         }
     }
 }

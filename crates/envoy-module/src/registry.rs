@@ -7,58 +7,19 @@ use std::{
 };
 
 use claimgate::{
-    app::watch::Contents,
-    config::{self, ConfigErrors, Loaded},
+    config::Loaded,
     metrics::{self, Metrics},
 };
-use tracing::{error, warn};
+use claimgate_files::Contents;
+use tracing::warn;
 
 use crate::{
     background::Background,
     configuration::Configuration,
-    open::{self, ProviderError},
-    options::{FilterOptions, OptionsError},
+    load::{self, LoadError},
+    open,
+    options::FilterOptions,
 };
-
-/// Why a filter can't be set up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// `filter_config` names no configuration.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The configuration is wrong, or a file that it names.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// A provider can't be set up.
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
-    /// The operating system has no threads or file descriptors left.
-    #[error("cannot start a thread: {0}, raise the limits of this process")]
-    Thread(#[from] io::Error),
-    /// A defect that no input brings about.
-    #[error("cannot set up the metrics: {0}")]
-    Metrics(#[from] metrics::SetupError),
-    /// A file is on a mount that hangs.
-    #[error("the configuration's files can't be watched: {0}")]
-    Hung(String),
-    /// Reading panicked, which was logged.
-    #[error("the configuration can't be read")]
-    Interrupted,
-}
-
-impl OpenError {
-    /// Says what is wrong, one line for each thing.
-    pub(crate) fn log(&self) {
-        match self {
-            Self::Config(errors) => {
-                for wrong in errors.iter() {
-                    error!("{wrong}");
-                }
-            }
-            other => error!("{other}"),
-        }
-    }
-}
 
 /// The configurations that somebody uses.
 static REGISTRY: Mutex<Registry> =
@@ -76,9 +37,9 @@ struct Registry {
 pub(crate) fn open(
     options: FilterOptions,
     validating: bool,
-) -> Result<Arc<Configuration>, OpenError> {
+) -> Result<Arc<Configuration>, LoadError> {
     let contents = options.content();
-    let loaded = read(&options)?;
+    let loaded = load::read(&options)?;
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -113,23 +74,8 @@ impl Registry {
     }
 }
 
-/// Reads a configuration, and looks into every file that it names. What
-/// belongs to listeners of its own is left out: Envoy listens here.
-pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
-    let mut loaded = match options {
-        FilterOptions::File(path) => config::read(path)?,
-        FilterOptions::Inline(text) => config::load(text, &|name| std::env::var(name).ok())?,
-    };
-    loaded.settings.server.grpc.tls = None;
-    loaded.settings.server.tracing = None;
-    let named = loaded.settings.files();
-    loaded.files.retain(|file| named.contains(&file.path));
-    loaded.check_files()?;
-    Ok(loaded)
-}
-
 /// Sets up everything as in earnest; no thread is started and nothing fetched.
-fn try_out(loaded: &Loaded) -> Result<Configuration, OpenError> {
+fn try_out(loaded: &Loaded) -> Result<Configuration, LoadError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let metrics = new_metrics()?;

@@ -9,7 +9,7 @@ use super::{
     outcome::{Demand, Issuer, Outcome, Want},
     yaml::{Entry, Item},
 };
-use crate::config::is_loopback;
+use crate::urls::is_loopback;
 
 /// The name of the provider that lets nobody in.
 pub(super) const NOBODY: &str = "nobody";

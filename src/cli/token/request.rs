@@ -9,7 +9,7 @@ use super::{
     error::TokenError,
     settings::{ClientAuth, ClientSettings},
 };
-use crate::{provider::oauth2::fetch, time::UnixTime};
+use crate::{provider::oauth2::fetch, time::UnixTime, urls};
 
 /// Answers with a token are short.
 const LARGEST_ANSWER: usize = 64 * 1024;
@@ -71,7 +71,7 @@ fn client(settings: &ClientSettings) -> Result<Client, TokenError> {
         .redirect(redirect::Policy::none())
         .referer(false)
         .tls_backend_preconfigured(tls);
-    if fetch::is_loopback(&settings.endpoint) {
+    if urls::is_loopback(&settings.endpoint) {
         // A proxy's loopback is not ours.
         client = client.no_proxy();
     }

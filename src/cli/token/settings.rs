@@ -6,7 +6,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::error::TokenError;
-use crate::provider::oauth2::fetch;
+use crate::urls;
 
 /// How long the whole request may take, unless told otherwise.
 const TIMEOUT_SECONDS: u64 = 20;
@@ -154,7 +154,7 @@ fn endpoint(text: &str, allow_http: bool) -> Result<Url, TokenError> {
     }
     match url.scheme() {
         "https" => Ok(url),
-        "http" if allow_http || fetch::is_loopback(&url) => Ok(url),
+        "http" if allow_http || urls::is_loopback(&url) => Ok(url),
         "http" => {
             Err(error("must be https: the secret goes there (GATEWAY_ALLOW_HTTP=true allows http)"))
         }

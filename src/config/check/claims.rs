@@ -4,7 +4,7 @@ use crate::{
     claims::ClaimPath,
     config::{
         file::{
-            auth::ClaimRules,
+            claims::{ClaimRule as RuleFile, ClaimRules},
             forms::{List, OneOrMany, Scalar},
         },
         report::Place,
@@ -25,7 +25,7 @@ pub(super) fn rules(rules: Option<ClaimRules>, place: &Place) -> Vec<ClaimRule> 
             entries.0.into_iter().filter_map(rule).collect()
         }
         Some(ClaimRules::List(rules)) => {
-            let rule = |(place, rule): (Place, crate::config::file::auth::ClaimRule)| {
+            let rule = |(place, rule): (Place, RuleFile)| {
                 let claim = path(rule.claim, &place.key("claim"));
                 let any_of = any_of(rule.is, &place.key("is"));
                 Some(ClaimRule { claim: claim?, any_of: any_of? })

@@ -16,7 +16,7 @@ use crate::{
         report::Place,
         shape,
     },
-    provider::oauth2::Algorithm,
+    keys::Algorithm,
     settings::{KeyLocation, KeySourceSettings, OAuth2Settings},
 };
 

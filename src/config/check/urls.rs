@@ -1,8 +1,11 @@
 //! Rules for the URLs that keys are fetched from.
 
-use url::{Host, Url};
+use url::Url;
 
-use crate::{config::report::Place, provider::oauth2::fetch};
+use crate::{
+    config::report::Place,
+    urls::{self, is_loopback},
+};
 
 /// The URL that `text` is, if keys may be fetched from it.
 pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
@@ -11,7 +14,7 @@ pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<U
         place.wrong(text, "can't be fetched from; write an https URL");
         return None;
     }
-    if let Err(error) = fetch::check_url(text) {
+    if let Err(error) = urls::exact(text) {
         // The error shows the path, and with it what is to stay hidden.
         let why = match place.is_hidden() {
             true => "it can't be fetched exactly as written".into(),
@@ -65,14 +68,4 @@ fn secure(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
 /// What the URL parser would silently drop or encode.
 fn has_odd_characters(text: &str) -> bool {
     !text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// Whether a URL leads to this machine, which needs no https.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

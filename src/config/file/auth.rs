@@ -4,8 +4,9 @@ use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
 use schemars::JsonSchema;
 
 use super::{
-    block,
-    forms::{Entries, List, OneOrMany, Scalar, Switchable, wrong_kind},
+    block::block,
+    claims::ClaimRules,
+    forms::{Entries, List, OneOrMany, Switchable, wrong_kind},
     provider::{ApiKey, OAuth2, Provider},
 };
 use crate::config::shape::Problems;
@@ -251,42 +252,7 @@ block! {
     }
 }
 
-/// Claims and the values they must have: a mapping from claim path to value
-/// or values, or a list for claims that need exact segments.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-pub(in crate::config) enum ClaimRules {
-    Map(Entries<OneOrMany<Scalar>>),
-    List(List<ClaimRule>),
-}
-
-block! {
-    /// A claim and the values it may have.
-    struct ClaimRule {
-        /// A claim path, or the list of its exact segments.
-        #[schemars(required)]
-        claim: Option<OneOrMany<String>>,
-        /// A string, number or boolean that the claim must equal, or contain
-        /// where it is an array; a list means any one of these.
-        #[schemars(required)]
-        is: Option<OneOrMany<Scalar>>,
-    }
-}
-
 impl Deserr<Problems> for ClaimHeaders {
-    fn deserialize_from_value<V: IntoValue>(
-        value: Value<V>,
-        location: ValuePointerRef,
-    ) -> Result<Self, Problems> {
-        match value {
-            Value::Map(_) => Entries::deserialize_from_value(value, location).map(Self::Map),
-            Value::Sequence(_) => List::deserialize_from_value(value, location).map(Self::List),
-            other => Err(wrong_kind(other, &[ValueKind::Map, ValueKind::Sequence], location)),
-        }
-    }
-}
-
-impl Deserr<Problems> for ClaimRules {
     fn deserialize_from_value<V: IntoValue>(
         value: Value<V>,
         location: ValuePointerRef,

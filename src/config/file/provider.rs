@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::{
-    auth::ClaimRules,
-    block,
+    block::block,
+    claims::ClaimRules,
     forms::{Entries, List, OneOrMany, wrong_kind},
 };
 use crate::config::{secret::Secret, shape::Problems};

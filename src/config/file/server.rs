@@ -4,7 +4,7 @@ use deserr::Deserr;
 use schemars::JsonSchema;
 
 use super::{
-    block,
+    block::block,
     forms::{List, Workers},
 };
 use crate::config::shape::Problems;

@@ -35,7 +35,7 @@ pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
 
 fn write_caller(w: &mut Writer, caller: &Caller) {
     let principal = &caller.principal;
-    let claims = caller.identity.claims(principal);
+    let claims = caller.identity.claims(&principal.claims);
     if claims.clone().next().is_some() {
         field(w, "claims", |w| {
             w.message(value::STRUCT, |w| write_struct(w, claims, MAX_DEPTH));

@@ -23,10 +23,8 @@ use super::*;
 use crate::{
     claims::ClaimPath,
     decision::{Caller, Denial},
-    policy::{
-        denials::DenialStyle,
-        identity::{Identity, IdentityHeaders},
-    },
+    identity::Identity,
+    policy::{denials::DenialStyle, identity::IdentityHeaders},
     principal::Principal,
     reason::Reason,
     settings::{AuthSettings, ErrorFormat, IdentityHeaderSettings, RouteSettings},

@@ -8,7 +8,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    Agreement, NoRoute,
+    agreement::{Agreement, NoRoute},
     tree::{End, Place, Walk},
 };
 use crate::policy::path::{Class, Decoded, Rule, Rules};

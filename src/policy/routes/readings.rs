@@ -4,7 +4,8 @@
 use std::{convert::Infallible, fmt};
 
 use super::{
-    Routes, rules_of,
+    Routes,
+    agreement::rules_of,
     tree::{View, Walk},
 };
 use crate::{

@@ -4,7 +4,7 @@
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
-use super::{Asked, Route};
+use super::route::{Asked, Route};
 
 /// The routes at one point of the path, and the segments below it. Lists hold
 /// positions in ascending order, so the first that fits is the first of all.

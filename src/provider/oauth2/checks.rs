@@ -3,17 +3,18 @@
 
 use serde_json::Value;
 
-use super::{
-    Algorithm,
-    jwt::{Member, Unverified},
-};
 use crate::{
     claims::{self, Claims, RuleOutcome},
     credential::Credential,
+    keys::Algorithm,
     principal::{Principal, Scopes},
     reason::Reason,
     settings::OAuth2Settings,
     time::UnixTime,
+    token::{
+        jwt::{Member, Unverified},
+        times::Times,
+    },
 };
 
 /// From here on a double can't tell one second from the next.
@@ -25,17 +26,6 @@ pub(super) struct Stated {
     pub(super) expires_at: Option<UnixTime>,
     not_before: Option<UnixTime>,
     issued_at: Option<UnixTime>,
-}
-
-/// When a token is good.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Times {
-    /// `exp`.
-    pub(super) expires_at: UnixTime,
-    /// `nbf`.
-    pub(super) not_before: Option<UnixTime>,
-    /// `iat`.
-    pub(super) issued_at: Option<UnixTime>,
 }
 
 /// The header: nothing in it that asks for more than a signature, and a type

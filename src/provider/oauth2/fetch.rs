@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use claimgate_files::Lane;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, Response, Url, redirect};
 use rustls::ClientConfig;
@@ -16,16 +17,14 @@ use rustls::ClientConfig;
 use self::discovery::JwksUri;
 pub(crate) use self::error::root_cause;
 pub use self::error::{Cause, FetchError, SetupError};
-pub(crate) use self::url::is_loopback;
 use crate::{
-    files::{self, Lane},
     settings::{KeyLocation, KeySourceSettings},
+    urls::{self, NotExact},
 };
 
 mod discovery;
 mod error;
 mod tls;
-mod url;
 
 /// Larger documents are given up on.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -77,14 +76,6 @@ pub(super) struct HttpFetch {
     timeout: Duration,
 }
 
-/// Whether a URL can be fetched exactly as written.
-///
-/// # Errors
-/// If it can't be; nothing is ever fetched in its stead.
-pub fn check_url(text: &str) -> Result<(), SetupError> {
-    url::exact(text).map(drop)
-}
-
 /// TLS as fetches have it, for another request to `url`.
 ///
 /// # Errors
@@ -108,10 +99,10 @@ impl HttpFetch {
     /// if the trust roots can't be read.
     pub(super) fn new(issuer: &str, settings: &KeySourceSettings) -> Result<Self, SetupError> {
         let place = match &settings.location {
-            KeyLocation::File(_) => return Err(SetupError::NotAUrl),
-            KeyLocation::Url(text) => Place::Jwks(url::exact(text)?),
+            KeyLocation::File(_) => return Err(NotExact::NotAUrl.into()),
+            KeyLocation::Url(text) => Place::Jwks(urls::exact(text)?),
             KeyLocation::Discovery(text) => Place::Discovery {
-                url: url::exact(text)?,
+                url: urls::exact(text)?,
                 issuer: issuer.to_owned(),
                 allow_http: settings.allow_http,
             },
@@ -131,7 +122,7 @@ impl HttpFetch {
             // that may have gone stale.
             .pool_max_idle_per_host(0)
             .tls_backend_preconfigured(tls);
-        if url::is_loopback(first) {
+        if urls::is_loopback(first) {
             // A proxy's loopback is not ours.
             client = client.no_proxy();
         }
@@ -172,13 +163,13 @@ impl HttpFetch {
         }
         let response = self.send(url, headers).await?;
         if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(Fetched::NotModified { url: url::shown(url) });
+            return Ok(Fetched::NotModified { url: urls::shown(url) });
         }
         let response = ok(url, response)?;
         let etag = response.headers().get(header::ETAG).cloned();
         let version = etag.map(|etag| Version { url: url.clone(), etag });
         let body = read_body(url, response).await?;
-        Ok(Fetched::Document(Document { url: url::shown(url), body, version }))
+        Ok(Fetched::Document(Document { url: urls::shown(url), body, version }))
     }
 
     /// Sends a GET, following redirects within the origin of `url`.
@@ -212,7 +203,7 @@ impl HttpFetch {
         if let Some(path) = &self.fetch_token_file {
             let unreadable = |cause: String| FetchError::token_file(path, cause);
             let file = path.clone();
-            let token = self.lane.run(move || files::read(&file)).await;
+            let token = self.lane.run(move || claimgate_files::read(&file)).await;
             let token = token
                 .map_err(|hung| unreadable(hung.to_string()))?
                 .map_err(|error| unreadable(error.to_string()))?;

@@ -23,11 +23,11 @@ use self::{
     gate::{Admission, Gate},
     task::Task,
 };
-use super::{
-    fetch::{Fetch, HttpFetch, SetupError},
-    keys::{KeySet, KeySetError, Parsed},
+use super::fetch::{Fetch, HttpFetch, SetupError};
+use crate::{
+    keys::{KeySet, KeySetError, KeyStore, Parsed, Refresh},
+    settings::{KeyLocation, KeySourceSettings},
 };
-use crate::settings::{KeyLocation, KeySourceSettings};
 
 mod gate;
 mod observe;
@@ -73,21 +73,6 @@ struct Progress {
     ready: bool,
 }
 
-/// What to do about a key that the current set does not have.
-pub enum Refresh {
-    /// A fetch has just settled it: after a good one the key does not exist,
-    /// after a failed one nobody can tell.
-    ///
-    /// That fetch may have ended since the caller last looked, so look once
-    /// more at [`KeySource::keys`] before acting on this.
-    Settled {
-        /// Whether that fetch succeeded.
-        good: bool,
-    },
-    /// A fetch shared by everybody is under way; look again when this ends.
-    Wait(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
-
 /// The task that keeps a source fresh; somebody must spawn it on a tokio
 /// runtime. It ends when its [`KeySource`] is dropped, and at once for a
 /// source that never changes.
@@ -119,7 +104,7 @@ pub enum OpenError {
 
 impl KeySource {
     /// Keys that never change.
-    pub fn fixed(keys: KeySet) -> Arc<Self> {
+    fn fixed(keys: KeySet) -> Arc<Self> {
         Arc::new(Self { keys: ArcSwap::from_pointee(keys), remote: None })
     }
 
@@ -170,43 +155,6 @@ impl KeySource {
         (source, task)
     }
 
-    /// The keys to use right now, without waiting; empty when none is usable.
-    pub fn keys(&self) -> Guard<Arc<KeySet>> {
-        self.keys.load()
-    }
-
-    /// Asks for keys that the current set does not have.
-    ///
-    /// Within the cooldown of a fetch that was asked for here, its result
-    /// answers. Otherwise the caller waits: for the fetch under way, or for
-    /// one that it has just asked for. Leaving early disturbs nobody.
-    pub fn refresh(&self) -> Refresh {
-        let Some(remote) = &self.remote else {
-            return Refresh::Settled { good: true };
-        };
-        let admission = {
-            let mut state = remote.state();
-            state.gate.admit(Instant::now(), !self.keys.load().is_empty())
-        };
-        let until = match admission {
-            Admission::Settled { good } => return Refresh::Settled { good },
-            Admission::WaitFor(fetch) => fetch,
-            Admission::Ask(fetch) => {
-                // Full means that the task is about to look anyway.
-                let _ = remote.asks.try_send(());
-                fetch
-            }
-        };
-        let mut progress = remote.progress.clone();
-        if progress.has_changed().is_err() {
-            // The task is gone: nobody will ever tell.
-            return Refresh::Settled { good: false };
-        }
-        Refresh::Wait(Box::pin(async move {
-            let _ = progress.wait_for(|progress| progress.ended >= until).await;
-        }))
-    }
-
     /// How the source is doing.
     pub fn status(&self) -> Status {
         let mut status = match &self.remote {
@@ -238,6 +186,48 @@ impl KeySource {
     }
 }
 
+/// Its keys are at hand without waiting and without a lock.
+impl KeyStore for KeySource {
+    fn keys(&self) -> Guard<Arc<KeySet>> {
+        self.keys.load()
+    }
+
+    /// Within the cooldown of a fetch that was asked for here, its result
+    /// answers. Otherwise the caller waits: for the fetch under way, or for
+    /// one that it has just asked for. A caller that stops waiting disturbs
+    /// neither the fetch nor the others.
+    fn refresh(&self) -> Refresh {
+        let Some(remote) = &self.remote else {
+            return Refresh::Settled { good: true };
+        };
+        let admission = {
+            let mut state = remote.state();
+            state.gate.admit(Instant::now(), !self.keys.load().is_empty())
+        };
+        let until = match admission {
+            Admission::Settled { good } => return Refresh::Settled { good },
+            Admission::WaitFor(fetch) => fetch,
+            Admission::Ask(fetch) => {
+                // Full means that the task is about to look anyway.
+                let _ = remote.asks.try_send(());
+                fetch
+            }
+        };
+        let mut progress = remote.progress.clone();
+        if progress.has_changed().is_err() {
+            // The task has ended: there will be no other fetch.
+            return Refresh::Settled { good: false };
+        }
+        Refresh::Wait(Box::pin(async move {
+            let _ = progress.wait_for(|progress| progress.ended >= until).await;
+        }))
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.remote.as_ref().and_then(|remote| remote.state().status.last_error.clone())
+    }
+}
+
 impl Remote {
     /// Held for a few instructions, never across a fetch.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -247,7 +237,7 @@ impl Remote {
 
 fn read_file(path: &Path) -> Result<Parsed, OpenError> {
     let shown = || path.display().to_string();
-    let document = crate::files::read(path)
+    let document = claimgate_files::read(path)
         .map_err(|error| OpenError::Unreadable { path: shown(), cause: error.to_string() })?;
     KeySet::parse(&document).map_err(|cause| OpenError::NoKeys { path: shown(), cause })
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Report;
-use crate::{app::readiness::State, reason::Reason};
+use crate::{readiness::State, reason::Reason};
 
 /// API keys that expire so soon, in seconds, are a problem: two weeks.
 const SOON: f64 = 14.0 * 86_400.0;

@@ -4,7 +4,8 @@
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::{error::Cause, url};
+use super::error::Cause;
+use crate::urls;
 
 /// The `jwks_uri` of a document that is about the right issuer.
 #[derive(Debug)]
@@ -33,10 +34,10 @@ impl JwksUri {
             None => return Err(Cause::Discovery("it names no issuer")),
         }
         let text = metadata.jwks_uri.ok_or(Cause::Discovery("it has no jwks_uri"))?;
-        let jwks = url::exact(&text).map_err(|_| {
+        let jwks = urls::exact(&text).map_err(|_| {
             Cause::Discovery("its jwks_uri is no URL that can be fetched as written")
         })?;
-        if jwks.scheme() == "https" || allow_http || url::is_loopback(&jwks) {
+        if jwks.scheme() == "https" || allow_http || urls::is_loopback(&jwks) {
             Ok(Self(jwks))
         } else {
             Err(Cause::Discovery("its jwks_uri is not https; allow_http: true would accept it"))

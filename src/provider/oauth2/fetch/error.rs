@@ -7,21 +7,18 @@ use jiff::Timestamp;
 use reqwest::Url;
 use rustls::CertificateError;
 
-use super::{MAX_REDIRECTS, url};
-use crate::provider::oauth2::keys::KeySetError;
+use super::MAX_REDIRECTS;
+use crate::{
+    keys::KeySetError,
+    urls::{self, NotExact},
+};
 
 /// A fetch can't even be attempted: the settings are wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// Not a URL to fetch from.
-    #[error("not an absolute http or https URL")]
-    NotAUrl,
-    /// The URL can't be sent the way it is spelled.
-    #[error("this URL can't be fetched exactly as written: its path would be sent as {path:?}")]
-    NotAsWritten {
-        /// How the path would be sent.
-        path: String,
-    },
+    /// Not a URL to fetch from, or one that would be sent in another spelling.
+    #[error(transparent)]
+    Url(#[from] NotExact),
     /// A file with trust roots is no good.
     #[error("ca_file {path}: {cause}")]
     CaFile {
@@ -90,7 +87,7 @@ impl FetchError {
     }
 
     pub(super) fn at(place: &Url, cause: Cause) -> Self {
-        Self::shown_at(url::shown(place), cause)
+        Self::shown_at(urls::shown(place), cause)
     }
 
     pub(super) fn transport(place: &Url, error: &reqwest::Error) -> Self {

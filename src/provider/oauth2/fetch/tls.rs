@@ -54,7 +54,7 @@ pub(super) fn client_config(
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let pem = crate::files::read(path).map_err(|error| error.to_string())?;
+    let pem = claimgate_files::read(path).map_err(|error| error.to_string())?;
     let mut found = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         found += 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::provider::oauth2::keys::Skipped;
+use crate::keys::Skipped;
 
 /// Somebody who counts fetches. Logs are written without it.
 ///

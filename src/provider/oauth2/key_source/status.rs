@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::provider::oauth2::{algorithm::Algorithm, keys::VerifyingKey};
+use crate::keys::{Algorithm, VerifyingKey};
 
 /// A snapshot of a key source.
 #[derive(Clone, Debug, Default)]

@@ -18,10 +18,8 @@ use super::{
     observe::{self, FetchObserver, FetchReport, FetchResult},
 };
 use crate::{
-    provider::oauth2::{
-        fetch::{Cause, Document, Fetch, FetchError, Fetched, Version},
-        keys::{KeySet, Parsed, Skipped},
-    },
+    keys::{KeySet, Parsed, Skipped},
+    provider::oauth2::fetch::{Cause, Document, Fetch, FetchError, Fetched, Version},
     settings::KeySourceSettings,
 };
 

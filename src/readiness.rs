@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures_util::future::select_all;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::providers::Source;
 use crate::provider::oauth2::key_source::KeySource;
 
 /// The one answer to "ready?", shared by the admin port and the gRPC health
@@ -68,9 +67,7 @@ impl Readiness {
 impl Readiness {
     /// Makes it ready as soon as every source has had keys, for as long as
     /// the follower is held.
-    pub(crate) fn follow(&self, sources: &[Source]) -> Follower {
-        let pair = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
-        let sources = sources.iter().map(pair).collect();
+    pub(crate) fn follow(&self, sources: Vec<(String, Arc<KeySource>)>) -> Follower {
         Follower(tokio::spawn(follow(sources, self.clone())))
     }
 }

@@ -17,14 +17,20 @@ use std::{
 use serde_json::{Map, Value};
 
 use self::{jwk::Jwk, public_key::PublicKey};
-use super::algorithm::Algorithm;
 
+mod algorithm;
 mod jwk;
 mod public_key;
+mod store;
 #[cfg(test)]
 mod tests;
+mod unusable;
 
-pub use jwk::Unusable;
+pub use self::{
+    algorithm::{Algorithm, UnknownAlgorithm},
+    store::{FixedKeys, KeyStore, Refresh},
+    unusable::Unusable,
+};
 
 /// A public key ready to verify with.
 pub struct VerifyingKey {

@@ -1,19 +1,19 @@
 //! The tokens that a thread keeps meeting, at hand without sharing.
 //!
-//! Whoever recalls a token from the memory of all threads writes to what they
-//! share: a lock, a mark of use, reference counts. Threads that recall the
-//! same token then wait for each other's caches, so a token that a thread
-//! meets often gets a copy for that thread alone. A copy is only of what the
-//! shared memory holds at that moment, and judged by the same rules.
+//! A lookup in the cache of all threads writes to what they share: a lock, a
+//! mark of use, reference counts. Threads that look up the same token then
+//! wait for each other's cache lines, so a token that a thread meets often
+//! gets a copy for that thread alone. A copy is only made of what the shared
+//! cache holds at that moment, and checked by the same rules.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Kept, Known,
     tail::{slot_of, tail},
+    verified::{Entry, VerifiedToken},
 };
 use crate::{
-    cache::Weighed,
+    bounded_cache::Weighed,
     per_thread::{PerThread, free},
     time::UnixTime,
 };
@@ -44,7 +44,7 @@ struct Shelf {
 struct Slot {
     /// The token that was here last without being kept.
     visitor: u64,
-    kept: Option<Kept>,
+    kept: Option<Entry>,
 }
 
 impl HotTokens {
@@ -55,44 +55,44 @@ impl HotTokens {
         Self { shelves, room }
     }
 
-    /// What this thread keeps of a token, if that still holds; else what
-    /// `shared` knows, kept if the token came twice in a row.
-    pub(super) fn recall(
+    /// This thread's entry of a token, if it is valid; else that of `shared`,
+    /// copied if the token came twice in a row.
+    pub(super) fn lookup(
         &self,
         token: &str,
         now: UnixTime,
-        shared: impl FnOnce() -> Option<Kept>,
-    ) -> Option<Arc<Known>> {
+        shared: impl FnOnce() -> Option<Entry>,
+    ) -> Option<Arc<VerifiedToken>> {
         let (Some(tail), Some(mut shelf)) = (tail(token), self.own()) else {
-            return shared().map(|kept| kept.value);
+            return shared().map(|entry| entry.value);
         };
         if shelf.slots.is_empty() {
             shelf.slots.resize_with(SLOTS, Slot::default);
         }
         let at = slot_of::<SLOTS>(tail);
         let slot = &mut shelf.slots[at];
-        if let Some(Weighed { value: known, .. }) = &slot.kept
-            && known.holds_for(token, now)
+        if let Some(Weighed { value: verified, .. }) = &slot.kept
+            && verified.is_valid_for(token, now)
         {
             slot.visitor = 0;
-            return Some(Arc::clone(known));
+            return Some(Arc::clone(verified));
         }
-        let Weighed { value: known, bytes } = shared()?;
+        let Weighed { value: verified, bytes } = shared()?;
         if slot.visitor != tail || bytes > self.room / LEAST_IN_ROOM {
             slot.visitor = tail;
-            return Some(known);
+            return Some(verified);
         }
-        let own = Arc::new(known.copied());
+        let own = Arc::new(verified.copied());
         shelf.keep(at, Weighed { value: Arc::clone(&own), bytes }, self.room);
         Some(own)
     }
 
-    /// Drops what can't be used any more.
+    /// Drops invalid entries.
     pub(super) fn tidy(&self, now: UnixTime) {
         for shelf in self.shelves.iter() {
             let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
             for at in 0..shelf.slots.len() {
-                if shelf.slots[at].kept.as_ref().is_some_and(|kept| !kept.value.holds(now)) {
+                if shelf.slots[at].kept.as_ref().is_some_and(|kept| !kept.value.is_valid(now)) {
                     shelf.let_go(at);
                 }
             }
@@ -108,7 +108,7 @@ impl HotTokens {
 impl Shelf {
     /// Keeps a copy in place of the one that is there; others make room for
     /// it, one slot after the other.
-    fn keep(&mut self, at: usize, kept: Kept, room: usize) {
+    fn keep(&mut self, at: usize, kept: Entry, room: usize) {
         self.let_go(at);
         while self.bytes > 0 && self.bytes + kept.bytes > room {
             self.let_go(self.hand);
@@ -130,24 +130,24 @@ mod tests {
     use std::cell::Cell;
 
     use super::{
-        super::tests::{END, NOW, first, keys, known},
+        super::verified::tests::{END, NOW, first, keys, verified},
         *,
     };
-    use crate::provider::oauth2::keys::{KeySet, VerifyingKey};
+    use crate::keys::{KeySet, VerifyingKey};
 
-    fn kept(token: &str, key: &Arc<VerifyingKey>) -> Kept {
-        let known = known(token, key);
-        Weighed { bytes: known.heap_bytes(), value: Arc::new(known) }
+    fn entry(token: &str, key: &Arc<VerifyingKey>) -> Entry {
+        let verified = verified(token, key);
+        Weighed { bytes: verified.heap_bytes(), value: Arc::new(verified) }
     }
 
-    /// A memory, and one of all threads that knows every token.
-    struct Memories {
+    /// The copies of threads, and a shared cache that has every token.
+    struct Caches {
         hot: HotTokens,
         key: Arc<VerifyingKey>,
         asked: Cell<usize>,
     }
 
-    impl Memories {
+    impl Caches {
         fn new(key: Arc<VerifyingKey>) -> Self {
             Self::with_room(key, 1 << 30)
         }
@@ -156,22 +156,22 @@ mod tests {
             Self { hot: HotTokens::new(bytes), key, asked: Cell::new(0) }
         }
 
-        /// The token's subject and whether the memory of all threads was asked.
-        fn recall(&self, token: &str, now: UnixTime) -> (Option<String>, bool) {
+        /// The token's subject and whether the shared cache was asked.
+        fn lookup(&self, token: &str, now: UnixTime) -> (Option<String>, bool) {
             let before = self.asked.get();
-            let known = self.hot.recall(token, now, || {
+            let found = self.hot.lookup(token, now, || {
                 self.asked.set(before + 1);
-                Some(kept(token, &self.key)).filter(|kept| kept.value.holds(now))
+                Some(entry(token, &self.key)).filter(|entry| entry.value.is_valid(now))
             });
-            let subject = known.and_then(|known| known.principal.subject.clone());
+            let subject = found.and_then(|verified| verified.principal.subject.clone());
             (subject, self.asked.get() > before)
         }
     }
 
     #[test]
     fn a_token_that_comes_twice_in_a_row_is_kept() {
-        let memories = Memories::new(first(&keys()));
-        let asked: Vec<_> = (0..4).map(|_| memories.recall("token-of-one", NOW)).collect();
+        let caches = Caches::new(first(&keys()));
+        let asked: Vec<_> = (0..4).map(|_| caches.lookup("token-of-one", NOW)).collect();
         let subject = Some("subject of token-of-one".to_owned());
         let expected = [true, true, false, false].map(|asked| (subject.clone(), asked));
         assert_eq!(asked, expected);
@@ -180,10 +180,10 @@ mod tests {
     /// Every token meets another that ends like it, so in the same place.
     #[test]
     fn tokens_that_end_alike_are_told_apart() {
-        let memories = Memories::new(first(&keys()));
+        let caches = Caches::new(first(&keys()));
         for _ in 0..4 {
             for token in ["one-12345678", "other-12345678"] {
-                let (subject, _) = memories.recall(token, NOW);
+                let (subject, _) = caches.lookup(token, NOW);
                 assert_eq!(subject, Some(format!("subject of {token}")));
             }
         }
@@ -191,10 +191,10 @@ mod tests {
 
     #[test]
     fn many_tokens_in_turn_are_not_kept() {
-        let memories = Memories::new(first(&keys()));
+        let caches = Caches::new(first(&keys()));
         for _ in 0..2 {
             for number in 0..10 * SLOTS {
-                let (subject, asked) = memories.recall(&format!("token-{number:08}"), NOW);
+                let (subject, asked) = caches.lookup(&format!("token-{number:08}"), NOW);
                 assert!(subject.is_some() && asked, "{number}");
             }
         }
@@ -203,41 +203,41 @@ mod tests {
     #[test]
     fn what_is_kept_ends_with_the_token_and_with_its_key() {
         let keys = keys();
-        let memories = Memories::new(first(&keys));
+        let caches = Caches::new(first(&keys));
         for _ in 0..4 {
-            memories.recall("token-of-one", NOW);
+            caches.lookup("token-of-one", NOW);
         }
-        assert_eq!(memories.recall("token-of-one", END), (None, true));
-        assert!(!memories.recall("token-of-one", NOW).1);
+        assert_eq!(caches.lookup("token-of-one", END), (None, true));
+        assert!(!caches.lookup("token-of-one", NOW).1);
         keys.retire_all_but(&KeySet::default());
-        assert_eq!(memories.recall("token-of-one", NOW), (None, true));
+        assert_eq!(caches.lookup("token-of-one", NOW), (None, true));
     }
 
     #[test]
     fn tidying_lets_go_of_what_ended() {
-        let memories = Memories::new(first(&keys()));
+        let caches = Caches::new(first(&keys()));
         for _ in 0..3 {
-            memories.recall("token-of-one", NOW);
+            caches.lookup("token-of-one", NOW);
         }
         let kept = || {
-            let shelf = memories.hot.own().unwrap();
+            let shelf = caches.hot.own().unwrap();
             let kept = shelf.slots.iter().filter(|slot| slot.kept.is_some()).count();
             assert_eq!(shelf.bytes > 0, kept > 0);
             kept
         };
-        memories.hot.tidy(NOW);
+        caches.hot.tidy(NOW);
         assert_eq!(kept(), 1);
-        memories.hot.tidy(END);
+        caches.hot.tidy(END);
         assert_eq!(kept(), 0);
     }
 
     #[test]
     fn a_copy_shares_nothing_that_is_counted() {
-        let memories = Memories::new(first(&keys()));
-        let shared = kept("token-of-one", &memories.key);
-        let recall = || memories.hot.recall("token-of-one", NOW, || Some(shared.clone()));
-        recall();
-        let own = recall().unwrap();
+        let caches = Caches::new(first(&keys()));
+        let shared = entry("token-of-one", &caches.key);
+        let lookup = || caches.hot.lookup("token-of-one", NOW, || Some(shared.clone()));
+        lookup();
+        let own = lookup().unwrap();
         assert!(!Arc::ptr_eq(&own, &shared.value));
         assert!(!Arc::ptr_eq(&own.principal, &shared.value.principal));
     }
@@ -245,28 +245,28 @@ mod tests {
     #[test]
     fn the_copies_of_a_thread_have_a_bound() {
         let key = first(&keys());
-        let one = kept("token-00000000", &key).bytes;
-        let memories = Memories::with_room(key, 20 * one * threads());
+        let one = entry("token-00000000", &key).bytes;
+        let caches = Caches::with_room(key, 20 * one * threads());
         for number in 0..SLOTS {
-            (0..3).for_each(|_| drop(memories.recall(&format!("token-{number:08}"), NOW)));
-            assert!(memories.hot.own().unwrap().bytes <= 20 * one);
+            (0..3).for_each(|_| drop(caches.lookup(&format!("token-{number:08}"), NOW)));
+            assert!(caches.hot.own().unwrap().bytes <= 20 * one);
         }
         let latest = format!("token-{:08}", SLOTS - 1);
-        assert!(!memories.recall(&latest, NOW).1, "the latest is at hand");
-        assert!(memories.hot.own().unwrap().bytes > 10 * one);
+        assert!(!caches.lookup(&latest, NOW).1, "the latest is at hand");
+        assert!(caches.hot.own().unwrap().bytes > 10 * one);
     }
 
     #[test]
     fn a_token_that_is_too_large_is_not_copied() {
         let key = first(&keys());
         let token = "token-of-one";
-        let room = 15 * kept(token, &key).bytes * threads();
-        let memories = Memories::with_room(key, room);
+        let room = 15 * entry(token, &key).bytes * threads();
+        let caches = Caches::with_room(key, room);
         for _ in 0..4 {
-            let (subject, asked) = memories.recall(token, NOW);
+            let (subject, asked) = caches.lookup(token, NOW);
             assert!(subject.is_some() && asked);
         }
-        assert_eq!(memories.hot.own().unwrap().bytes, 0);
+        assert_eq!(caches.hot.own().unwrap().bytes, 0);
     }
 
     fn threads() -> usize {

@@ -6,8 +6,7 @@ use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
 };
 
-use super::jwk::Unusable;
-use crate::provider::oauth2::algorithm::Algorithm;
+use super::{algorithm::Algorithm, unusable::Unusable};
 
 /// A public key and the algorithms that it may verify.
 pub(super) enum PublicKey {

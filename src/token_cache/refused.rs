@@ -15,8 +15,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::tail::{slot_of, tail};
 use crate::{
+    keys::KeySet,
     per_thread::{PerThread, free},
-    provider::oauth2::keys::KeySet,
 };
 
 /// How many a thread keeps; a power of two.
@@ -72,7 +72,7 @@ fn sha256(token: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::keys, *};
+    use super::{super::verified::tests::keys, *};
 
     #[test]
     fn a_token_is_known_by_the_key_set_that_refused_it_alone() {

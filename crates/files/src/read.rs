@@ -1,37 +1,21 @@
-//! Reading the files that the service lives on, without waiting for ever.
-//!
-//! A path may hold what is not a regular file: a pipe that nothing is written
-//! to, a device without an end. And a file may lie on a mount whose server is
-//! gone. The first is refused ([`read`]), the second waited for elsewhere and for a
-//! while ([`Lane`]).
+//! Reading a file at once.
 
 use std::{
     fs::{File, OpenOptions},
     io::{Error, ErrorKind, Read, Result},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Arc,
-    time::Duration,
-};
-
-use tokio::{
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::{error::Elapsed, timeout},
 };
 
 /// Larger files are refused: configs and key material are small.
 const LARGEST: u64 = 16 << 20;
-
-/// How long files may take to be read.
-pub(crate) const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Reads a regular file.
 ///
 /// # Errors
 /// It can't be read, is larger than 16 MiB, or is a pipe, a device, a folder
 /// or a socket, reading which might take for ever.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     // Opening a pipe wakes its writer, and some devices act on it.
     must_be_regular(&std::fs::metadata(path)?)?;
     let file = open(path)?;
@@ -63,64 +47,14 @@ fn must_be_regular(found: &std::fs::Metadata) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidInput, what))
 }
 
-/// Where work that may hang is done: beside the runtime, one piece at a time.
-///
-/// What hangs can't be ended. It keeps its thread, and the lane, until it
-/// comes back, so however often it is tried again there is one such thread.
-#[derive(Clone, Debug)]
-pub(crate) struct Lane(Arc<Semaphore>);
-
-/// Work in a [`Lane`] was not done in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reading files takes more than 5 seconds, look at their mounts")]
-pub struct Hung;
-
-impl From<Elapsed> for Hung {
-    fn from(_: Elapsed) -> Self {
-        Self
-    }
-}
-
-impl Default for Lane {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
-}
-
-impl Lane {
-    /// Does `work` on a thread where it may block, once what came before has
-    /// ended.
-    ///
-    /// # Errors
-    /// It was not done within [`READ_LIMIT`]; its outcome is dropped if it
-    /// ever comes.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> std::result::Result<T, Hung> {
-        let lane = Arc::clone(&self.0);
-        let done = async move {
-            let place = lane.acquire_owned().await.map_err(|_| Hung)?;
-            let work = move || {
-                let done = work();
-                drop(place);
-                done
-            };
-            // It panicked, or the runtime ends.
-            spawn_blocking(work).await.map_err(|_| Hung)
-        };
-        timeout(READ_LIMIT, done).await?
-    }
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::{fs, os::unix::net::UnixListener, path::PathBuf, sync::mpsc, time::Instant};
+mod tests {
+    use std::{fs, os::unix::net::UnixListener, path::PathBuf};
 
     use super::*;
 
     /// A pipe with a name, to which nothing is written.
-    pub(crate) fn pipe_in(folder: &Path) -> PathBuf {
+    fn pipe_in(folder: &Path) -> PathBuf {
         let path = folder.join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -160,33 +94,5 @@ pub(crate) mod tests {
         assert_eq!(read(file.path()).unwrap().len() as u64, LARGEST);
         file.as_file().set_len(LARGEST + 1).unwrap();
         assert_eq!(read(file.path()).unwrap_err().kind(), ErrorKind::FileTooLarge);
-    }
-
-    #[tokio::test]
-    async fn what_hangs_is_given_up_and_holds_one_thread() {
-        let lane = Lane::default();
-        let (release, hangs) = mpsc::channel::<()>();
-        let (begun, begins) = mpsc::channel();
-        let stuck = tokio::spawn({
-            let (lane, begun) = (lane.clone(), begun.clone());
-            async move {
-                lane.run(move || {
-                    begun.send(1).unwrap();
-                    let _ = hangs.recv();
-                })
-                .await
-            }
-        });
-        let first = tokio::task::spawn_blocking(move || (begins.recv(), begins)).await.unwrap();
-        assert_eq!(first.0, Ok(1));
-        let start = Instant::now();
-        let next = lane.run(move || begun.send(2).unwrap()).await;
-        assert_eq!(next, Err(Hung));
-        assert!(start.elapsed() >= READ_LIMIT);
-        assert_eq!(stuck.await.unwrap(), Err(Hung));
-        assert!(first.1.try_recv().is_err(), "nothing began beside what hangs");
-
-        drop(release);
-        assert_eq!(lane.run(|| 3).await, Ok(3), "it goes on once the first is back");
     }
 }

@@ -1,9 +1,20 @@
-//! URLs that are fetched as written.
+//! URLs that are sent as written.
 
-use reqwest::Url;
-use url::{Host, Position};
+use url::{Host, Position, Url};
 
-use super::error::SetupError;
+/// Why a URL can't be sent exactly as written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotExact {
+    /// It is not a URL with a host.
+    #[error("not an absolute http or https URL")]
+    NotAUrl,
+    /// It would be sent in another spelling.
+    #[error("this URL can't be fetched exactly as written: its path would be sent as {path:?}")]
+    Respelled {
+        /// How the path would be sent.
+        path: String,
+    },
+}
 
 /// Reads a URL that goes onto the wire byte for byte.
 ///
@@ -11,11 +22,11 @@ use super::error::SetupError;
 /// If it is not an absolute http or https URL, or holds what the HTTP client
 /// would send in another spelling (dot segments, `\`, spaces): the server
 /// might serve something else there, so nothing is fetched in its stead.
-pub(super) fn exact(text: &str) -> Result<Url, SetupError> {
-    let url = Url::parse(text).map_err(|_| SetupError::NotAUrl)?;
-    let (_, rest) = text.split_once("://").ok_or(SetupError::NotAUrl)?;
+pub fn exact(text: &str) -> Result<Url, NotExact> {
+    let url = Url::parse(text).map_err(|_| NotExact::NotAUrl)?;
+    let (_, rest) = text.split_once("://").ok_or(NotExact::NotAUrl)?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(SetupError::NotAUrl);
+        return Err(NotExact::NotAUrl);
     }
     let written = &rest[rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len())..];
     let written = written.split_once('#').map_or(written, |(before, _)| before);
@@ -24,19 +35,19 @@ pub(super) fn exact(text: &str) -> Result<Url, SetupError> {
     if sent == written || (!written.starts_with('/') && sent.strip_prefix('/') == Some(written)) {
         Ok(url)
     } else {
-        Err(SetupError::NotAsWritten { path: url.path().to_owned() })
+        Err(NotExact::Respelled { path: url.path().to_owned() })
     }
 }
 
 /// The URL as it may be shown: without user, password, query and fragment,
 /// any of which may hold a secret.
-pub(super) fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let host = &url[Position::BeforeHost..Position::AfterPort];
     format!("{}://{host}{}", url.scheme(), url.path())
 }
 
 /// Whether a URL stays on this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -77,11 +88,11 @@ mod tests {
             ("https://a.example/c ", "/c"),
             ("https://a.example/é", "/%C3%A9"),
         ] {
-            assert_eq!(exact(text).unwrap_err(), SetupError::NotAsWritten { path: path.into() });
+            assert_eq!(exact(text).unwrap_err(), NotExact::Respelled { path: path.into() });
         }
         for text in ["", "/jwks.json", "a.example/jwks.json", "https:/a.example/c", "file:///etc/c"]
         {
-            assert_eq!(exact(text).unwrap_err(), SetupError::NotAUrl, "{text}");
+            assert_eq!(exact(text).unwrap_err(), NotExact::NotAUrl, "{text}");
         }
     }
 

@@ -1,0 +1,40 @@
+//! What outlives every configuration: metrics and traces.
+
+use crate::{
+    metrics::Metrics,
+    provider::oauth2::key_source::{FetchObserver, FetchReport},
+    time::UnixTime,
+    traces::Traces,
+};
+
+/// Where checks and fetches are recorded.
+#[derive(Clone)]
+pub(crate) struct Instruments {
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
+}
+
+impl From<Metrics> for Instruments {
+    fn from(metrics: Metrics) -> Self {
+        Self { metrics, traces: Traces::default() }
+    }
+}
+
+/// Fetches are counted and traced.
+impl FetchObserver for Instruments {
+    fn fetched(&self, report: &FetchReport<'_>) {
+        if let Some(tracer) = self.traces.current() {
+            tracer.fetched(report);
+        }
+        let meter = self.metrics.fetch_meter(report.provider);
+        meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
+    }
+
+    fn loaded(&self, provider: &str, keys: usize) {
+        self.metrics.fetch_meter(provider).set_keys(keys);
+    }
+
+    fn withdrawn(&self, provider: &str) {
+        self.metrics.fetch_meter(provider).set_keys(0);
+    }
+}
