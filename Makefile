@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube
+.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,12 @@ test: lint unit e2e chart ## everything: format, lints, unit and integration tes
 lint: ## check the format and the lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
+
+circles: ## check that no files depend on each other but a module and its own child
+	@$(PYTHON) scripts/circles.py $(ARGS)
+
+layers: ## check which libraries a crate must not depend on
+	@$(PYTHON) scripts/layers.py
 
 unit: ## unit and integration tests, without Envoy
 	$(CARGO) test --locked --no-fail-fast $(if $(CLAIMGATE_CORPORA),-- --include-ignored)

@@ -1,11 +1,12 @@
 //! The command line: arguments in, an exit code out.
 //!
-//! Results go to stdout, logs and complaints to stderr.
+//! Results go to stdout, logs and errors to stderr.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
+pub mod args;
 pub mod explain;
 pub mod hash_key;
 pub mod health;
@@ -39,20 +40,11 @@ enum Command {
     Token(token::TokenArgs),
 }
 
-/// Where the configuration is.
-#[derive(Args, Clone, Debug)]
-pub struct ConfigArgs {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "CLAIMGATE_CONFIG", default_value = "gateway.yaml")]
-    pub config: PathBuf,
-}
-
 impl Cli {
     /// Runs the command that the arguments name.
     ///
     /// # Errors
-    /// The command could not do what it was asked for; the error says why and
-    /// what to do about it.
+    /// The command failed; the error says why and what to do about it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(&args),
@@ -69,8 +61,8 @@ impl Cli {
     }
 }
 
-/// An error and its causes on one line. Many an error quotes its cause
-/// already; nothing is said twice.
+/// An error and its causes on one line. A cause that its error quotes already is
+/// left out.
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -93,7 +85,7 @@ mod tests {
     struct Outer(#[source] std::io::Error);
 
     #[test]
-    fn no_cause_is_told_twice() {
+    fn no_cause_is_repeated() {
         let error = anyhow::Error::from(Outer(std::io::Error::other("inner")));
         assert_eq!(one_line(&error), "outer: inner");
         let error = anyhow::Error::from(std::io::Error::other("inner")).context("outer");

@@ -15,8 +15,8 @@ use std::{env, path::Path};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-pub mod cases;
 mod check;
+pub mod document;
 mod environment;
 mod errors;
 mod file;

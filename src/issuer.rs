@@ -19,7 +19,7 @@ pub mod signing;
 mod token;
 
 pub use client::{Client, ClientError};
-pub use error::StartError;
+pub use error::IssuerError;
 
 use std::{
     future::Future,
@@ -35,8 +35,9 @@ use tokio::net::TcpListener;
 
 use crate::keys::Algorithm;
 use keyring::Keyring;
+use signing::SigningError;
 
-/// What an issuer is started with.
+/// The settings of an issuer.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
     /// `host:port` to listen on; port 0 takes a free one.
@@ -44,9 +45,9 @@ pub struct IssuerSettings {
     /// The `iss` of every token, without a trailing slash as a rule; `None`
     /// takes `http://` and the bound address. A path in it is served too.
     pub issuer: Option<String>,
-    /// Who may ask for tokens.
+    /// The clients that may request tokens.
     pub clients: Vec<Client>,
-    /// What tokens are signed with.
+    /// The algorithm of the signatures.
     pub algorithm: Algorithm,
     /// Seconds from now until a token ends; negative for tokens that are
     /// expired when issued.
@@ -68,7 +69,7 @@ struct Issuer {
     stats: Stats,
 }
 
-/// What was asked of this issuer, for tests to count.
+/// How often each endpoint was called; tests read it.
 #[derive(Default)]
 struct Stats {
     jwks_fetches: AtomicU64,
@@ -95,15 +96,15 @@ pub struct Bound {
 /// Listens and makes the first signing key.
 ///
 /// # Errors
-/// The address can't be listened on, the issuer URL is none, or no key could
+/// The address can't be listened on, the issuer URL is invalid, or no key could
 /// be made.
-pub async fn bind(settings: IssuerSettings) -> Result<Bound, StartError> {
+pub async fn bind(settings: IssuerSettings) -> Result<Bound, IssuerError> {
     let listener = TcpListener::bind(&settings.address)
         .await
-        .map_err(|source| StartError::Listen { address: settings.address.clone(), source })?;
+        .map_err(|source| IssuerError::Listen { address: settings.address.clone(), source })?;
     let address = listener
         .local_addr()
-        .map_err(|source| StartError::Listen { address: settings.address.clone(), source })?;
+        .map_err(|source| IssuerError::Listen { address: settings.address.clone(), source })?;
     let url = match &settings.issuer {
         Some(url) => http::check_issuer_url(url)?,
         None => format!("http://{address}"),
@@ -124,7 +125,7 @@ impl Bound {
         &self.issuer.url
     }
 
-    /// Where clients ask for tokens.
+    /// Where clients request tokens.
     pub fn token_endpoint(&self) -> String {
         self.issuer.token_endpoint()
     }
@@ -167,10 +168,10 @@ impl Issuer {
 
     /// Puts a new key in the current one's place. Making an RSA key takes a
     /// while, so it is done off the thread that answers requests.
-    async fn rotate(self: &Arc<Self>) -> Result<String, StartError> {
+    async fn rotate(self: &Arc<Self>) -> Result<String, SigningError> {
         let issuer = Arc::clone(self);
         let rotated = tokio::task::spawn_blocking(move || issuer.keys.rotate()).await;
-        let kid = rotated.map_err(|_| StartError::Key)??;
+        let kid = rotated.map_err(|_| SigningError)??;
         Stats::count(&self.stats.rotations);
         tracing::info!(%kid, "signing key replaced");
         Ok(kid)

@@ -81,6 +81,10 @@ pub mod cli;
 
 pub mod issuer;
 
+pub mod import_alb;
+
+pub mod token_client;
+
 pub use credential::Credential;
 pub use decision::Decision;
 pub use engine::Engine;

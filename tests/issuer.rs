@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use claimgate::{
-    issuer::{self, IssuerSettings, StartError},
+    issuer::{self, IssuerError, IssuerSettings},
     provider::oauth2::Algorithm,
 };
 use reqwest::{
@@ -203,6 +203,6 @@ async fn an_address_in_use_is_named() {
     let address = bound.address().to_string();
     let again = issuer::bind(IssuerSettings { address: address.clone(), ..settings() }).await;
     let error = again.err().unwrap();
-    assert!(matches!(error, StartError::Listen { .. }));
+    assert!(matches!(error, IssuerError::Listen { .. }));
     assert!(error.to_string().contains(&address));
 }

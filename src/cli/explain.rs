@@ -1,5 +1,5 @@
-//! `claimgate explain`: runs one request through the real engine and says why
-//! it was decided so.
+//! `claimgate explain`: runs one request through the real engine and explains
+//! the decision.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use tokio::runtime::Builder;
 
-use super::ConfigArgs;
+use super::args::{ConfigArgs, OutputFormat};
 use crate::{
     app::offline::{LocalKeys, Offline},
     envoy::capture::Capture,
@@ -19,7 +19,7 @@ use crate::{
     time::{NoTime, UnixTime},
 };
 
-/// What a denied request ends the program with.
+/// The exit status of a denied request.
 const DENIED: u8 = 3;
 
 /// Run one request through the real engine, without Envoy, and say why it is
@@ -83,28 +83,19 @@ pub struct ExplainArgs {
     output: OutputFormat,
 }
 
-/// When the request is judged.
+/// The time at which the request is decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum At {
-    /// At this moment.
+    /// This time.
     Moment(UnixTime),
-    /// When the captured request was made.
+    /// The time of the captured request.
     OfTheRequest,
-}
-
-/// How a result is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum OutputFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For scripts.
-    Json,
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as 'name: value'")?;
-    let name = http::HeaderName::try_from(name.trim()).map_err(|_| "its name is no header name")?;
+    let name =
+        http::HeaderName::try_from(name.trim()).map_err(|_| "its name is not a header name")?;
     Ok((name.as_str().into(), value.trim().into()))
 }
 
@@ -117,7 +108,7 @@ fn parse_at(text: &str) -> Result<At, NoTime> {
 
 fn parse_local_keys(text: &str) -> Result<LocalKeys, String> {
     let (provider, file) = match text.split_once('=') {
-        // A path with a `=` in it is no name.
+        // A path may hold a `=`; the name of a provider holds no `/`.
         Some((provider, file)) if !provider.contains('/') => (Some(provider.into()), file),
         _ => (None, text),
     };
@@ -127,7 +118,7 @@ fn parse_local_keys(text: &str) -> Result<LocalKeys, String> {
     Ok(LocalKeys { provider, file: file.into() })
 }
 
-/// Decides the request and prints what came out.
+/// Decides the request and prints the explanation.
 ///
 /// # Errors
 /// The configuration can't be used, or a file can't be read.
@@ -196,7 +187,7 @@ fn read_token(file: &Path) -> anyhow::Result<String> {
     let token =
         read(file).with_context(|| format!("cannot read the token from {}", file.display()))?;
     let token = String::from_utf8(token)
-        .map_err(|_| anyhow::anyhow!("{} is no text: it must hold the token", file.display()))?;
+        .map_err(|_| anyhow::anyhow!("{} is not text: it must hold the token", file.display()))?;
     let token = token.trim_start_matches('\u{feff}').trim();
     ensure!(!token.is_empty(), "{} is empty: it must hold the token", file.display());
     ensure!(

@@ -1,4 +1,4 @@
-//! `claimgate hash-key`: turns an API key into what `key_hash` wants.
+//! `claimgate hash-key`: turns an API key into the value of `key_hash`.
 
 use std::{
     io::{self, IsTerminal, Read, Write},
@@ -13,7 +13,7 @@ use crate::config::key;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Longer input is no key: no header can carry it.
+/// Longer input is not a key: no header can carry it.
 const LONGEST: usize = 1 << 20;
 
 /// Prints the hash of the key on stdin, or says why it could not be used.

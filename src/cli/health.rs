@@ -1,4 +1,4 @@
-//! `claimgate health`: asks a running service how it is.
+//! `claimgate health`: asks a running service whether it is ready or alive.
 //!
 //! For container health checks in an image that has neither shell nor curl.
 
@@ -13,10 +13,10 @@ use anyhow::{Context, bail};
 use reqwest::{Client, StatusCode};
 use tokio::runtime::Builder;
 
-use super::ConfigArgs;
+use super::args::ConfigArgs;
 use crate::config;
 
-/// More of an answer than this is not shown.
+/// Longer responses are cut.
 const LONGEST: usize = 4096;
 
 /// Ask a running service, on its admin port, whether it is ready.
@@ -38,11 +38,11 @@ pub struct Args {
     timeout_seconds: u64,
 }
 
-/// Succeeds with one line if the service says that it is well.
+/// Prints one line if the service is ready, or alive.
 ///
 /// # Errors
-/// It says what it lacks, nobody answers, or the config file's `server` block
-/// does not tell where to ask.
+/// The service is not ready, does not answer, or the config file's `server` block
+/// has no usable address.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let address = match &args.address {
         Some(address) => address.clone(),
@@ -53,32 +53,32 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let limit = Duration::from_secs(args.timeout_seconds);
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let (status, said) = runtime.block_on(ask(&url, limit))?;
+    let (status, text) = runtime.block_on(ask(&url, limit))?;
     if status != StatusCode::OK {
         bail!(
             "not {well}: {url} answered {}: {}",
             status.as_u16(),
-            said.trim().replace('\n', "; ")
+            text.trim().replace('\n', "; ")
         );
     }
     writeln!(io::stdout(), "{well}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The answer's status and text.
+/// The status and text of the response.
 async fn ask(url: &str, limit: Duration) -> anyhow::Result<(StatusCode, String)> {
     // No TLS is spoken here, so no root certificates are read.
     let client = Client::builder().no_proxy().timeout(limit).tls_certs_only([]).build()?;
-    let answer =
+    let response =
         client.get(url).send().await.with_context(|| format!("nobody answers at {url}"))?;
-    let status = answer.status();
-    let mut said = answer.text().await.with_context(|| format!("{url} stopped in mid-answer"))?;
-    said.truncate(said.floor_char_boundary(LONGEST));
-    Ok((status, said))
+    let status = response.status();
+    let mut text = response.text().await.with_context(|| format!("{url} stopped in mid-answer"))?;
+    text.truncate(text.floor_char_boundary(LONGEST));
+    Ok((status, text))
 }
 
-/// Where to knock for a service that listens on `address`: one that listens
-/// everywhere is asked on the loopback.
+/// The address to connect to for a service that listens on `address`: loopback
+/// if it listens on every interface.
 fn reachable(address: &str) -> String {
     let Some((host, port)) = address.rsplit_once(':') else { return address.to_owned() };
     match host.trim_start_matches('[').trim_end_matches(']').parse() {

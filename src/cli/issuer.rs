@@ -10,7 +10,7 @@ use crate::{
     keys::Algorithm,
 };
 
-/// The client that is served when none is named.
+/// The client that is registered when none is named.
 const DEMO_CLIENT: &str =
     "demo:demo-secret:https://gateway.internal/invoke https://gateway.internal/admin";
 
@@ -99,7 +99,7 @@ fn settings(args: &IssuerArgs) -> anyhow::Result<IssuerSettings> {
         let demo: Client = DEMO_CLIENT.parse()?;
         tracing::warn!(
             client = demo.id,
-            "no --client given: serving the demo client whose secret --help tells everybody"
+            "no --client given: serving the demo client whose secret is public: --help prints it"
         );
         clients.push(demo);
     }

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::{runtime::Builder, sync::mpsc};
 
-use super::ConfigArgs;
+use super::args::ConfigArgs;
 use crate::app::{App, Ended, signals::Signals};
 
-/// What a program killed by SIGTERM ends with, as shells count it.
+/// The exit status of a program killed by SIGTERM, as shells report it.
 const INTERRUPTED: u8 = 143;
 
 /// Run the service.
@@ -18,7 +18,7 @@ pub struct ServeArgs {
     config: ConfigArgs,
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until a signal stops it.
 ///
 /// # Errors
 /// It could not start; one line says why.
@@ -26,11 +26,11 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
-        let (orders, taken) = mpsc::channel(8);
+        let (sender, orders) = mpsc::channel(8);
         let signals = Signals::take().context("cannot take over signals")?;
-        tokio::spawn(signals.forward(orders));
+        tokio::spawn(signals.forward(sender));
         let app = App::build(&args.config.config).await?;
-        Ok::<_, anyhow::Error>(app.run(taken).await)
+        Ok::<_, anyhow::Error>(app.run(orders).await)
     })?;
     // A look-up of names may still block one of its threads.
     runtime.shutdown_background();

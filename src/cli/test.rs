@@ -12,10 +12,10 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::explain::OutputFormat;
+use super::args::OutputFormat;
 use crate::{
-    config::{self, cases::CasesRead},
-    policy_tests::{CaseReport, Stage, run as run_case},
+    config,
+    policy_tests::{CaseReport, Harness, TestFile, run as run_case},
     time::UnixTime,
 };
 
@@ -44,14 +44,14 @@ pub struct TestArgs {
     output: OutputFormat,
 }
 
-/// What came of a file.
+/// The result of a file.
 struct FileReport {
     file: String,
-    /// The cases, or why there are none.
+    /// The cases, or why they can't be run.
     result: Result<Vec<CaseReport>, String>,
 }
 
-/// Runs the files one after the other and prints what came out.
+/// Runs the files one after the other and prints the results.
 ///
 /// # Errors
 /// The results can't be written.
@@ -84,9 +84,9 @@ async fn run_file(
 ) -> anyhow::Result<Vec<CaseReport>> {
     let env = |name: &str| std::env::var(name).ok();
     let text = fs::read_to_string(path).context("can't be read")?;
-    let read = CasesRead::read(&text, &env)?;
+    let file = TestFile::read(&text, &env)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let config = match (config, read.config()) {
+    let config = match (config, file.config()) {
         (Some(config), _) => config.to_owned(),
         (None, Some(config)) => folder.join(config),
         (None, None) => anyhow::bail!(
@@ -96,14 +96,14 @@ async fn run_file(
     };
     let text = fs::read_to_string(&config)
         .with_context(|| format!("the config {} can't be read", config.display()))?;
-    let look_up = |name: &str| read.variable(name).or_else(|| env(name));
+    let look_up = |name: &str| file.variable(name).or_else(|| env(name));
     let loaded = config::load(&text, &look_up)
         .with_context(|| format!("the config {} can't be used", config.display()))?;
-    let cases = read.cases(&loaded, folder)?;
-    let mut stage = Stage::new(&loaded);
+    let cases = file.cases(&loaded, folder)?;
+    let mut harness = Harness::new(&loaded);
     let mut reports = Vec::with_capacity(cases.len());
     for case in &cases {
-        reports.push(run_case(&mut stage, case, now).await?);
+        reports.push(run_case(&mut harness, case, now).await?);
     }
     Ok(reports)
 }

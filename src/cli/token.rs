@@ -1,31 +1,17 @@
 //! `claimgate token`: gets an access token by the client-credentials grant
-//! (RFC 6749, section 4.4), and remembers it.
-//!
-//! The same as `scripts/gateway-token-cached.sh`, in one program: the same
-//! variables, the same exit codes, and a cache file that either can read.
+//! (RFC 6749, section 4.4), and caches it.
 
 use std::{
     env,
+    fmt::Display,
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::Context;
 use tokio::runtime::Builder;
 
-use self::{
-    cache::{Cache, Cached},
-    error::TokenError,
-    settings::ClientSettings,
-};
-use crate::time::UnixTime;
-
-mod answer;
-mod cache;
-mod error;
-mod request;
-mod settings;
+use crate::token_client::{AccessToken, ClientSettings, TokenError, cached_token, fresh_token};
 
 /// Get an access token by client credentials, and remember it.
 ///
@@ -45,17 +31,11 @@ pub struct TokenArgs {
     no_cache: bool,
 }
 
-/// A token and when it ends, as far as that is known.
-struct Token {
-    text: String,
-    ends: Option<UnixTime>,
-}
-
 /// Prints a token.
 ///
 /// # Errors
-/// Nothing can be written, or the operating system gives no runtime. What can
-/// go wrong with the token itself has exit codes of its own.
+/// The token can't be written, or the runtime can't start. Errors about the
+/// token itself have exit codes of their own.
 pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
@@ -67,53 +47,46 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            say(&error);
-            Ok(ExitCode::from(error.exit_code()))
+            print_notice(&error);
+            Ok(ExitCode::from(exit_code(&error)))
         }
     }
 }
 
-async fn token(args: &TokenArgs) -> Result<Token, TokenError> {
+async fn token(args: &TokenArgs) -> Result<AccessToken, TokenError> {
     let settings = ClientSettings::read(&|name| env::var_os(name))?;
-    if args.no_cache {
-        return request::token(&settings).await;
-    }
-    let Some(cache) = Cache::new(&settings) else {
-        say(&"not cached: set GATEWAY_TOKEN_CACHE, XDG_CACHE_HOME or HOME");
-        return request::token(&settings).await;
-    };
-    cache.check()?;
-    if let Some(Cached::Fresh(token)) = cache.recall() {
-        return Ok(token);
-    }
-    // Longer than an answer can take, nobody waits: then all ask for themselves.
-    let _turn = match cache.take_turn(settings.timeout + Duration::from_secs(2)).await {
-        Ok(turn) => turn,
-        Err(token) => return Ok(token),
-    };
-    let known = match cache.recall() {
-        Some(Cached::Fresh(token)) => return Ok(token),
-        Some(Cached::Old(token)) => Some(token),
-        None => None,
-    };
-    match (request::token(&settings).await, known) {
-        (Ok(token), _) => {
-            if let Err(error) = cache.keep(&token) {
-                say(&format!("not cached: {}: {error}", cache.file().display()));
-            }
-            Ok(token)
-        }
-        (Err(error), Some(token)) => {
-            say(&error);
-            say(&"no new token: the last one, which has not ended yet, is used");
-            Ok(token)
-        }
-        (Err(error), None) => Err(error),
+    match args.no_cache {
+        true => fresh_token(&settings).await,
+        false => cached_token(&settings, &print_notice).await,
     }
 }
 
-/// A line for the person who looks after the client. If stderr is gone nobody
-/// is left to tell.
-fn say(text: &dyn std::fmt::Display) {
+/// A line for the operator. If stderr is closed there is no other place for it.
+fn print_notice(text: &dyn Display) {
     let _ = writeln!(io::stderr(), "claimgate token: {text}");
+}
+
+/// The same codes as those of `scripts/get-gateway-token.sh`.
+const fn exit_code(error: &TokenError) -> u8 {
+    match error {
+        TokenError::Variable(_) => 1,
+        TokenError::Request(_) => 2,
+        TokenError::Response(_) => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_of_errors_have_the_exit_codes_of_the_script() {
+        for (error, code) in [
+            (TokenError::Variable(String::new()), 1),
+            (TokenError::Request(String::new()), 2),
+            (TokenError::Response(""), 3),
+        ] {
+            assert_eq!(exit_code(&error), code, "{error:?}");
+        }
+    }
 }

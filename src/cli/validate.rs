@@ -1,4 +1,4 @@
-//! `claimgate validate`: loads a config file and says what is wrong with it.
+//! `claimgate validate`: loads a config file and reports its errors.
 
 use std::{
     io::{self, Write},
@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use tokio::runtime::Builder;
 
-use super::ConfigArgs;
+use super::args::ConfigArgs;
 use crate::{app, config};
 
 /// Check a config file as `serve` would load it, and say what is wrong.
@@ -21,7 +21,7 @@ pub struct Args {
 /// Prints one line to stdout and succeeds, or every error to stderr and fails.
 ///
 /// # Errors
-/// Nothing can be written, or the operating system gives no runtime.
+/// The output can't be written, or the runtime can't start.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stderr = io::stderr().lock();
     let loaded = match config::read(&args.config.config) {
@@ -38,8 +38,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(stderr, "{errors}")?;
         return Ok(ExitCode::FAILURE);
     }
-    // What only shows when everything is put together: a private key of
-    // another certificate, for one. Logging needs stderr meanwhile.
+    // Some errors only show once everything is built, such as a private key of
+    // another certificate. Logging needs stderr meanwhile.
     drop(stderr);
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;

@@ -39,21 +39,13 @@ pub fn hash(key: &str) -> KeyHash {
 
 /// `sha256:` and 64 hex digits.
 pub fn format_hash(hash: &KeyHash) -> String {
-    hash.iter().fold(PREFIX.to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("{PREFIX}{}", hex::encode(hash))
 }
 
 /// Reads what [`format_hash`] wrote; hex digits may be upper case.
 pub fn parse_hash(text: &str) -> Option<KeyHash> {
-    let digits = text.strip_prefix(PREFIX)?.as_bytes();
     let mut hash = KeyHash::default();
-    if digits.len() != 2 * hash.len() {
-        return None;
-    }
-    let value =
-        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
-    }
+    hex::decode_to_slice(text.strip_prefix(PREFIX)?, &mut hash).ok()?;
     Some(hash)
 }
 

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 
 /// What all steps of a load report to.
 #[derive(Default)]
-pub(super) struct Report {
+pub struct Report {
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<String>>,
     files: RefCell<Vec<NamedFile>>,
@@ -38,7 +38,10 @@ impl Report {
     }
 
     /// Fails if anything is wrong.
-    pub(super) fn into_result(self) -> Result<(), ConfigErrors> {
+    ///
+    /// # Errors
+    /// Every error that was reported.
+    pub fn into_result(self) -> Result<(), ConfigErrors> {
         ConfigErrors::none_of(self.errors.into_inner().into_iter())
     }
 
@@ -116,14 +119,14 @@ impl fmt::Display for KeyPath {
 
 /// A place in the file, with the report that its errors go to.
 #[derive(Clone)]
-pub(super) struct Place<'r> {
+pub struct Place<'r> {
     report: &'r Report,
     path: KeyPath,
 }
 
 impl<'r> Place<'r> {
     /// The top of the file.
-    pub(super) fn root(report: &'r Report) -> Self {
+    pub fn root(report: &'r Report) -> Self {
         Self { report, path: KeyPath::default() }
     }
 
@@ -133,29 +136,29 @@ impl<'r> Place<'r> {
     }
 
     /// One key further down.
-    pub(super) fn key(&self, key: &str) -> Self {
+    pub fn key(&self, key: &str) -> Self {
         Self { report: self.report, path: self.path.key(key) }
     }
 
     /// One list element further down.
-    pub(super) fn index(&self, index: usize) -> Self {
+    pub fn index(&self, index: usize) -> Self {
         Self { report: self.report, path: self.path.index(index) }
     }
 
     /// Reports an error: what is wrong and what to write.
-    pub(super) fn error(&self, message: impl fmt::Display) {
+    pub fn error(&self, message: impl fmt::Display) {
         let error = ConfigError { place: self.path.to_string(), message: message.to_string() };
         self.report.blamed.borrow_mut().insert(self.path.clone());
         self.report.errors.borrow_mut().push(error);
     }
 
     /// Reports that the value `found` won't do; `message` goes on from there.
-    pub(super) fn wrong(&self, found: &str, message: impl fmt::Display) {
+    pub fn wrong(&self, found: &str, message: impl fmt::Display) {
         self.error(format_args!("{} {message}", self.quoted(found)));
     }
 
     /// Reports that something is not here, unless it is here but wrong.
-    pub(super) fn missing(&self, advice: impl fmt::Display) {
+    pub fn missing(&self, advice: impl fmt::Display) {
         if !self.is_blamed() {
             self.error(format_args!("is missing; {advice}"));
         }
@@ -167,7 +170,7 @@ impl<'r> Place<'r> {
     }
 
     /// Whether something in here was wrong.
-    pub(super) fn is_blamed_below(&self) -> bool {
+    pub fn is_blamed_below(&self) -> bool {
         let blamed = self.report.blamed.borrow();
         blamed
             .iter()

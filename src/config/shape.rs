@@ -40,7 +40,7 @@ where
 }
 
 /// What deserr found wrong with a tree.
-pub(super) struct Problems(Vec<Problem>);
+pub struct Problems(Vec<Problem>);
 
 pub(super) struct Problem {
     path: KeyPath,
@@ -195,7 +195,7 @@ fn kind_name(kind: ValueKind) -> &'static str {
 }
 
 /// What to write instead of a word outside a closed list.
-pub(super) fn one_of(value: &str, known: &[impl AsRef<str>]) -> String {
+pub fn one_of(value: &str, known: &[impl AsRef<str>]) -> String {
     let words: Vec<_> = known.iter().map(|word| format!("`{}`", word.as_ref())).collect();
     let guess = nearest(value, known).filter(|near| is_near(value, near));
     let guess = guess.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Who may ask for tokens, and how a client proves that it is one.
+//! The clients that may request tokens, and how they authenticate.
 
 use std::{fmt, str::FromStr};
 
@@ -14,7 +14,7 @@ pub struct Client {
     pub id: String,
     /// Its `client_secret`.
     pub secret: String,
-    /// What it may ask for, and gets when it asks for nothing in particular.
+    /// The scopes that it may request, and gets if it requests none.
     pub scopes: Vec<String>,
 }
 
@@ -52,20 +52,21 @@ impl FromStr for Client {
     }
 }
 
-/// What a client shows of itself (RFC 6749, section 2.3.1).
+/// The credentials in a request (RFC 6749, section 2.3.1).
 #[derive(PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct ClientCredentials {
     pub(super) id: String,
     pub(super) secret: String,
 }
 
-impl Shown {
+impl ClientCredentials {
     /// Reads an `Authorization: Basic` value. Id and secret are form-encoded
     /// before they are put together, which most client libraries do and curl's
     /// `-u` does not; a secret of letters and digits is the same either way.
     pub(super) fn from_basic(authorization: &[u8]) -> Result<Self, OAuthError> {
-        const UNREADABLE: OAuthError =
-            OAuthError::InvalidClient("the Authorization header is no readable Basic credential");
+        const UNREADABLE: OAuthError = OAuthError::InvalidClient(
+            "the Authorization header is not a readable Basic credential",
+        );
         let text = std::str::from_utf8(authorization).map_err(|_| UNREADABLE)?;
         let (scheme, encoded) = text.trim().split_once(' ').ok_or(UNREADABLE)?;
         if !scheme.eq_ignore_ascii_case("basic") {
@@ -79,14 +80,14 @@ impl Shown {
         Ok(Self { id: form_decode(id), secret: form_decode(secret) })
     }
 
-    /// The client that this is, if its secret is right. Digests are compared,
-    /// so the time taken tells nothing about the secret.
+    /// The client with this id, if the secret is right. Digests are compared, so
+    /// that the time taken reveals nothing about the secret.
     pub(super) fn authenticate<'a>(&self, clients: &'a [Client]) -> Result<&'a Client, OAuthError> {
         const REFUSED: OAuthError = OAuthError::InvalidClient("unknown client or wrong secret");
         let sha256 = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
         let client = clients.iter().find(|client| client.id == self.id).ok_or(REFUSED)?;
-        let (shown, registered) = (sha256(&self.secret), sha256(&client.secret));
-        constant_time::verify_slices_are_equal(shown.as_ref(), registered.as_ref())
+        let (presented, registered) = (sha256(&self.secret), sha256(&client.secret));
+        constant_time::verify_slices_are_equal(presented.as_ref(), registered.as_ref())
             .map(|()| client)
             .map_err(|_| REFUSED)
     }
@@ -137,15 +138,15 @@ mod tests {
             ("web", "", "web:"),
         ] {
             let header = format!("basic {}", base64_simd::STANDARD.encode_to_string(wire));
-            let shown = Shown::from_basic(header.as_bytes()).ok().unwrap();
-            assert_eq!((shown.id.as_str(), shown.secret.as_str()), (id, secret));
+            let read = ClientCredentials::from_basic(header.as_bytes()).ok().unwrap();
+            assert_eq!((read.id.as_str(), read.secret.as_str()), (id, secret));
         }
     }
 
     #[test]
     fn other_credentials_are_refused() {
         for header in ["Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Bearer abc", "Basic /w=="] {
-            let refused = Shown::from_basic(header.as_bytes()).err().unwrap();
+            let refused = ClientCredentials::from_basic(header.as_bytes()).err().unwrap();
             assert_eq!(refused.parts().0, "invalid_client", "{header}");
         }
     }

@@ -1,4 +1,5 @@
-//! What can go wrong at start, and what a client is told (RFC 6749, section 5.2).
+//! Why the issuer can't start, and the error responses of its token endpoint (RFC
+//! 6749, section 5.2).
 
 use axum::{
     Json,
@@ -7,29 +8,32 @@ use axum::{
 };
 use serde_json::json;
 
+use super::signing::SigningError;
+
 /// Why the issuer can't run.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Nothing can listen there.
+pub enum IssuerError {
+    /// The address can't be listened on.
     #[error("can't listen on {address}: {source}")]
     Listen {
-        /// What was asked for.
+        /// The address.
         address: String,
-        /// The operating system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The `--issuer` is not a URL that tokens may name.
     #[error("issuer {url:?} must be an http or https URL without query and fragment")]
     IssuerUrl {
-        /// What was given.
+        /// The URL as given.
         url: String,
     },
-    /// The crypto library made no key or signature.
-    #[error("no signing key could be made")]
-    Key,
+    /// No signing key.
+    #[error(transparent)]
+    Key(#[from] SigningError),
 }
 
-/// An error answer of the token endpoint; the texts are for its developer.
+/// An error response of the token endpoint; the texts are for the client's
+/// developer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OAuthError {
     InvalidRequest(&'static str),

@@ -1,12 +1,11 @@
-//! What a client asks for: the form of a token request (RFC 6749, section
-//! 4.4.2) and what is wrong with it.
+//! A token request: its form (RFC 6749, section 4.4.2) and its errors.
 
 use std::collections::HashMap;
 
 use url::{Url, form_urlencoded};
 
 use super::{
-    client::{Client, Shown, is_scope},
+    client::{Client, ClientCredentials, is_scope},
     error::OAuthError,
 };
 
@@ -18,7 +17,7 @@ const LONGEST_LIFETIME: i64 = 10 * 365 * 86_400;
 pub(super) struct Grant<'a> {
     pub(super) client: &'a Client,
     pub(super) scopes: Vec<String>,
-    /// Whom the token is for; empty leaves that to the issuer's settings.
+    /// The audience of the token; empty leaves it to the issuer's settings.
     pub(super) audience: Vec<String>,
     /// Overrides the issuer's lifetime: a development aid of this issuer alone.
     pub(super) lifetime: Option<i64>,
@@ -72,7 +71,7 @@ impl<'a> Grant<'a> {
         clients: &'a [Client],
     ) -> Result<Self, OAuthError> {
         let form = Form::read(content_type, body)?;
-        let client = shown(authorization, &form)?.authenticate(clients)?;
+        let client = credentials(authorization, &form)?.authenticate(clients)?;
         match form.get("grant_type") {
             Some("client_credentials") => {}
             Some(_) => return Err(OAuthError::UnsupportedGrantType),
@@ -87,28 +86,30 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// One way of client authentication, not two (RFC 6749, section 2.3). A
-/// `client_id` beside a Basic header is no second way, if it is the same.
-fn shown(authorization: Option<&[u8]>, form: &Form) -> Result<Shown, OAuthError> {
+/// The client's credentials, sent in one way, not two (RFC 6749, section 2.3). A
+/// Basic header may come with the same `client_id` in the form.
+fn credentials(authorization: Option<&[u8]>, form: &Form) -> Result<ClientCredentials, OAuthError> {
     let (id, secret) = (form.get("client_id"), form.get("client_secret"));
     match (authorization, id, secret) {
         (Some(_), _, Some(_)) => {
             Err(OAuthError::InvalidRequest("the client authenticates in two ways"))
         }
         (Some(authorization), id, None) => {
-            let shown = Shown::from_basic(authorization)?;
-            if id.is_some_and(|id| id != shown.id) {
+            let credentials = ClientCredentials::from_basic(authorization)?;
+            if id.is_some_and(|id| id != credentials.id) {
                 return Err(OAuthError::InvalidRequest("two different client ids"));
             }
-            Ok(shown)
+            Ok(credentials)
         }
-        (None, Some(id), Some(secret)) => Ok(Shown { id: id.into(), secret: secret.into() }),
+        (None, Some(id), Some(secret)) => {
+            Ok(ClientCredentials { id: id.into(), secret: secret.into() })
+        }
         (None, _, _) => Err(OAuthError::InvalidClient("the client does not authenticate")),
     }
 }
 
-/// The scopes asked for, in their order and each once; all of the client's if
-/// it asks for none.
+/// The requested scopes, in their order and each once; all of the client's if it
+/// requests none.
 fn scopes(asked: Option<&str>, client: &Client) -> Result<Vec<String>, OAuthError> {
     let Some(asked) = asked else {
         return Ok(client.scopes.clone());

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Issuer, Stats,
-    error::{OAuthError, StartError},
+    error::{IssuerError, OAuthError},
     grant::Grant,
     token::Claims,
 };
@@ -26,8 +26,8 @@ const LARGEST_BODY: usize = 64 * 1024;
 
 /// An issuer URL without its trailing slash, which would double in the URLs
 /// made from it.
-pub(super) fn check_issuer_url(text: &str) -> Result<String, StartError> {
-    let error = || StartError::IssuerUrl { url: text.into() };
+pub(super) fn check_issuer_url(text: &str) -> Result<String, IssuerError> {
+    let error = || IssuerError::IssuerUrl { url: text.into() };
     let url = Url::parse(text).map_err(|_| error())?;
     let http = matches!(url.scheme(), "http" | "https");
     if !http || url.query().is_some() || url.fragment().is_some() {
@@ -54,10 +54,10 @@ pub(super) fn router(issuer: &Arc<Issuer>) -> Router {
 }
 
 async fn token(State(issuer): State<Arc<Issuer>>, headers: HeaderMap, body: Bytes) -> Response {
-    let answer = match issue(&issuer, &headers, &body) {
-        Ok(answer) => {
+    let response = match issue(&issuer, &headers, &body) {
+        Ok(body) => {
             Stats::count(&issuer.stats.tokens_issued);
-            Json(answer).into_response()
+            Json(body).into_response()
         }
         Err(error) => {
             Stats::count(&issuer.stats.token_errors);
@@ -66,7 +66,7 @@ async fn token(State(issuer): State<Arc<Issuer>>, headers: HeaderMap, body: Byte
         }
     };
     // RFC 6749, section 5.1.
-    ([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], answer).into_response()
+    ([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], response).into_response()
 }
 
 fn issue(issuer: &Issuer, headers: &HeaderMap, body: &[u8]) -> Result<Value, OAuthError> {
@@ -144,7 +144,7 @@ async fn rotate(State(issuer): State<Arc<Issuer>>) -> Response {
     }
 }
 
-/// For tests: what was asked of this issuer so far.
+/// For tests: how often each endpoint was called so far.
 async fn stats(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
     let stats = &issuer.stats;
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::{error::StartError, signing::SigningKey};
+use super::signing::{SigningError, SigningKey};
 use crate::keys::Algorithm;
 
 /// How long after its last token's end a key stays published, in seconds:
@@ -27,7 +27,7 @@ struct Keys {
     retired: Vec<Retired>,
 }
 
-/// A key that signs no more but has tokens out there.
+/// A key that signs no more while tokens that it signed are still valid.
 struct Retired {
     jwk: Value,
     last_exp: i64,
@@ -42,7 +42,7 @@ pub(super) struct Document {
 
 impl Keyring {
     /// A keyring with one fresh key.
-    pub(super) fn new(algorithm: Algorithm, drop_old: bool) -> Result<Self, StartError> {
+    pub(super) fn new(algorithm: Algorithm, drop_old: bool) -> Result<Self, SigningError> {
         let current = Arc::new(SigningKey::generate(algorithm)?);
         let keys = Keys { current, last_exp: None, retired: Vec::new() };
         Ok(Self { algorithm, drop_old, keys: Mutex::new(keys) })
@@ -50,7 +50,7 @@ impl Keyring {
 
     /// Signs claims that end at `exp`. The end is noted before the signature
     /// is made, so a rotation in between keeps the key published.
-    pub(super) fn sign(&self, claims: &[u8], exp: i64) -> Result<String, StartError> {
+    pub(super) fn sign(&self, claims: &[u8], exp: i64) -> Result<String, SigningError> {
         let key = {
             let mut keys = self.lock();
             keys.last_exp = keys.last_exp.max(Some(exp));
@@ -60,7 +60,7 @@ impl Keyring {
     }
 
     /// Replaces the signing key; returns the new one's id.
-    pub(super) fn rotate(&self) -> Result<String, StartError> {
+    pub(super) fn rotate(&self) -> Result<String, SigningError> {
         let fresh = Arc::new(SigningKey::generate(self.algorithm)?);
         let mut keys = self.lock();
         let old = std::mem::replace(&mut keys.current, Arc::clone(&fresh));

@@ -11,7 +11,6 @@ use aws_lc_rs::{
 use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use super::error::StartError;
 use crate::keys::Algorithm;
 
 /// A private key and the public half that verifiers fetch.
@@ -21,6 +20,11 @@ pub struct SigningKey {
     kid: String,
     jwk: Value,
 }
+
+/// The crypto library made no key or signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no signing key could be made")]
+pub struct SigningError;
 
 /// Key pairs by family; aws-lc-rs knows every algorithm of [`Algorithm`].
 enum Pair {
@@ -33,9 +37,9 @@ impl SigningKey {
     /// A fresh key for one algorithm; RSA keys have 2048 bits.
     ///
     /// # Errors
-    /// [`StartError::Key`] if the crypto library makes none.
-    pub fn generate(algorithm: Algorithm) -> Result<Self, StartError> {
-        let pair = Pair::generate(algorithm).map_err(|_| StartError::Key)?;
+    /// [`SigningError`] if the crypto library makes none.
+    pub fn generate(algorithm: Algorithm) -> Result<Self, SigningError> {
+        let pair = Pair::generate(algorithm).map_err(|_| SigningError)?;
         let members = pair.public_members(algorithm);
         let kid = thumbprint(&members);
         let mut jwk = Map::new();
@@ -60,8 +64,8 @@ impl SigningKey {
     /// Cognito's has.
     ///
     /// # Errors
-    /// [`StartError::Key`] if the crypto library makes no signature.
-    pub fn sign(&self, claims: &[u8]) -> Result<String, StartError> {
+    /// [`SigningError`] if the crypto library makes no signature.
+    pub fn sign(&self, claims: &[u8]) -> Result<String, SigningError> {
         self.sign_with(&json!({"kid": self.kid, "alg": self.algorithm.as_str()}), claims)
     }
 
@@ -69,12 +73,12 @@ impl SigningKey {
     /// on purpose.
     ///
     /// # Errors
-    /// [`StartError::Key`] if the crypto library makes no signature.
-    pub fn sign_with(&self, header: &Value, claims: &[u8]) -> Result<String, StartError> {
+    /// [`SigningError`] if the crypto library makes no signature.
+    pub fn sign_with(&self, header: &Value, claims: &[u8]) -> Result<String, SigningError> {
         let mut token = URL_SAFE_NO_PAD.encode_to_string(header.to_string());
         token.push('.');
         URL_SAFE_NO_PAD.encode_append(claims, &mut token);
-        let signature = self.pair.sign(token.as_bytes()).map_err(|_| StartError::Key)?;
+        let signature = self.pair.sign(token.as_bytes()).map_err(|_| SigningError)?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_append(&signature, &mut token);
         Ok(token)
@@ -166,8 +170,8 @@ mod tests {
 
     use super::*;
 
-    /// jsonwebtoken is somebody else's idea of a good token. It has no ES512,
-    /// so aws-lc-rs checks that one.
+    /// jsonwebtoken is an independent implementation. It has no ES512, so
+    /// aws-lc-rs checks that one.
     #[test]
     fn every_algorithm_verifies_with_its_own_jwk() {
         for algorithm in Algorithm::ALL {

@@ -1,6 +1,7 @@
 //! The claims of an access token, shaped like Amazon Cognito's for machines.
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::grant::Grant;
 
@@ -64,21 +65,10 @@ impl<'a> Claims<'a> {
             exp: now + lifetime,
             iat,
             version: 2,
-            jti: random_uuid(),
+            jti: Uuid::new_v4().to_string(),
             client_id: &grant.client.id,
         }
     }
-}
-
-/// A random UUID (RFC 9562, version 4). If the operating system has no
-/// randomness there are no keys either, so that case never gets here.
-fn random_uuid() -> String {
-    let mut bytes = [0; 16];
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    let random = u128::from_be_bytes(bytes);
-    let marked = (random & !(0xf << 76) & !(0b11 << 62)) | (0x4 << 76) | (0b10 << 62);
-    let hex = format!("{marked:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::TOKEN;
+use super::placeholder::redact;
 use crate::{explain::Explanation, reason::Reason, request::Request};
 
 /// What must come out; what is `None` may be anything.
@@ -65,8 +65,8 @@ impl Expectations {
     }
 
     /// Everything that came out otherwise, in the order of the keys. `tokens`
-    /// are those in the request: they may be real ones, so [`TOKEN`] stands for
-    /// them on both sides.
+    /// are those in the request: they may be real ones, so both sides show
+    /// the placeholder instead.
     pub(super) fn compare(
         &self,
         request: &Request<'_>,
@@ -84,22 +84,18 @@ impl Expectations {
         found.optional("route", self.route.as_ref(), route);
         let subject = got.caller.as_ref().and_then(|caller| caller.subject.as_deref());
         found.optional("subject", self.subject.as_ref(), subject);
-        if let Some(wanted) = &self.scopes {
+        if let Some(expected) = &self.scopes {
             let granted = got.scopes.as_ref().and_then(|scopes| scopes.granted.clone());
             let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
             let granted = granted.unwrap_or_default();
-            if set(wanted) != set(&granted) {
-                found.add("scopes", wanted.join(" "), granted.join(" "));
+            if set(expected) != set(&granted) {
+                found.add("scopes", expected.join(" "), granted.join(" "));
             }
         }
-        for (name, wanted) in &self.headers {
-            let blotted = |value: &str| {
-                let tokens = tokens.iter().flatten().filter(|token| !token.is_empty());
-                tokens.fold(value.to_owned(), |value, token| value.replace(token, TOKEN))
-            };
-            let value = header(request, got, name).map(|value| blotted(&value));
-            let wanted = wanted.as_deref().map(blotted);
-            found.optional(&format!("headers.{name}"), Some(&wanted), value.as_deref());
+        for (name, expected) in &self.headers {
+            let value = header(request, got, name).map(|value| redact(&value, tokens));
+            let expected = expected.as_deref().map(|value| redact(value, tokens));
+            found.optional(&format!("headers.{name}"), Some(&expected), value.as_deref());
         }
         found.0
     }
@@ -113,18 +109,18 @@ impl Comparison {
         self.0.push(Mismatch { what: what.into(), expected, got });
     }
 
-    fn text(&mut self, what: &str, wanted: Option<&str>, got: &str) {
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != got) {
-            self.add(what, wanted.into(), got.into());
+    fn text(&mut self, what: &str, expected: Option<&str>, got: &str) {
+        if let Some(expected) = expected.filter(|expected| *expected != got) {
+            self.add(what, expected.into(), got.into());
         }
     }
 
-    fn optional(&mut self, what: &str, wanted: Option<&Option<String>>, got: Option<&str>) {
-        let shown = |value: Option<&str>| value.map_or("none".into(), |text| format!("{text:?}"));
-        if let Some(wanted) = wanted
-            && wanted.as_deref() != got
+    fn optional(&mut self, what: &str, expected: Option<&Option<String>>, got: Option<&str>) {
+        let text = |value: Option<&str>| value.map_or("none".into(), |text| format!("{text:?}"));
+        if let Some(expected) = expected
+            && expected.as_deref() != got
         {
-            self.add(what, shown(wanted.as_deref()), shown(got));
+            self.add(what, text(expected.as_deref()), text(got));
         }
     }
 }

@@ -1,20 +1,26 @@
-//! Tokens that are good for a provider, but for what a case changes.
+//! Tokens that are valid for a provider, apart from what a case changes.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
-use super::{CaseJwt, LIFETIME};
+use super::case::CaseJwt;
 use crate::{
     claims::{self, ClaimPath},
-    issuer::{StartError, signing::SigningKey},
+    issuer::signing::{SigningError, SigningKey},
     keys::Algorithm,
     settings::OAuth2Settings,
     time::UnixTime,
 };
 
-/// Throw-away keys, by issuer and algorithm: a key of one issuer is no key of
-/// another, and providers of one issuer share theirs, as in life.
+/// How long a valid token lives unless the case or the provider says otherwise.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Throw-away keys, by issuer and algorithm: providers of one issuer share their
+/// keys, and no two issuers share any, as in production.
 #[derive(Debug, Default)]
 pub(super) struct Mint {
     keys: HashMap<(String, Algorithm), SigningKey>,
@@ -28,7 +34,7 @@ impl Mint {
         jwt: &CaseJwt,
         provider: &OAuth2Settings,
         now: UnixTime,
-    ) -> Result<String, StartError> {
+    ) -> Result<String, SigningError> {
         let first = provider.algorithms.first().copied();
         let algorithm = jwt.algorithm.or(first).unwrap_or(Algorithm::Rs256);
         let key = self.key(&provider.issuer, algorithm)?;
@@ -38,7 +44,7 @@ impl Mint {
         change(&mut header, &jwt.header);
         let claims = Value::Object(claims_of(jwt, provider, now)).to_string();
         let header = Value::Object(header);
-        if !jwt.by_a_stranger {
+        if !jwt.signed_by_stranger {
             return key.sign_with(&header, claims.as_bytes());
         }
         let stranger = match self.strangers.entry(algorithm) {
@@ -49,9 +55,9 @@ impl Mint {
     }
 
     /// The JWK Set of an issuer: all its keys so far, and at least one.
-    pub(super) fn jwks(&mut self, issuer: &str) -> Result<Value, StartError> {
+    pub(super) fn jwks(&mut self, issuer: &str) -> Result<Value, SigningError> {
         if !self.keys.keys().any(|(of, _)| of == issuer) {
-            // It takes the least time to make, and nothing is signed with it.
+            // The fastest to generate; it signs nothing.
             self.key(issuer, Algorithm::EdDsa)?;
         }
         let of_issuer = self.keys.iter().filter(|((of, _), _)| of == issuer);
@@ -59,7 +65,7 @@ impl Mint {
         Ok(json!({"keys": keys}))
     }
 
-    fn key(&mut self, issuer: &str, algorithm: Algorithm) -> Result<&SigningKey, StartError> {
+    fn key(&mut self, issuer: &str, algorithm: Algorithm) -> Result<&SigningKey, SigningError> {
         Ok(match self.keys.entry((issuer.into(), algorithm)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(SigningKey::generate(algorithm)?),
@@ -67,7 +73,7 @@ impl Mint {
     }
 }
 
-/// The claims of a good token, changed as the case says.
+/// The claims of a valid token, with the changes of the case.
 fn claims_of(jwt: &CaseJwt, provider: &OAuth2Settings, now: UnixTime) -> Map<String, Value> {
     let now = now.as_seconds().floor();
     let longest = provider.max_token_lifetime.map_or(LIFETIME, |longest| longest.min(LIFETIME));

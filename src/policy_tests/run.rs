@@ -3,53 +3,59 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Case, Mismatch,
-    stage::{Stage, StageError, fill_in},
+    case::Case,
+    expect::Mismatch,
+    harness::{Harness, HarnessError},
+    placeholder::fill_in,
 };
 use crate::{
     explain::{Explanation, explain},
     time::UnixTime,
 };
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Clone, Debug)]
 pub struct CaseReport {
     /// Its name.
     pub name: String,
-    /// What came out otherwise than expected; empty if the case passed.
+    /// Every difference from the expectations; empty if the case passed.
     pub mismatches: Vec<Mismatch>,
-    /// What came out.
+    /// The decision, explained.
     pub explanation: Explanation,
     /// How long it took.
     pub duration: Duration,
 }
 
 impl CaseReport {
-    /// Whether everything came out as expected.
+    /// Whether the decision was as expected.
     pub fn passed(&self) -> bool {
         self.mismatches.is_empty()
     }
 }
 
-/// Runs a case against the config of `stage`; `now` is the moment of cases
-/// that name none. Needs a tokio runtime with time.
+/// Runs a case against the config of `harness`; `now` is the time of a case
+/// that names none. Needs a tokio runtime with time.
 ///
 /// # Errors
-/// The case can't be set up.
-pub async fn run(stage: &mut Stage, case: &Case, now: UnixTime) -> Result<CaseReport, StageError> {
+/// The case can't be prepared.
+pub async fn run(
+    harness: &mut Harness,
+    case: &Case,
+    now: UnixTime,
+) -> Result<CaseReport, HarnessError> {
     let started = Instant::now();
     let now = case.at.unwrap_or(now);
-    let scene = stage.set(case, now)?;
+    let prepared = harness.prepare(case, now)?;
     let mut sent = case.request.clone();
-    if let Some(token) = &scene.token
+    if let Some(token) = &prepared.token
         && !fill_in(token, &mut sent.path, &mut sent.headers)
     {
-        sent.present(token, scene.engine.token_sources())?;
+        sent.present(token, prepared.engine.token_sources())?;
     }
     let request = sent.request();
-    let explanation = explain(&scene.engine, &request, now, stage.check_timeout()).await;
-    let found = scene.engine.sources().find(&request).ok();
-    let tokens = [scene.token.as_deref(), found.as_ref().map(|found| &*found.token)];
+    let explanation = explain(&prepared.engine, &request, now, harness.check_timeout()).await;
+    let found = prepared.engine.sources().find(&request).ok();
+    let tokens = [prepared.token.as_deref(), found.as_ref().map(|found| &*found.token)];
     let mismatches = case.expect.compare(&request, &explanation, &tokens);
     let duration = started.elapsed();
     Ok(CaseReport { name: case.name.clone(), mismatches, explanation, duration })

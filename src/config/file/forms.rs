@@ -12,11 +12,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::config::{report::Place, shape::Problems};
 
 /// A list whose elements are present unless an error was reported.
-pub(in crate::config) struct List<T>(Vec<Option<T>>);
+pub struct List<T>(Vec<Option<T>>);
 
 impl<T> List<T> {
     /// Each element and its place; an element left empty is an error.
-    pub(in crate::config) fn items<'r>(self, place: &Place<'r>) -> Vec<(Place<'r>, T)> {
+    pub fn items<'r>(self, place: &Place<'r>) -> Vec<(Place<'r>, T)> {
         let present = |(index, element): (usize, Option<T>)| {
             let place = place.index(index);
             if element.is_none() {
@@ -28,7 +28,7 @@ impl<T> List<T> {
     }
 
     /// Whether nothing at all was written.
-    pub(in crate::config) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -57,7 +57,7 @@ impl<T: JsonSchema> JsonSchema for List<T> {
 }
 
 /// A mapping with keys of the author's choice, in the order of the file.
-pub(in crate::config) struct Entries<T>(pub(in crate::config) Vec<(String, Option<T>)>);
+pub struct Entries<T>(pub Vec<(String, Option<T>)>);
 
 impl<T: Deserr<Problems>> Deserr<Problems> for Entries<T> {
     fn deserialize_from_value<V: IntoValue>(
@@ -101,14 +101,16 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
 /// One value, or a list of values any one of which will do.
 #[derive(JsonSchema)]
 #[schemars(inline, untagged)]
-pub(in crate::config) enum OneOrMany<T> {
+pub enum OneOrMany<T> {
+    /// The value.
     One(T),
+    /// The list.
     Many(List<T>),
 }
 
 impl<T> OneOrMany<T> {
     /// Each value and its place.
-    pub(in crate::config) fn items<'r>(self, place: &Place<'r>) -> Vec<(Place<'r>, T)> {
+    pub fn items<'r>(self, place: &Place<'r>) -> Vec<(Place<'r>, T)> {
         match self {
             Self::One(value) => vec![(place.clone(), value)],
             Self::Many(values) => values.items(place),
@@ -116,7 +118,7 @@ impl<T> OneOrMany<T> {
     }
 
     /// Whether it is a list without elements.
-    pub(in crate::config) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         matches!(self, Self::Many(values) if values.is_empty())
     }
 }
@@ -150,9 +152,7 @@ impl Deserr<Problems> for OneOrMany<Scalar> {
 /// A string, number or boolean.
 #[derive(JsonSchema)]
 #[schemars(inline, transparent)]
-pub(in crate::config) struct Scalar(
-    #[schemars(with = "ScalarSchema")] pub(in crate::config) serde_json::Value,
-);
+pub struct Scalar(#[schemars(with = "ScalarSchema")] pub serde_json::Value);
 
 const SCALARS: [ValueKind; 3] = [ValueKind::String, ValueKind::Float, ValueKind::Boolean];
 const SCALARS_OR_LIST: [ValueKind; 4] =
@@ -190,10 +190,13 @@ impl JsonSchema for ScalarSchema {
 
 /// Something that null turns off, which leaving it out does not.
 #[derive(Default)]
-pub(in crate::config) enum Switchable<T> {
+pub enum Switchable<T> {
+    /// The key is missing.
     #[default]
     LeftOut,
+    /// The value is null.
     Off,
+    /// Any other value.
     On(T),
 }
 
@@ -259,7 +262,7 @@ impl JsonSchema for Workers {
 }
 
 /// A value of a kind that can't stand here.
-pub(in crate::config) fn wrong_kind<V: IntoValue>(
+pub fn wrong_kind<V: IntoValue>(
     actual: Value<V>,
     accepted: &[ValueKind],
     location: ValuePointerRef,

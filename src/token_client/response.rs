@@ -1,59 +1,59 @@
-//! What a token endpoint answers (RFC 6749, sections 5.1 and 5.2).
+//! The responses of a token endpoint (RFC 6749, sections 5.1 and 5.2).
 
 use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Token, error::TokenError};
+use super::{error::TokenError, token::AccessToken};
 use crate::time::UnixTime;
 
-/// Longer complaints are cut.
-const LONGEST_COMPLAINT: usize = 400;
+/// Longer error texts are cut.
+const LONGEST_ERROR_TEXT: usize = 400;
 
-/// The answer to a request that was granted. Of what may be wrong with it only
-/// the token matters; an odd lifetime is none.
+/// The response to a request that was granted. Only an unusable token is an
+/// error; an unusable lifetime counts as none.
 #[derive(Deserialize)]
-pub(super) struct Answer {
+pub(super) struct TokenResponse {
     access_token: Option<Value>,
     expires_in: Option<Value>,
 }
 
-impl Answer {
-    /// Reads the body of an answer with status 200.
+impl TokenResponse {
+    /// Reads the body of a response with status 200.
     ///
     /// # Errors
-    /// It is no JSON object.
+    /// The body is not a JSON object.
     pub(super) fn read(body: &[u8]) -> Result<Self, TokenError> {
-        object(body).ok_or(TokenError::Answer("the answer is not a JSON object"))
+        object(body).ok_or(TokenError::Response("the answer is not a JSON object"))
     }
 
-    /// The token, asked for at `asked`. It ends by its own `exp` or by the
-    /// answer's `expires_in`, whichever is earlier.
+    /// The token. It expires by its own `exp` or by the response's
+    /// `expires_in`, whichever is earlier.
     ///
     /// # Errors
-    /// There is none, or it holds what no `Authorization` header could carry.
-    pub(super) fn token(self, asked: UnixTime) -> Result<Token, TokenError> {
+    /// There is none, or an `Authorization` header can't carry it.
+    pub(super) fn token(self, requested_at: UnixTime) -> Result<AccessToken, TokenError> {
         let text = match self.access_token {
             Some(Value::String(text)) => text,
             _ => String::new(),
         };
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenError::Answer("the answer has no usable access_token"));
+            return Err(TokenError::Response("the answer has no usable access_token"));
         }
         let lifetime = self.expires_in.and_then(|seconds| seconds.as_f64());
-        let told = lifetime
+        let by_response = lifetime
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .map(|lifetime| asked + lifetime);
-        let ends = match (expiry(&text), told) {
+            .map(|lifetime| requested_at + lifetime);
+        let expires = match (expiry(&text), by_response) {
             (Some(one), Some(other)) => Some(if one < other { one } else { other }),
             (one, other) => one.or(other),
         };
-        Ok(Token { text, ends })
+        Ok(AccessToken { text, expires })
     }
 }
 
-/// The `exp` of a JWT, unverified: whoever accepts the token looks at it too.
+/// The `exp` of a JWT, unverified: the server that accepts the token checks it.
 fn expiry(token: &str) -> Option<UnixTime> {
     #[derive(Deserialize)]
     struct Claims {
@@ -73,20 +73,20 @@ fn object<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Option<T> {
     text.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(text).ok())?
 }
 
-/// What the endpoint says is wrong, fit to be shown.
+/// The error that the endpoint reports, safe to print.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal(Option<String>);
+pub(super) struct ErrorResponse(Option<String>);
 
-impl Refusal {
-    /// Reads the body of an answer with another status. What holds one of the
-    /// secrets, which a careless endpoint might repeat, is not shown.
+impl ErrorResponse {
+    /// Reads the body of a response with another status. A text that holds one
+    /// of the secrets, which a careless endpoint might repeat, is left out.
     pub(super) fn read(body: &[u8], secrets: &[&str]) -> Self {
         #[derive(Deserialize)]
-        struct Complaint {
+        struct Body {
             error: String,
             error_description: Option<Value>,
         }
-        let Some(Complaint { error, error_description }) = object(body) else {
+        let Some(Body { error, error_description }) = object(body) else {
             return Self(None);
         };
         let printable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -98,12 +98,12 @@ impl Refusal {
         if !printable(&text) || secrets.iter().any(|secret| text.contains(secret)) {
             return Self(None);
         }
-        Self(Some(text.chars().take(LONGEST_COMPLAINT).collect()))
+        Self(Some(text.chars().take(LONGEST_ERROR_TEXT).collect()))
     }
 }
 
 /// With a colon before it, or nothing.
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
     }
@@ -113,8 +113,8 @@ impl fmt::Display for Refusal {
 mod tests {
     use super::*;
 
-    fn token(body: &str) -> Result<Token, TokenError> {
-        Answer::read(body.as_bytes())?.token(UnixTime::from_seconds(1000.0))
+    fn token(body: &str) -> Result<AccessToken, TokenError> {
+        TokenResponse::read(body.as_bytes())?.token(UnixTime::from_seconds(1000.0))
     }
 
     fn jwt(claims: &str) -> String {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_by_the_earlier_of_two_times() {
+    fn a_token_expires_by_the_earlier_of_two_times() {
         let with_exp = jwt(r#"{"exp":1500.5}"#);
         let without = jwt(r#"{"sub":"a"}"#);
         for (text, expires_in, expected) in [
@@ -138,12 +138,12 @@ mod tests {
             let body = format!(r#"{{"access_token":"{text}","expires_in":{expires_in}}}"#);
             let token = token(&body).unwrap();
             assert_eq!(token.text, text);
-            assert_eq!(token.ends.map(UnixTime::as_seconds), expected, "{body}");
+            assert_eq!(token.expires.map(UnixTime::as_seconds), expected, "{body}");
         }
     }
 
     #[test]
-    fn answers_without_a_token_are_told_apart_from_requests_that_failed() {
+    fn responses_without_a_token_are_told_apart_from_requests_that_failed() {
         for body in [
             "",
             "<html>sign in</html>",
@@ -160,13 +160,13 @@ mod tests {
             r#"{"access_token":"a"} {}"#,
             r#"{"data":{"access_token":"a"}}"#,
         ] {
-            assert_eq!(token(body).err().map(|error| error.exit_code()), Some(3), "{body}");
+            assert!(matches!(token(body), Err(TokenError::Response(_))), "{body}");
         }
     }
 
     #[test]
-    fn complaints_are_shown_without_secrets() {
-        let cut = format!(": {}", "x".repeat(LONGEST_COMPLAINT));
+    fn error_texts_are_printed_without_secrets() {
+        let cut = format!(": {}", "x".repeat(LONGEST_ERROR_TEXT));
         for (body, expected) in [
             (r#"{"error":"invalid_client"}"#, ": invalid_client"),
             (r#"{"error":"a","error_description":"b c"}"#, ": a (b c)"),
@@ -176,7 +176,11 @@ mod tests {
             ("<html>", ""),
             (&format!(r#"{{"error":"{}"}}"#, "x".repeat(1000)), &cut),
         ] {
-            assert_eq!(Refusal::read(body.as_bytes(), &["s3cret"]).to_string(), expected, "{body}");
+            assert_eq!(
+                ErrorResponse::read(body.as_bytes(), &["s3cret"]).to_string(),
+                expected,
+                "{body}"
+            );
         }
     }
 }

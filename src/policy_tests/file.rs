@@ -6,43 +6,37 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::{
-    ConfigErrors, Loaded, environment,
-    report::{Place, Report},
-    shape, yaml,
+use super::case::Case;
+use crate::config::{
+    ConfigErrors, Loaded,
+    document::{Document, Place, Report},
 };
-use crate::policy_tests::Case;
 
 mod check;
-mod file;
+mod shape;
 
-use file::CasesFile;
+use shape::{CasesFile, scalar_text};
 
 /// A policy-test file, read but not yet compared with the config it tests.
-pub struct CasesRead {
+pub struct TestFile {
     file: CasesFile,
     report: Report,
 }
 
-impl CasesRead {
+impl TestFile {
     /// Reads the text of a file; `env` looks an environment variable up.
     ///
     /// # Errors
-    /// The text is no YAML mapping. Everything else that is wrong is told by
-    /// [`CasesRead::cases`].
+    /// The text is not a YAML mapping. [`TestFile::cases`] reports every other
+    /// error.
     pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut tree = yaml::parse(text, "test file")?;
-        let report = Report::default();
-        let root = Place::root(&report);
-        let own = file::variables(tree.get("env"));
-        let look_up = |name: &str| {
+        let mut document = Document::parse(text, "test file")?;
+        let own = shape::variables(document.get("env"));
+        document.substitute(&|name| {
             let own = own.iter().find(|(own, _)| own == name);
             own.map(|(_, value)| value.clone()).or_else(|| env(name))
-        };
-        environment::substitute(&mut tree, &look_up, &root);
-        let file = shape::read(tree, &report);
+        });
+        let (file, report) = document.read();
         Ok(Self { file, report })
     }
 
@@ -66,14 +60,5 @@ impl CasesRead {
         let Self { file, report } = self;
         let cases = check::cases(file, &config.settings.auth, folder, &Place::root(&report));
         report.into_result().map(|()| cases)
-    }
-}
-
-/// Text of a scalar, as the environment holds it.
-fn scalar_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        _ => None,
     }
 }

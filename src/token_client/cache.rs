@@ -1,16 +1,15 @@
-//! The file that keeps a token between runs.
+//! The file that caches a token between runs.
 //!
-//! Three lines: whose token it is, when it ends (seconds since the epoch, or
-//! empty), and the token; `scripts/gateway-token-cached.sh` reads and writes
-//! the same. The file is private and only ever replaced whole, so a reader
-//! needs no lock. Its modification time says when the token was got.
+//! Three lines: the request that the token answers, when it expires (seconds
+//! since the epoch, or empty), and the token; `scripts/gateway-token-cached.sh`
+//! reads and writes the same. The file is private and only ever replaced whole,
+//! so a reader needs no lock. Its modification time is that of the token.
 //!
 //! Only a regular file is ever replaced: a device, a FIFO, a socket, a folder
-//! or a symlink in its place is refused ([`Cache::check`]), and no link is
+//! or a symlink in its place is an error ([`Cache::check`]), and no link is
 //! followed, neither to the file nor to its lock.
 
 use std::{
-    fmt::Write as _,
     fs::{self, File, FileType, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -24,61 +23,61 @@ use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use super::{
-    Token,
     error::TokenError,
     settings::{CachePlace, ClientSettings},
+    token::AccessToken,
 };
 use crate::time::UnixTime;
 
-/// Older tokens are replaced, whatever their end.
+/// Older tokens are replaced, whenever they expire.
 const OLDEST: Duration = Duration::from_secs(50 * 60);
 
-/// How often one who waits looks again.
+/// How often a process that waits for the lock tries again.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A cache file and whose token it keeps.
+/// A cache file and the request whose token it holds.
 pub(super) struct Cache {
     file: PathBuf,
-    owner: String,
+    request: String,
     min_validity: Duration,
 }
 
-/// A token that was kept and does not end soon.
+/// A cached token that does not expire soon.
 pub(super) enum Cached {
     /// To be used.
-    Fresh(Token),
+    Fresh(AccessToken),
     /// To be replaced, and used if that fails.
-    Old(Token),
+    Stale(AccessToken),
 }
 
-/// Held by the process that may ask for a token.
-pub(super) struct Turn(Option<File>);
+/// Held by the process that requests a token; `None` where no lock can be had.
+pub(super) struct Lock(Option<File>);
 
 impl Cache {
-    /// The cache that the settings name; `None` if nothing says where.
+    /// The cache that the settings name; `None` if they name none.
     pub(super) fn new(settings: &ClientSettings) -> Option<Self> {
-        let owner = owner(settings);
+        let request = request_id(settings);
         let file = match settings.cache.as_ref()? {
             CachePlace::File(file) => file.clone(),
             CachePlace::Folder(folder) => {
-                let hash = digest::digest(&digest::SHA256, owner.as_bytes());
-                folder.join(format!("token-{}", hex(&hash.as_ref()[..8])))
+                let hash = digest::digest(&digest::SHA256, request.as_bytes());
+                folder.join(format!("token-{}", hex::encode(&hash.as_ref()[..8])))
             }
         };
-        Some(Self { file, owner, min_validity: settings.min_validity })
+        Some(Self { file, request, min_validity: settings.min_validity })
     }
 
-    /// Where the token is kept.
+    /// The cache file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Checks that there is nothing in the file's place that it must not take.
+    /// Checks that nothing but a regular file is in the file's place.
     ///
     /// # Errors
-    /// [`TokenError::Variable`]: something is there and no regular file. To
-    /// replace a device, as root could, would break the machine; to replace a
-    /// symlink is not what those expect who made it.
+    /// [`TokenError::Variable`]: something else is there. To replace a device,
+    /// as root could, would break the machine; to replace a symlink is not what
+    /// its owner expects.
     pub(super) fn check(&self) -> Result<(), TokenError> {
         self.obstacle().map_or(Ok(()), |what| {
             let file = self.file.display();
@@ -95,42 +94,43 @@ impl Cache {
         (!found.is_file()).then(|| kind_name(found))
     }
 
-    /// The token that was kept, unless it ends soon.
-    pub(super) fn recall(&self) -> Option<Cached> {
+    /// The cached token, unless it expires soon.
+    pub(super) fn read(&self) -> Option<Cached> {
         let mut file = open(OpenOptions::new().read(true), &self.file).ok()?;
         let age = age(&file)?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;
         let mut lines = text.lines();
-        let (owner, ends, token) = (lines.next()?, lines.next()?, lines.next()?);
-        if owner != self.owner || token.is_empty() {
+        let (request, expires, token) = (lines.next()?, lines.next()?, lines.next()?);
+        if request != self.request || token.is_empty() {
             return None;
         }
-        let ends = ends.parse().ok().map(UnixTime::from_seconds);
-        let token = Token { text: token.into(), ends };
+        let expires = expires.parse().ok().map(UnixTime::from_seconds);
+        let token = AccessToken { text: token.into(), expires };
         let young = age < OLDEST;
-        match ends {
-            Some(ends) if ends <= UnixTime::now() + self.min_validity => None,
+        match expires {
+            Some(expires) if expires <= UnixTime::now() + self.min_validity => None,
             _ if young => Some(Cached::Fresh(token)),
-            Some(_) => Some(Cached::Old(token)),
-            // One without a known end is as good as it is young.
+            Some(_) => Some(Cached::Stale(token)),
+            // A token without a known expiry is used while it is young.
             None => None,
         }
     }
 
-    /// Keeps a token.
+    /// Writes a token into the file.
     ///
     /// # Errors
     /// The file or its folder can't be written, or something else than a
     /// regular file has come into its place since [`Cache::check`].
-    pub(super) fn keep(&self, token: &Token) -> io::Result<()> {
-        let ends = token.ends.map(|ends| format!("{:.0}", ends.as_seconds())).unwrap_or_default();
+    pub(super) fn write(&self, token: &AccessToken) -> io::Result<()> {
+        let seconds = |expires: UnixTime| format!("{:.0}", expires.as_seconds());
+        let expires = token.expires.map(seconds).unwrap_or_default();
         let mut file = NamedTempFile::with_prefix_in(".token-", self.folder()?)?;
-        // It has no more than that from the start, but less under some umasks.
+        // It never has more rights than that, but fewer under some umasks.
         file.as_file().set_permissions(Permissions::from_mode(0o600))?;
-        write!(file, "{}\n{ends}\n{}\n", self.owner, token.text)?;
-        // Looked at once more, as late as can be. The moment that is left
-        // belongs to those who may write into this folder.
+        write!(file, "{}\n{expires}\n{}\n", self.request, token.text)?;
+        // Checked again as late as possible. In the moment that is left, only
+        // users who may write into this folder can put something there.
         if let Some(what) = self.obstacle() {
             return Err(io::Error::other(format!("it is {what} by now")));
         }
@@ -138,7 +138,7 @@ impl Cache {
         Ok(())
     }
 
-    /// The folder of the file, made if need be.
+    /// The folder of the file, created if it does not exist.
     fn folder(&self) -> io::Result<&Path> {
         let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new("."));
@@ -146,29 +146,29 @@ impl Cache {
         Ok(folder)
     }
 
-    /// Waits until this process alone may ask, for `longest` at most.
+    /// Waits for the lock, for `longest` at most.
     ///
     /// # Errors
-    /// No error: somebody else has got this token meanwhile.
-    pub(super) async fn take_turn(&self, longest: Duration) -> Result<Turn, Token> {
-        // What can't be locked, as in a read-only home, can't be kept either;
-        // then everybody asks.
-        let Ok(file) = self.lock_file() else { return Ok(Turn(None)) };
+    /// Not an error: the token that another process has cached meanwhile.
+    pub(super) async fn lock(&self, longest: Duration) -> Result<Lock, AccessToken> {
+        // Where the lock can't be created, as in a read-only home, no token can
+        // be cached either; then every process requests its own.
+        let Ok(file) = self.lock_file() else { return Ok(Lock(None)) };
         let deadline = Instant::now() + longest;
         while file.try_lock().is_err() {
-            if let Some(Cached::Fresh(token)) = self.recall() {
+            if let Some(Cached::Fresh(token)) = self.read() {
                 return Err(token);
             }
             if Instant::now() > deadline {
-                return Ok(Turn(None));
+                return Ok(Lock(None));
             }
             tokio::time::sleep(POLL).await;
         }
-        Ok(Turn(Some(file)))
+        Ok(Lock(Some(file)))
     }
 
-    /// A file of its own, since the other one is replaced all the time. It
-    /// stays: to remove it would pull it from under a process that waits.
+    /// The lock is a second file, because the cache file is replaced. It is
+    /// never removed: a process may wait for it.
     fn lock_file(&self) -> io::Result<File> {
         self.folder()?;
         let mut path = self.file.clone().into_os_string();
@@ -178,8 +178,8 @@ impl Cache {
     }
 }
 
-/// Opens a regular file. Not through a symlink, which could lead anywhere, nor
-/// waiting, as opening a FIFO does.
+/// Opens a regular file, without following a symlink and without waiting, as
+/// opening a FIFO would.
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
@@ -190,8 +190,8 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// How long ago the file was written, if it belongs to this user alone. A file
-/// from the future tells of a clock that was wrong.
+/// How long ago the file was written; `None` if other users can access it, or
+/// if its time lies in the future, as after a clock was wrong.
 fn age(file: &File) -> Option<Duration> {
     let metadata = file.metadata().ok()?;
     if metadata.mode() & 0o7777 != 0o600 || metadata.uid() != geteuid().as_raw() {
@@ -210,8 +210,8 @@ fn kind_name(kind: FileType) -> &'static str {
     }
 }
 
-/// Makes a folder, and those above it, for their owner alone. What is there
-/// already stays as it is.
+/// Creates a folder, and those above it, for their owner alone. Existing folders
+/// stay as they are.
 fn make_private(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
@@ -220,40 +220,30 @@ fn make_private(folder: &Path) -> io::Result<()> {
         make_private(parent)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(folder) {
-        // A umask that takes rights from the owner would leave a folder that
-        // nobody can use.
+        // Some umasks take rights from the owner, too.
         Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o700)),
-        // Somebody else was faster.
+        // Another process has created it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Files let go of their locks when they are closed; this says so out loud.
-impl Drop for Turn {
+/// Closing the file would unlock it, too; this makes it explicit.
+impl Drop for Lock {
     fn drop(&mut self) {
         if let Some(file) = &self.0 {
-            // It is closed next, and then unlocked all the same.
+            // If this fails, closing the file unlocks it.
             let _ = file.unlock();
         }
     }
 }
 
-/// Whose token it is: everything about the request but the secret, in a form
-/// that needs no quoting.
-fn owner(settings: &ClientSettings) -> String {
+/// Everything about the request but the secret, in a form that needs no quoting.
+fn request_id(settings: &ClientSettings) -> String {
     let ClientSettings { endpoint_text, client_id, scope, audience, resource, .. } = settings;
     [endpoint_text, client_id, scope, audience, resource]
         .into_iter()
-        .fold(String::new(), |owner, value| owner + &hex(value.as_bytes()) + "-")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+        .fold(String::new(), |id, value| id + &hex::encode(value) + "-")
 }
 
 #[cfg(test)]
@@ -266,19 +256,19 @@ mod tests {
 
     fn cache(folder: &TempDir) -> Cache {
         let file = folder.path().join("deeper/token");
-        Cache { file, owner: "6d65-".into(), min_validity: Duration::from_secs(60) }
+        Cache { file, request: "6d65-".into(), min_validity: Duration::from_secs(60) }
     }
 
-    fn token(text: &str, lifetime: Option<f64>) -> Token {
-        let ends = lifetime
+    fn token(text: &str, lifetime: Option<f64>) -> AccessToken {
+        let expires = lifetime
             .map(|lifetime| UnixTime::from_seconds(UnixTime::now().as_seconds() + lifetime));
-        Token { text: text.into(), ends }
+        AccessToken { text: text.into(), expires }
     }
 
     fn verdict(cache: &Cache) -> &'static str {
-        match cache.recall() {
+        match cache.read() {
             Some(Cached::Fresh(token)) if token.text == "a.b.c" => "fresh",
-            Some(Cached::Old(token)) if token.text == "a.b.c" => "old",
+            Some(Cached::Stale(token)) if token.text == "a.b.c" => "stale",
             Some(_) => "another",
             None => "none",
         }
@@ -292,14 +282,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_used_until_it_is_old_or_ends_soon() {
+    async fn a_token_is_used_until_it_is_old_or_expires_soon() {
         let folder = TempDir::new().unwrap();
         let cache = cache(&folder);
         assert_eq!(verdict(&cache), "none");
         for (lifetime, age, expected) in [
             (Some(3600.0), 0, "fresh"),
             (Some(3600.0), 49 * 60, "fresh"),
-            (Some(3600.0), 51 * 60, "old"),
+            (Some(3600.0), 51 * 60, "stale"),
             (Some(70.0), 0, "fresh"),
             (Some(50.0), 0, "none"),
             (Some(-50.0), 0, "none"),
@@ -308,26 +298,26 @@ mod tests {
             // Written by a clock that was wrong.
             (Some(3600.0), -3600, "none"),
         ] {
-            cache.keep(&token("a.b.c", lifetime)).unwrap();
+            cache.write(&token("a.b.c", lifetime)).unwrap();
             written_ago(&cache, age);
             assert_eq!(verdict(&cache), expected, "{lifetime:?} {age}");
         }
     }
 
     #[tokio::test]
-    async fn only_a_private_file_of_this_client_is_believed() {
+    async fn only_a_private_file_of_this_client_is_used() {
         let folder = TempDir::new().unwrap();
         let cache = cache(&folder);
-        cache.keep(&token("a.b.c", None)).unwrap();
+        cache.write(&token("a.b.c", None)).unwrap();
         assert_eq!(fs::metadata(&cache.file).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::metadata(cache.file.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
 
-        let other = Cache { file: cache.file.clone(), owner: "796f75-".into(), ..cache };
+        let other = Cache { file: cache.file.clone(), request: "796f75-".into(), ..cache };
         assert_eq!(verdict(&other), "none");
 
         fs::set_permissions(&cache.file, fs::Permissions::from_mode(0o640)).unwrap();
         assert_eq!(verdict(&cache), "none");
-        cache.keep(&token("a.b.c", None)).unwrap();
+        cache.write(&token("a.b.c", None)).unwrap();
         assert_eq!(verdict(&cache), "fresh");
     }
 
@@ -337,12 +327,12 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path, fifo, mode, 0).unwrap();
     }
 
-    /// Devices are made in the end-to-end tests: that takes root.
+    /// Devices are covered by the end-to-end tests: creating them takes root.
     #[tokio::test]
-    async fn what_is_no_regular_file_is_neither_read_nor_replaced() {
+    async fn only_a_regular_file_is_read_or_replaced() {
         let folder = TempDir::new().unwrap();
         let cache = cache(&folder);
-        cache.keep(&token("a.b.c", None)).unwrap();
+        cache.write(&token("a.b.c", None)).unwrap();
         cache.check().unwrap();
         let elsewhere = folder.path().join("elsewhere");
         fs::rename(&cache.file, &elsewhere).unwrap();
@@ -360,11 +350,11 @@ mod tests {
         for (what, put) in put {
             put(&cache.file);
             let before = fs::symlink_metadata(&cache.file).unwrap().ino();
-            let refused = cache.check().unwrap_err();
-            assert_eq!(refused.exit_code(), 1);
-            assert!(refused.to_string().contains(&format!("is {what}, and")), "{refused}");
+            let error = cache.check().unwrap_err();
+            assert!(matches!(error, TokenError::Variable(_)), "{error:?}");
+            assert!(error.to_string().contains(&format!("is {what}, and")), "{error}");
             assert_eq!(verdict(&cache), "none", "{what}");
-            assert!(cache.keep(&token("d.e.f", None)).is_err(), "{what}");
+            assert!(cache.write(&token("d.e.f", None)).is_err(), "{what}");
             assert_eq!(fs::symlink_metadata(&cache.file).unwrap().ino(), before, "{what}");
             fs::remove_file(&cache.file).or_else(|_| fs::remove_dir(&cache.file)).unwrap();
         }
@@ -381,41 +371,41 @@ mod tests {
         let lock = cache.file.with_file_name("token.turn");
         let elsewhere = folder.path().join("elsewhere");
         symlink(&elsewhere, &lock).unwrap();
-        assert!(cache.take_turn(Duration::ZERO).await.ok().unwrap().0.is_none());
+        assert!(cache.lock(Duration::ZERO).await.ok().unwrap().0.is_none());
         assert!(!elsewhere.exists());
 
         fs::remove_file(&lock).unwrap();
         make_fifo(&lock);
-        assert!(cache.take_turn(Duration::ZERO).await.ok().unwrap().0.is_none());
+        assert!(cache.lock(Duration::ZERO).await.ok().unwrap().0.is_none());
         assert!(fs::symlink_metadata(&lock).unwrap().file_type().is_fifo());
     }
 
     #[tokio::test]
-    async fn a_file_that_makes_no_sense_is_none() {
+    async fn a_malformed_file_holds_no_token() {
         let folder = TempDir::new().unwrap();
         let cache = cache(&folder);
         for text in ["", "6d65-", "6d65-\n\n", "6d65-\n\n\n", "{}\n\n\n"] {
-            cache.keep(&token("a.b.c", None)).unwrap();
+            cache.write(&token("a.b.c", None)).unwrap();
             fs::write(&cache.file, text).unwrap();
             assert_eq!(verdict(&cache), "none", "{text:?}");
         }
     }
 
     #[tokio::test]
-    async fn one_asks_while_the_others_wait() {
+    async fn one_process_requests_while_the_others_wait() {
         let folder = TempDir::new().unwrap();
-        let (asking, waiting) = (cache(&folder), cache(&folder));
+        let (holder, waiter) = (cache(&folder), cache(&folder));
         let long = Duration::from_secs(60);
-        let turn = asking.take_turn(long).await.ok().unwrap();
-        let waits = tokio::spawn(async move { waiting.take_turn(long).await.err().unwrap().text });
-        asking.keep(&token("a.b.c", None)).unwrap();
+        let lock = holder.lock(long).await.ok().unwrap();
+        let waits = tokio::spawn(async move { waiter.lock(long).await.err().unwrap().text });
+        holder.write(&token("a.b.c", None)).unwrap();
         assert_eq!(waits.await.unwrap(), "a.b.c");
 
-        // Nobody waits for ever.
-        fs::remove_file(&asking.file).unwrap();
-        let own = cache(&folder).take_turn(Duration::ZERO).await.ok().unwrap();
+        // No process waits for ever.
+        fs::remove_file(&holder.file).unwrap();
+        let own = cache(&folder).lock(Duration::ZERO).await.ok().unwrap();
         assert!(own.0.is_none());
-        drop(turn);
-        assert!(cache(&folder).take_turn(Duration::ZERO).await.ok().unwrap().0.is_some());
+        drop(lock);
+        assert!(cache(&folder).lock(Duration::ZERO).await.ok().unwrap().0.is_some());
     }
 }

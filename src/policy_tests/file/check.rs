@@ -8,21 +8,20 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{
-    file::{AnswerFile, ApiKeyFile, CaseFile, CasesFile, Either, ExpectFile, JwtFile, RequestFile},
+use super::shape::{
+    AnswerFile, ApiKeyFile, CaseFile, CasesFile, Either, ExpectFile, JwtFile, RequestFile,
     scalar_text,
 };
 use crate::{
-    config::{
-        file::forms::{Entries, List, Scalar, Switchable},
-        report::Place,
-        shape::one_of,
-    },
+    config::document::{Entries, List, Place, Scalar, Switchable, one_of},
     decision::ProviderId,
     envoy::capture::Capture,
     explain::Sent,
     keys::Algorithm,
-    policy_tests::{Case, CaseCredential, CaseJwt, CustomAnswer, Expectations},
+    policy_tests::{
+        case::{Case, CaseCredential, CaseJwt, CustomAnswer},
+        expect::Expectations,
+    },
     reason::Reason,
     settings::{ApiKeySettings, AuthSettings, ProviderKind},
     time::UnixTime,
@@ -207,7 +206,7 @@ impl Checks<'_> {
             known
         });
         let signer_place = place.key("signed_by");
-        let by_a_stranger = match file.signed_by.as_deref() {
+        let signed_by_stranger = match file.signed_by.as_deref() {
             None | Some("issuer") => false,
             Some("stranger") => true,
             Some(word) => {
@@ -223,7 +222,7 @@ impl Checks<'_> {
             expires_in,
             algorithm,
             header: members(file.header),
-            by_a_stranger,
+            signed_by_stranger,
         })
     }
 

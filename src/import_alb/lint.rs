@@ -13,13 +13,13 @@ use super::{
 
 /// Something unsafe.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
+pub struct Finding {
     /// Its kind, for tools and for looking it up.
-    pub(super) code: &'static str,
+    pub code: &'static str,
     /// Where, as `HTTPS:443, rule 10`.
-    pub(super) place: String,
+    pub place: String,
     /// What is wrong, what it means, and what to do.
-    pub(super) text: String,
+    pub text: String,
 }
 
 /// From this many values on, nobody can say by heart what a list allows.
@@ -49,8 +49,11 @@ fn merged(findings: Vec<Finding>) -> Vec<Finding> {
     merged
 }
 
-/// Prints findings, or that there are none.
-pub(super) fn write(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+/// Writes findings, or that there are none.
+///
+/// # Errors
+/// `out` can't be written.
+pub fn write(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     for finding in findings {
         let place = finding.place.escape_debug();
         let text: String = finding

@@ -18,7 +18,7 @@ use crate::config::{self, ConfigErrors};
 
 /// Why a listener can't be turned into a config file.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProduceError {
+pub enum ProduceError {
     /// Nothing to take over.
     #[error(
         "the listener {0} has no rule that passes requests with a checked token on to a target (a \

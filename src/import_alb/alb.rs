@@ -11,7 +11,7 @@ pub(super) fn short(arn: &str) -> &str {
 
 /// A listener with its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listener {
+pub struct Listener {
     /// What people call it, such as `HTTPS:443`.
     pub(super) label: String,
     /// Its ARN or Terraform address, where known.

@@ -2,11 +2,7 @@
 
 use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
 
-use super::scalar_text;
-use crate::config::{
-    file::forms::{Entries, List, OneOrMany, Scalar, Switchable, wrong_kind},
-    shape::Problems,
-};
+use crate::config::document::{Entries, List, OneOrMany, Problems, Scalar, Switchable, wrong_kind};
 
 /// Derives what every mapping of the file needs.
 macro_rules! block {
@@ -173,4 +169,13 @@ impl<T: Deserr<Problems>> Deserr<Problems> for Either<T> {
 pub(super) fn variables(block: Option<&serde_json::Value>) -> Vec<(String, String)> {
     let members = block.and_then(serde_json::Value::as_object).into_iter().flatten();
     members.filter_map(|(name, value)| Some((name.clone(), scalar_text(value)?))).collect()
+}
+
+/// The text of a scalar, as an environment variable holds it.
+pub(super) fn scalar_text(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    }
 }

@@ -1,8 +1,11 @@
-//! The config under test, with stand-ins for everything outside of it.
+//! The config under test, with stubs for everything outside of it.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use super::{Case, CaseCredential, CustomAnswer, TOKEN, mint::Mint};
+use super::{
+    case::{Case, CaseCredential, CustomAnswer},
+    mint::Mint,
+};
 use crate::{
     claims::{self, Claims},
     config::{Loaded, key},
@@ -10,7 +13,7 @@ use crate::{
     decision::ProviderId,
     engine::Engine,
     explain::NoTokenSource,
-    issuer::StartError,
+    issuer::signing::SigningError,
     keys::{FixedKeys, KeySet, KeySetError},
     principal::Principal,
     provider::{Answer, Answering, Provider, api_key::ApiKeys, oauth2::OAuth2},
@@ -19,38 +22,38 @@ use crate::{
     token_cache::TokenCache,
 };
 
-/// Sets a config up for one case after the other.
-pub struct Stage {
+/// Prepares a config for one case after the other.
+pub struct Harness {
     settings: AuthSettings,
     check_timeout: Duration,
     mint: Mint,
-    /// API keys as they are, made once: there may be many.
+    /// API keys that no case replaces, built once: there may be many.
     api_keys: HashMap<u16, Arc<dyn Provider>>,
 }
 
-/// Why a case can't be set up; no case brings it about.
+/// Why a case can't be prepared; no case is known to cause it.
 #[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// The crypto library gives no key or signature.
+pub enum HarnessError {
+    /// The crypto library made no key or signature.
     #[error(transparent)]
-    Key(#[from] StartError),
-    /// A key that was just made can't be read back.
+    Key(#[from] SigningError),
+    /// A generated key can't be parsed.
     #[error("a throw-away key can't be read back: {0}")]
     KeySet(#[from] KeySetError),
-    /// There is no place to put the token.
+    /// The config has no token source to put the token into.
     #[error(transparent)]
     NoSource(#[from] NoTokenSource),
 }
 
 /// What a case is run with.
-pub(super) struct Scene {
+pub(super) struct PreparedCase {
     pub(super) engine: Engine,
     /// The token, if the case has one.
     pub(super) token: Option<String>,
 }
 
-impl Stage {
-    /// A stage for this config.
+impl Harness {
+    /// A harness for this config.
     pub fn new(config: &Loaded) -> Self {
         Self {
             settings: config.settings.auth.clone(),
@@ -60,25 +63,29 @@ impl Stage {
         }
     }
 
-    /// How long a decision may wait for somebody.
+    /// How long a decision may wait.
     pub(super) fn check_timeout(&self) -> Duration {
         self.check_timeout
     }
 
     /// The engine and the token of a case at `now`.
-    pub(super) fn set(&mut self, case: &Case, now: UnixTime) -> Result<Scene, StageError> {
+    pub(super) fn prepare(
+        &mut self,
+        case: &Case,
+        now: UnixTime,
+    ) -> Result<PreparedCase, HarnessError> {
         let token = self.token(case, now)?;
         let cache = Arc::new(TokenCache::new(1));
         let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
-        // As in the service: switched off, nobody is asked.
+        // As in the service: no provider is asked when authentication is off.
         let names = if self.settings.enabled { self.settings.providers.len() } else { 0 };
         for id in (0..).map(ProviderId).take(names) {
             providers.push(self.provider(id, case, token.as_deref(), &cache)?);
         }
-        Ok(Scene { engine: Engine::new(&self.settings, providers, cache), token })
+        Ok(PreparedCase { engine: Engine::new(&self.settings, providers, cache), token })
     }
 
-    fn token(&mut self, case: &Case, now: UnixTime) -> Result<Option<String>, StageError> {
+    fn token(&mut self, case: &Case, now: UnixTime) -> Result<Option<String>, HarnessError> {
         Ok(match &case.credential {
             CaseCredential::None => None,
             CaseCredential::Token(token) => Some(token.clone()),
@@ -99,7 +106,7 @@ impl Stage {
         case: &Case,
         token: Option<&str>,
         cache: &Arc<TokenCache>,
-    ) -> Result<Arc<dyn Provider>, StageError> {
+    ) -> Result<Arc<dyn Provider>, HarnessError> {
         let settings = &self.settings.providers[usize::from(id.0)];
         let (name, forward) = (settings.name.as_str(), settings.forward_token);
         let is_unavailable = case.unavailable.contains(&id);
@@ -118,7 +125,7 @@ impl Stage {
                 }
             },
             ProviderKind::OAuth2(oauth2) => {
-                // Without keys it can tell nothing, as while its issuer is down.
+                // Without keys it is unavailable, as while its issuer is down.
                 let keys = match is_unavailable {
                     true => KeySet::default(),
                     false => {
@@ -130,20 +137,19 @@ impl Stage {
                 Arc::new(OAuth2::new(name, forward, settings, keys, Arc::clone(cache)))
             }
             ProviderKind::Grpc(_) => {
-                let said = case.answers.iter().find(|(of, _)| *of == id).map(|(_, said)| said);
-                let answer = match (is_unavailable, said) {
+                let own = case.answers.iter().find(|(of, _)| *of == id).map(|(_, own)| own);
+                let answer = match (is_unavailable, own) {
                     (true, _) => Answer::Unavailable,
                     (false, None) => Answer::NotMine,
-                    (false, Some(said)) => said.answer(),
+                    (false, Some(own)) => own.answer(),
                 };
-                Arc::new(StandIn { name: name.into(), forward_token: forward, answer })
+                Arc::new(StubProvider { name: name.into(), forward_token: forward, answer })
             }
         })
     }
 }
 
-/// Presented in place of the text of an API key, of which a config may hold the
-/// hash alone.
+/// Sent instead of a real API key, of which a config may hold only the hash.
 const THROW_AWAY_KEY: &str = "throw-away-key-of-a-policy-test";
 
 impl CustomAnswer {
@@ -164,20 +170,20 @@ impl CustomAnswer {
     }
 }
 
-impl fmt::Debug for Stage {
+impl fmt::Debug for Harness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stage").field("mint", &self.mint).finish_non_exhaustive()
+        f.debug_struct("Harness").field("mint", &self.mint).finish_non_exhaustive()
     }
 }
 
-/// Says what the case says that a custom provider says.
-struct StandIn {
+/// Returns the custom provider's answer from the case.
+struct StubProvider {
     name: String,
     forward_token: Option<bool>,
     answer: Answer,
 }
 
-impl Provider for StandIn {
+impl Provider for StubProvider {
     fn name(&self) -> &str {
         &self.name
     }
@@ -194,19 +200,4 @@ impl Provider for StandIn {
         credential.note(|| "the case says what it answers".into());
         Answering::Now(self.answer.clone())
     }
-}
-
-/// Puts the token of a case into its path and headers; false if they have no
-/// place for it.
-pub(super) fn fill_in(token: &str, path: &mut String, headers: &mut [(String, Vec<u8>)]) -> bool {
-    let mut filled = path.contains(TOKEN);
-    *path = path.replace(TOKEN, token);
-    for (_, value) in headers {
-        let text = String::from_utf8_lossy(value);
-        if text.contains(TOKEN) {
-            *value = text.replace(TOKEN, token).into_bytes();
-            filled = true;
-        }
-    }
-    filled
 }

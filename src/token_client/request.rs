@@ -4,41 +4,41 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::{
-    Token,
-    answer::{Answer, Refusal},
     error::TokenError,
+    response::{ErrorResponse, TokenResponse},
     settings::{ClientAuth, ClientSettings},
+    token::AccessToken,
 };
 use crate::{provider::oauth2::fetch, time::UnixTime, urls};
 
-/// Answers with a token are short.
-const LARGEST_ANSWER: usize = 64 * 1024;
+/// Responses with a token are short.
+const LARGEST_RESPONSE: usize = 64 * 1024;
 
-/// Asks for a token.
+/// Requests a token.
 ///
 /// # Errors
-/// No token was to be had; the error's exit code says which way.
-pub(super) async fn token(settings: &ClientSettings) -> Result<Token, TokenError> {
-    let asked = UnixTime::now();
-    let ask = async {
+/// The request failed, or the response has no token.
+pub(super) async fn token(settings: &ClientSettings) -> Result<AccessToken, TokenError> {
+    let requested_at = UnixTime::now();
+    let exchange = async {
         let response = send(settings).await?;
         let status = response.status();
         Ok((status, body(response).await?))
     };
     let (status, body) =
-        tokio::time::timeout(settings.timeout, ask).await.unwrap_or_else(|_| {
+        tokio::time::timeout(settings.timeout, exchange).await.unwrap_or_else(|_| {
             let timeout = settings.timeout;
             Err(TokenError::Request(format!("no complete answer within {timeout:?}")))
         })?;
     if status != StatusCode::OK {
         let secrets = [settings.client_secret.as_str(), &form_encoded(&settings.client_secret)];
-        let complaint = Refusal::read(&body, &secrets);
+        let error = ErrorResponse::read(&body, &secrets);
         return Err(TokenError::Request(format!(
-            "the token endpoint answered {}{complaint}",
+            "the token endpoint answered {}{error}",
             status.as_u16()
         )));
     }
-    Answer::read(&body)?.token(asked)
+    TokenResponse::read(&body)?.token(requested_at)
 }
 
 async fn send(settings: &ClientSettings) -> Result<Response, TokenError> {
@@ -51,7 +51,7 @@ async fn send(settings: &ClientSettings) -> Result<Response, TokenError> {
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form(settings));
     let request = match settings.auth {
-        // Encoded first, then put together (RFC 6749, section 2.3.1).
+        // Each is encoded before they are joined (RFC 6749, section 2.3.1).
         ClientAuth::Basic => request.basic_auth(
             form_encoded(&settings.client_id),
             Some(form_encoded(&settings.client_secret)),
@@ -67,12 +67,12 @@ fn client(settings: &ClientSettings) -> Result<Client, TokenError> {
         .map_err(|error| unusable(&error))?;
     let mut client = Client::builder()
         .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
-        // The secret goes where the operator said and nowhere else.
+        // The secret goes to the configured endpoint only.
         .redirect(redirect::Policy::none())
         .referer(false)
         .tls_backend_preconfigured(tls);
     if urls::is_loopback(&settings.endpoint) {
-        // A proxy's loopback is not ours.
+        // On a proxy, loopback would be the proxy's own machine.
         client = client.no_proxy();
     }
     client.build().map_err(|error| unusable(&fetch::root_cause(&error)))
@@ -106,7 +106,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, TokenError> {
     while let Some(chunk) = response.chunk().await.map_err(|error| {
         TokenError::Request(format!("the answer broke off: {}", fetch::root_cause(&error)))
     })? {
-        if body.len() + chunk.len() > LARGEST_ANSWER {
+        if body.len() + chunk.len() > LARGEST_RESPONSE {
             return Err(TokenError::Request("the answer is larger than 64 KiB".into()));
         }
         body.extend_from_slice(&chunk);

@@ -6,13 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Request,
-    cli::import_alb::{
+    Request, config,
+    import_alb::{
         alb::{Action, Claim, ClaimFormat, Condition, Field, Listener, Validation},
         pattern::{Glob, is_within},
         produce,
     },
-    config,
     policy::routes,
 };
 

@@ -35,7 +35,7 @@ pub(super) struct Item {
 
 /// Why a file can't be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
+pub enum WriteError {
     /// The library has no YAML for a value.
     #[error("cannot write a value as YAML: {0}")]
     Write(#[from] serde_saphyr::ser_error::Error),

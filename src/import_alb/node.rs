@@ -6,7 +6,7 @@ use serde_json::Value;
 /// What is wrong with a document, where, and what is wanted instead.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{place}: {message}")]
-pub(super) struct DocumentError {
+pub struct DocumentError {
     place: String,
     message: String,
 }

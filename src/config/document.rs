@@ -1,0 +1,49 @@
+//! Other YAML documents, read by the steps of the config file and with the same
+//! errors: all at once, each with its key path and what to write instead.
+
+use deserr::Deserr;
+use serde_json::{Map, Value};
+
+use super::{ConfigErrors, environment, shape, yaml};
+
+pub use super::{
+    file::forms::{Entries, List, OneOrMany, Scalar, Switchable, wrong_kind},
+    report::{Place, Report},
+    shape::{Problems, one_of},
+};
+
+/// A document whose values are not looked at yet.
+pub struct Document {
+    tree: Map<String, Value>,
+    report: Report,
+}
+
+impl Document {
+    /// Parses a text; `what` names it in errors.
+    ///
+    /// # Errors
+    /// The text is not a YAML mapping.
+    pub fn parse(text: &str, what: &str) -> Result<Self, ConfigErrors> {
+        yaml::parse(text, what).map(|tree| Self { tree, report: Report::default() })
+    }
+
+    /// The value of a top-level key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.tree.get(key)
+    }
+
+    /// Puts variables into every string; `env` looks one up.
+    pub fn substitute(&mut self, env: &dyn Fn(&str) -> Option<String>) {
+        environment::substitute(&mut self.tree, env, &Place::root(&self.report));
+    }
+
+    /// The typed document, without what did not fit, and the report that says
+    /// what that was.
+    pub fn read<T>(self) -> (T, Report)
+    where
+        T: Deserr<Problems> + Default,
+    {
+        let Self { tree, report } = self;
+        (shape::read(tree, &report), report)
+    }
+}
