@@ -88,7 +88,7 @@ def test_every_hook_that_envoy_wants_is_exported():
         config_new config_destroy new destroy request_headers request_body request_trailers
         response_headers response_body response_trailers stream_complete http_callout_done
         http_stream_headers http_stream_data http_stream_trailers http_stream_complete
-        http_stream_reset scheduled local_reply per_route_config_new per_route_config_destroy
+        http_stream_reset scheduled config_scheduled local_reply per_route_config_new per_route_config_destroy
         downstream_above_write_buffer_high_watermark downstream_below_write_buffer_low_watermark
     """
     hooks = {f"envoy_dynamic_module_on_http_filter_{name}" for name in wanted.split()}
@@ -176,6 +176,31 @@ def test_odd_requests(inside: ModuleGateway):
     headers = [*web.bearer("job-key"), *odd, *many]
     reply = web.send(inside.envoy.address, "POST", "/orders", headers, b"b" * 100_000)
     assert reply.seen.get("x-auth-subject") == "job"
+
+
+def test_envoys_statistics_have_the_metrics(inside: ModuleGateway):
+    assert inside.get("/counted").status == 401
+
+    def sample(name: str, *labels: str) -> float:
+        """The value of the one series of this name with these labels, or 0."""
+        text = web.get(inside.envoy.admin, "/stats/prometheus").body.decode()
+        lines = [line for line in text.splitlines() if re.match(rf"\w*{name}{{", line)]
+        values = [line.rsplit(" ", 1)[1] for line in lines if all(label in line for label in labels)]
+        return sum(map(float, values))
+
+    denied = ['decision="deny"', 'reason="missing_token"']
+    counted = sample("claimgate_checks_total", *denied)
+
+    def is_counted() -> bool:
+        # An Envoy that counts in streams alone needs one.
+        inside.get("/public")
+        return sample("claimgate_checks_total", *denied) > counted
+
+    inside.get("/counted")
+    web.wait_until(is_counted, "the count of a denial")
+    assert sample("claimgate_check_duration_seconds_bucket", 'decision="deny"', 'le="+Inf"') > 0
+    assert sample("claimgate_jwks_keys", 'provider="machines"') == 1
+    assert sample("claimgate_build_info", 'version="') == 1
 
 
 def test_the_log_is_free_of_complaints(inside: ModuleGateway):

@@ -37,15 +37,18 @@ use crate::guard::guarded;
 
 /// What the module does in each hook. [`export_hooks`] has Envoy call it.
 pub(crate) trait HttpFilter: Default {
-    /// A filter in a listener's configuration.
-    type Config;
+    /// A filter in a listener's configuration, which all workers use.
+    type Config: Send + Sync;
 
     /// The module is loaded, and Envoy's functions can be called.
     fn loaded();
 
     /// Reads `filter_config`; `None` refuses it. Where Envoy only validates,
     /// nothing may be started and nothing fetched.
-    fn config(text: &[u8], is_validation: bool) -> Option<Self::Config>;
+    fn config(text: &[u8], is_validation: bool, envoy: &ConfigContext<'_>) -> Option<Self::Config>;
+
+    /// The configuration was woken, on the main thread.
+    fn config_scheduled(config: &Self::Config, envoy: &ConfigContext<'_>);
 
     /// Reads the `filter_config` of a route; `None` refuses it.
     fn route(text: &[u8]) -> Option<RouteConfig>;
@@ -108,6 +111,9 @@ mod headers_status {
     pub(super) const STOP_ITERATION: u32 = 1;
     pub(super) const STOP_ALL_ITERATION_AND_WATERMARK: u32 = 4;
 }
+
+/// `envoy_dynamic_module_type_metrics_result_Success`.
+const METRICS_SUCCESS: u32 = 0;
 
 /// `envoy_dynamic_module_type_log_level`.
 #[repr(u32)]
@@ -180,8 +186,21 @@ callbacks! {
         http_filter_scheduler_commit(*mut c_void, u64);
         http_filter_scheduler_delete(*mut c_void);
         http_filter_continue_decoding(*mut c_void);
+        http_filter_config_define_counter(
+            *mut c_void, Buffer, *mut Buffer, usize, *mut usize
+        ) -> u32;
+        http_filter_config_define_gauge(
+            *mut c_void, Buffer, *mut Buffer, usize, *mut usize
+        ) -> u32;
+        http_filter_config_scheduler_new(*mut c_void) -> *mut c_void;
+        http_filter_config_scheduler_commit(*mut c_void, u64);
+        http_filter_config_scheduler_delete(*mut c_void);
+        http_filter_increment_counter(*mut c_void, usize, *mut Buffer, usize, u64) -> u32;
+        http_filter_set_gauge(*mut c_void, usize, *mut Buffer, usize, u64) -> u32;
     }
     optional {
+        http_filter_config_increment_counter(*mut c_void, usize, *mut Buffer, usize, u64) -> u32;
+        http_filter_config_set_gauge(*mut c_void, usize, *mut Buffer, usize, u64) -> u32;
         http_set_dynamic_metadata_struct(*mut c_void, Buffer, Buffer);
     }
 }
@@ -357,23 +376,33 @@ impl Stream<'_> {
         let wake = self.state.wake.get_or_init(|| {
             // SAFETY: the stream's pointer is good during the hook.
             let scheduler = unsafe { (self.callbacks.http_filter_scheduler_new)(self.envoy) };
-            let callbacks = self.callbacks;
-            let scheduler = NonNull::new(scheduler);
-            Arc::new(Wake(Mutex::new(scheduler.map(|pointer| Scheduler { pointer, callbacks }))))
+            let commit = self.callbacks.http_filter_scheduler_commit;
+            let delete = self.callbacks.http_filter_scheduler_delete;
+            Wake::of(scheduler, commit, delete)
         });
         Arc::clone(wake)
     }
 }
 
-/// Wakes a stream that was stopped.
+/// Wakes a stream or a configuration from any thread.
 pub(crate) struct Wake(Mutex<Option<Scheduler>>);
 
 impl Wake {
-    /// Has the hook `scheduled` called on the stream's worker; nothing happens
-    /// if the stream is gone.
+    fn of(
+        scheduler: *mut c_void,
+        commit: unsafe extern "C" fn(*mut c_void, u64),
+        delete: unsafe extern "C" fn(*mut c_void),
+    ) -> Arc<Self> {
+        let scheduler = NonNull::new(scheduler);
+        let scheduler = scheduler.map(|pointer| Scheduler { pointer, commit, delete });
+        Arc::new(Self(Mutex::new(scheduler)))
+    }
+
+    /// Has the hook called on the thread that it belongs to; nothing happens
+    /// if what it belongs to is gone.
     pub(crate) fn wake(&self) {
-        // The lock keeps the stream, and with it its worker's event loop, from
-        // going away between the look and the call.
+        // The lock keeps that, and with it the thread's event loop, from going
+        // away between the look and the call.
         let scheduler = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scheduler) = &*scheduler {
             scheduler.commit();
@@ -386,10 +415,11 @@ impl Wake {
     }
 }
 
-/// Envoy's way back to a stream's worker.
+/// Envoy's way back to a thread of its own.
 struct Scheduler {
     pointer: NonNull<c_void>,
-    callbacks: &'static Callbacks,
+    commit: unsafe extern "C" fn(*mut c_void, u64),
+    delete: unsafe extern "C" fn(*mut c_void),
 }
 
 // SAFETY: Envoy lets any thread commit to and delete a scheduler.
@@ -398,15 +428,140 @@ unsafe impl Send for Scheduler {}
 impl Scheduler {
     fn commit(&self) {
         // SAFETY: the pointer is good until it is deleted, and so is the event
-        // loop that it posts to: `Held` deletes it while that runs.
-        unsafe { (self.callbacks.http_filter_scheduler_commit)(self.pointer.as_ptr(), 0) };
+        // loop that it posts to: the owner deletes it while that runs.
+        unsafe { (self.commit)(self.pointer.as_ptr(), 0) };
     }
 }
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
         // SAFETY: deleted once, here.
-        unsafe { (self.callbacks.http_filter_scheduler_delete)(self.pointer.as_ptr()) };
+        unsafe { (self.delete)(self.pointer.as_ptr()) };
+    }
+}
+
+/// A number in Envoy's statistics, as it was defined by one configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatId(usize);
+
+#[cfg(test)]
+impl StatId {
+    /// That of this number.
+    pub(crate) fn of(number: usize) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+}
+
+/// Where the numbers of Envoy's statistics can be changed.
+pub(crate) trait Statistics {
+    /// Adds to a counter.
+    fn add(&self, counter: StatId, labels: &[&str], count: u64);
+
+    /// Sets a gauge.
+    fn set(&self, gauge: StatId, labels: &[&str], value: u64);
+}
+
+/// The filter's configuration during one hook, on the main thread.
+pub(crate) struct ConfigContext<'hook> {
+    envoy: *mut c_void,
+    callbacks: &'static Callbacks,
+    wake: &'hook OnceLock<Arc<Wake>>,
+}
+
+impl ConfigContext<'_> {
+    /// Defines a counter, which is possible while the configuration is made.
+    pub(crate) fn define_counter(&self, name: &str, labels: &[&str]) -> Option<StatId> {
+        self.define(self.callbacks.http_filter_config_define_counter, name, labels)
+    }
+
+    /// Defines a gauge, which is possible while the configuration is made.
+    pub(crate) fn define_gauge(&self, name: &str, labels: &[&str]) -> Option<StatId> {
+        self.define(self.callbacks.http_filter_config_define_gauge, name, labels)
+    }
+
+    fn define(
+        &self,
+        define: unsafe extern "C" fn(*mut c_void, Buffer, *mut Buffer, usize, *mut usize) -> u32,
+        name: &str,
+        labels: &[&str],
+    ) -> Option<StatId> {
+        let mut labels = buffers(labels);
+        let mut id = 0;
+        let name = Buffer::of(name.as_bytes());
+        // SAFETY: the configuration's pointer is good during the hook; Envoy
+        // copies the texts.
+        let result =
+            unsafe { define(self.envoy, name, labels.as_mut_ptr(), labels.len(), &raw mut id) };
+        (result == METRICS_SUCCESS).then_some(StatId(id))
+    }
+
+    /// By which any thread can have the hook `config_scheduled` called, as long
+    /// as the configuration lives.
+    pub(crate) fn wake(&self) -> Arc<Wake> {
+        let wake = self.wake.get_or_init(|| {
+            let new = self.callbacks.http_filter_config_scheduler_new;
+            let commit = self.callbacks.http_filter_config_scheduler_commit;
+            let delete = self.callbacks.http_filter_config_scheduler_delete;
+            // SAFETY: the configuration's pointer is good during the hook.
+            Wake::of(unsafe { new(self.envoy) }, commit, delete)
+        });
+        Arc::clone(wake)
+    }
+}
+
+/// Only where [`counts_outside_of_streams`].
+impl Statistics for ConfigContext<'_> {
+    fn add(&self, counter: StatId, labels: &[&str], count: u64) {
+        let Some(add) = self.callbacks.http_filter_config_increment_counter else { return };
+        let mut labels = buffers(labels);
+        // SAFETY: the configuration's pointer is good during the hook.
+        unsafe { add(self.envoy, counter.0, labels.as_mut_ptr(), labels.len(), count) };
+    }
+
+    fn set(&self, gauge: StatId, labels: &[&str], value: u64) {
+        let Some(set) = self.callbacks.http_filter_config_set_gauge else { return };
+        let mut labels = buffers(labels);
+        // SAFETY: as for counters.
+        unsafe { set(self.envoy, gauge.0, labels.as_mut_ptr(), labels.len(), value) };
+    }
+}
+
+impl Statistics for Stream<'_> {
+    fn add(&self, counter: StatId, labels: &[&str], count: u64) {
+        let add = self.callbacks.http_filter_increment_counter;
+        let mut labels = buffers(labels);
+        // SAFETY: the stream's pointer is good during the hook.
+        unsafe { add(self.envoy, counter.0, labels.as_mut_ptr(), labels.len(), count) };
+    }
+
+    fn set(&self, gauge: StatId, labels: &[&str], value: u64) {
+        let set = self.callbacks.http_filter_set_gauge;
+        let mut labels = buffers(labels);
+        // SAFETY: as for counters.
+        unsafe { set(self.envoy, gauge.0, labels.as_mut_ptr(), labels.len(), value) };
+    }
+}
+
+fn buffers(texts: &[&str]) -> SmallVec<[Buffer; 4]> {
+    texts.iter().map(|text| Buffer::of(text.as_bytes())).collect()
+}
+
+/// What Envoy holds of a filter's configuration.
+struct HeldConfig<C> {
+    config: C,
+    wake: OnceLock<Arc<Wake>>,
+}
+
+impl<C> Drop for HeldConfig<C> {
+    fn drop(&mut self) {
+        if let Some(wake) = self.wake.get() {
+            wake.release();
+        }
     }
 }
 
@@ -433,7 +588,7 @@ impl Drop for StreamState {
 struct Held<F: HttpFilter> {
     filter: F,
     /// The configuration outlives its streams.
-    config: NonNull<F::Config>,
+    config: NonNull<HeldConfig<F::Config>>,
     state: StreamState,
 }
 
@@ -452,7 +607,7 @@ impl<F: HttpFilter> Held<F> {
 
     fn config(&self) -> &F::Config {
         // SAFETY: Envoy destroys a configuration after the last of its streams.
-        unsafe { self.config.as_ref() }
+        unsafe { &self.config.as_ref().config }
     }
 }
 
@@ -473,6 +628,15 @@ pub(crate) fn log_enabled(level: LogLevel) -> bool {
 /// Whether this Envoy takes metadata as a whole, as 1.40 does.
 pub(crate) fn takes_struct_metadata() -> bool {
     CALLBACKS.get().is_some_and(|callbacks| callbacks.http_set_dynamic_metadata_struct.is_some())
+}
+
+/// Whether this Envoy counts where no stream is, as those from 1.39 on do.
+pub(crate) fn counts_outside_of_streams() -> bool {
+    let counts = |callbacks: &Callbacks| {
+        callbacks.http_filter_config_increment_counter.is_some()
+            && callbacks.http_filter_config_set_gauge.is_some()
+    };
+    CALLBACKS.get().is_some_and(counts)
 }
 
 /// Looks up Envoy's functions. A null pointer refuses the module.
@@ -520,14 +684,18 @@ fn load() -> Result<Callbacks, LoadError> {
 
 /// # Safety
 ///
-/// Envoy's main thread must call this, with a text of its own.
-pub(crate) unsafe fn config_new<F: HttpFilter>(text: Buffer) -> *const c_void {
+/// Envoy's main thread must call this, with a configuration and a text of its
+/// own.
+pub(crate) unsafe fn config_new<F: HttpFilter>(envoy: *mut c_void, text: Buffer) -> *const c_void {
     let new = || {
         let callbacks = CALLBACKS.get()?;
         // SAFETY: this is the main thread.
         let is_validation = unsafe { (callbacks.is_validation_mode)() };
+        let wake = OnceLock::new();
+        let context = ConfigContext { envoy, callbacks, wake: &wake };
         // SAFETY: the text stays during the hook.
-        F::config(unsafe { text.bytes() }, is_validation)
+        let config = F::config(unsafe { text.bytes() }, is_validation, &context)?;
+        Some(HeldConfig { config, wake })
     };
     guarded(|| into_pointer(new()), ptr::null, ptr::null())
 }
@@ -537,7 +705,22 @@ pub(crate) unsafe fn config_new<F: HttpFilter>(text: Buffer) -> *const c_void {
 /// `config` must come from [`config_new`], and Envoy be done with it.
 pub(crate) unsafe fn config_destroy<F: HttpFilter>(config: *const c_void) {
     // SAFETY: the caller says so.
-    guarded(|| unsafe { free::<F::Config>(config) }, || {}, ());
+    guarded(|| unsafe { free::<HeldConfig<F::Config>>(config) }, || {}, ());
+}
+
+/// # Safety
+///
+/// Envoy's main thread must call this; `config` must come from [`config_new`].
+pub(crate) unsafe fn config_scheduled<F: HttpFilter>(envoy: *mut c_void, config: *const c_void) {
+    let hook = || {
+        // SAFETY: the caller says so.
+        let held = unsafe { config.cast::<HeldConfig<F::Config>>().as_ref() };
+        if let (Some(callbacks), Some(held)) = (CALLBACKS.get(), held) {
+            let context = ConfigContext { envoy, callbacks, wake: &held.wake };
+            F::config_scheduled(&held.config, &context);
+        }
+    };
+    guarded(hook, || {}, ());
 }
 
 /// # Safety
@@ -574,7 +757,7 @@ unsafe fn free<T>(pointer: *const c_void) {
 /// `config` comes from [`config_new`].
 pub(crate) fn filter_new<F: HttpFilter>(config: *const c_void) -> *const c_void {
     let new = || {
-        let Some(config) = NonNull::new(config.cast_mut().cast::<F::Config>()) else {
+        let Some(config) = NonNull::new(config.cast_mut().cast::<HeldConfig<F::Config>>()) else {
             return ptr::null();
         };
         let held = Held { filter: F::default(), config, state: StreamState::default() };
@@ -672,8 +855,11 @@ macro_rules! export_hooks {
             $crate::abi::export_hooks! { @each
                 envoy_dynamic_module_on_program_init() -> *const c_char
                     => abi::program_init::<$filter>();
-                envoy_dynamic_module_on_http_filter_config_new(_envoy: Pointer, _name: Buffer, text: Buffer) -> Module
-                    => abi::config_new::<$filter>(text);
+                envoy_dynamic_module_on_http_filter_config_new(envoy: Pointer, _name: Buffer, text: Buffer) -> Module
+                    => abi::config_new::<$filter>(envoy, text);
+                envoy_dynamic_module_on_http_filter_config_scheduled(
+                    envoy: Pointer, config: Module, _event: u64
+                ) => abi::config_scheduled::<$filter>(envoy, config);
                 envoy_dynamic_module_on_http_filter_config_destroy(config: Module)
                     => abi::config_destroy::<$filter>(config);
                 envoy_dynamic_module_on_http_filter_per_route_config_new(_name: Buffer, text: Buffer) -> Module

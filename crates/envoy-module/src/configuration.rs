@@ -16,10 +16,12 @@ use tokio::{task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
 
 use crate::{
+    abi::Statistics,
     background::Background,
     load::{self, LoadError},
     open::{self, ProviderError, Source},
     options::FilterOptions,
+    stats::{Carried, Stats},
 };
 
 /// How often tokens that can't be used any more are dropped from memory.
@@ -29,6 +31,8 @@ const TIDY: Duration = Duration::from_secs(60);
 /// tasks.
 pub(crate) struct Configuration {
     config: ConfigHandle,
+    metrics: Metrics,
+    carried: Carried,
     tasks: Vec<JoinHandle<()>>,
     /// `None` where Envoy only validates.
     background: Option<Arc<Background>>,
@@ -53,16 +57,19 @@ impl Configuration {
             open::engine(&loaded.settings.auth, &contents, &[], &metrics, runtime)?;
         let config = ConfigHandle::new(snapshot(engine, &loaded, &metrics));
         metrics.config_loaded(UnixTime::now());
-        let follower = Follower { options, metrics, config: config.clone(), sources };
+        let follower =
+            Follower { options, metrics: metrics.clone(), config: config.clone(), sources };
         let tasks =
             vec![runtime.spawn(follower.run(contents)), runtime.spawn(tidy(config.clone()))];
-        Ok(Self { config, tasks, background: Some(background) })
+        let carried = Carried::default();
+        Ok(Self { config, metrics, carried, tasks, background: Some(background) })
     }
 
     /// One that decides nothing: it was found good where Envoy only validates.
-    pub(crate) fn idle(engine: Engine, loaded: &Loaded, metrics: &Metrics) -> Self {
-        let config = ConfigHandle::new(snapshot(engine, loaded, metrics));
-        Self { config, tasks: Vec::new(), background: None }
+    pub(crate) fn idle(engine: Engine, loaded: &Loaded, metrics: Metrics) -> Self {
+        let config = ConfigHandle::new(snapshot(engine, loaded, &metrics));
+        let (carried, tasks) = (Carried::default(), Vec::new());
+        Self { config, metrics, carried, tasks, background: None }
     }
 
     /// What decides right now. A request keeps what it began with.
@@ -70,11 +77,19 @@ impl Configuration {
         self.config.load()
     }
 
-    /// Runs a task on the background thread.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(background) = &self.background {
-            background.handle().spawn(task);
-        }
+    /// Runs the task that `make` makes on the background thread; there is none
+    /// where Envoy only validates.
+    pub(crate) fn spawn_with<T: Future<Output = ()> + Send + 'static>(
+        &self,
+        make: impl FnOnce() -> T,
+    ) -> Option<JoinHandle<()>> {
+        self.background.as_ref().map(|background| background.handle().spawn(make()))
+    }
+
+    /// Carries the metrics over to Envoy's statistics.
+    pub(crate) fn carry_over(&self, stats: &Stats, to: &impl Statistics) {
+        self.metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
+        stats.carry_over(&self.metrics, &self.carried, to);
     }
 }
 

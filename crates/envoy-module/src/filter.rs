@@ -3,15 +3,16 @@
 use std::{
     cell::{Cell, OnceCell},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::Guard;
 use claimgate::check::Snapshot;
+use tokio::{task::JoinHandle, time::interval};
 use tracing::error;
 
 use crate::{
-    abi::{HeaderRoom, HttpFilter, Outcome, RouteConfig, Stream},
+    abi::{self, ConfigContext, HeaderRoom, HttpFilter, Outcome, RouteConfig, Stream},
     configuration::Configuration,
     decide,
     effects::Effects,
@@ -20,6 +21,7 @@ use crate::{
     options::{self, FilterOptions},
     registry,
     request::{BorrowedRequest, OwnedRequest},
+    stats::Stats,
 };
 
 thread_local! {
@@ -28,7 +30,23 @@ thread_local! {
 }
 
 /// A filter in a listener's configuration.
-pub(crate) struct FilterConfig(Arc<Configuration>);
+pub(crate) struct FilterConfig {
+    configuration: Arc<Configuration>,
+    stats: Stats,
+    /// Has the statistics carried over from time to time.
+    ticks: Option<JoinHandle<()>>,
+}
+
+impl Drop for FilterConfig {
+    fn drop(&mut self) {
+        if let Some(ticks) = &self.ticks {
+            ticks.abort();
+        }
+    }
+}
+
+/// How often statistics are carried over to Envoy.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The filter of one stream.
 #[derive(Default)]
@@ -47,10 +65,30 @@ impl HttpFilter for Filter {
         log::start();
     }
 
-    fn config(text: &[u8], is_validation: bool) -> Option<FilterConfig> {
+    fn config(text: &[u8], is_validation: bool, envoy: &ConfigContext<'_>) -> Option<FilterConfig> {
         let opened = FilterOptions::parse(text).map_err(LoadError::from);
         let opened = opened.and_then(|options| registry::open(options, is_validation));
-        opened.inspect_err(LoadError::log).ok().map(FilterConfig)
+        let configuration = opened.inspect_err(LoadError::log).ok()?;
+        let stats = Stats::define(envoy);
+        let ticks = configuration.spawn_with(|| {
+            let wake = envoy.wake();
+            async move {
+                let mut ticks = interval(TICK);
+                loop {
+                    ticks.tick().await;
+                    wake.wake();
+                }
+            }
+        });
+        Some(FilterConfig { configuration, stats, ticks })
+    }
+
+    fn config_scheduled(config: &FilterConfig, envoy: &ConfigContext<'_>) {
+        if abi::counts_outside_of_streams() {
+            config.configuration.carry_over(&config.stats, envoy);
+        } else {
+            config.stats.set_due();
+        }
     }
 
     fn route(text: &[u8]) -> Option<RouteConfig> {
@@ -61,7 +99,10 @@ impl HttpFilter for Filter {
     /// Decides the request, or has it decided later.
     fn request_headers(&self, config: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
         let started = Instant::now();
-        let snapshot = config.0.snapshot();
+        if config.stats.is_due() {
+            config.configuration.carry_over(&config.stats, stream);
+        }
+        let snapshot = config.configuration.snapshot();
         let mut room = ROOM.take();
         let decided = {
             let request = BorrowedRequest::of(stream, &mut room);
@@ -94,7 +135,7 @@ impl HttpFilter for Filter {
     }
 
     fn panicked(&self, config: &FilterConfig, stream: &mut Stream<'_>) {
-        decide::panicked(&config.0.snapshot()).carry_out(stream);
+        decide::panicked(&config.configuration.snapshot()).carry_out(stream);
     }
 }
 
@@ -110,7 +151,7 @@ impl Filter {
     ) -> Outcome {
         let slot = Arc::clone(self.pending.get_or_init(Slot::default));
         let wake = stream.wake();
-        config.0.spawn(async move {
+        config.configuration.spawn_with(|| async move {
             let effects = decide::later(snapshot, request, started).await;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(effects);
             wake.wake();

@@ -33,6 +33,8 @@ mod load;
 
 mod open;
 
+mod stats;
+
 mod background;
 
 mod guard;

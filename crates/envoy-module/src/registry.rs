@@ -83,7 +83,7 @@ fn try_out(loaded: &Loaded) -> Result<Configuration, LoadError> {
     let contents = Contents::new();
     // The runtime never runs, so neither do the tasks that fetch.
     let (engine, _) = open::engine(auth, &contents, &[], &metrics, runtime.handle())?;
-    Ok(Configuration::idle(engine, loaded, &metrics))
+    Ok(Configuration::idle(engine, loaded, metrics))
 }
 
 fn new_metrics() -> Result<Metrics, metrics::SetupError> {
