@@ -36,7 +36,6 @@ mod instruments;
 mod limits;
 pub mod listen;
 pub mod offline;
-mod providers;
 mod reload;
 pub mod server;
 pub mod signals;
@@ -46,8 +45,8 @@ pub mod tls;
 pub mod watch;
 pub mod workers;
 
+pub use claimgate_remote::providers::ProviderError;
 pub use offline::try_out;
-pub use providers::ProviderError;
 pub use site::LoadError;
 pub use start_error::StartError;
 

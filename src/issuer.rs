@@ -15,7 +15,7 @@ mod error;
 mod grant;
 mod http;
 mod keyring;
-pub mod signing;
+pub use claimgate_core::keys::signing;
 mod token;
 
 pub use client::{Client, ClientError};

@@ -2,62 +2,43 @@
 //!
 //! A [`Request`] goes in, a [`Decision`] comes out: the [`Engine`] finds the
 //! token, shows it to the [`Provider`]s in order, and applies the policy of
-//! the matching route. Everything around it adapts: `envoy` speaks Envoy's
-//! protocol, `config` reads files, `app` runs the service.
+//! the matching route. That engine is the crate `claimgate-core`; this one is
+//! the program around it: [`check`] decides and records for every door,
+//! [`envoy`] is the door for Envoy's ext_authz over gRPC, [`app`] runs the
+//! service. What the crates of the workspace offer is re-exported here under
+//! one name.
 
-pub mod settings;
+pub use claimgate_core::{
+    claims, credential, decision, engine, identity, keys, policy, principal, provider_id, reason,
+    request, response, time, token, token_cache, traceparent, urls,
+};
 
-pub mod request;
+pub use claimgate_config as config;
 
-pub mod token;
+/// The settings of engine and service, as plain data.
+pub mod settings {
+    pub use claimgate_config::settings::*;
+    pub use claimgate_core::settings::*;
+}
 
-pub mod credential;
+/// Providers: the trait, the chain, and those that are built in.
+pub mod provider {
+    pub use claimgate_core::provider::*;
+    pub use claimgate_remote::grpc;
 
-pub mod provider;
-
-pub mod provider_id;
-
-pub mod keys;
-
-pub mod token_cache;
-
-pub mod principal;
-
-pub mod identity;
-
-pub mod claims;
-
-pub mod policy;
-
-pub mod engine;
-
-pub mod decision;
-
-pub mod response;
-
-pub mod reason;
-
-pub mod urls;
-
-pub mod time;
-
-mod bounded_cache;
-
-mod heap;
-
-mod per_thread;
-
-mod texts;
-
-pub mod config;
+    /// JWTs of an OAuth 2.0 issuer.
+    pub mod oauth2 {
+        pub use claimgate_core::{
+            keys::{self, Algorithm},
+            provider::oauth2::*,
+        };
+        pub use claimgate_remote::{fetch, key_source};
+    }
+}
 
 pub mod check;
 
 pub mod envoy;
-
-pub mod explain;
-
-pub mod policy_tests;
 
 pub mod metrics;
 
@@ -67,17 +48,19 @@ pub mod readiness;
 
 pub mod admin;
 
+pub mod traces;
+
 pub mod telemetry;
 
 pub mod hardening;
 
-pub mod traceparent;
-
-pub mod traces;
-
 pub mod app;
 
 pub mod cli;
+
+pub mod explain;
+
+pub mod policy_tests;
 
 pub mod issuer;
 
@@ -85,10 +68,8 @@ pub mod import_alb;
 
 pub mod token_client;
 
-pub use credential::Credential;
-pub use decision::Decision;
-pub use engine::Engine;
-pub use principal::Principal;
-pub use provider::{Answer, Answering, Provider};
-pub use reason::Reason;
-pub use request::Request;
+mod texts;
+
+pub use claimgate_core::{
+    Answer, Answering, Credential, Decision, Engine, Principal, Provider, Reason, Request,
+};

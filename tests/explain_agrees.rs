@@ -17,7 +17,7 @@ use std::{
 use claimgate::{
     app::{App, offline::Offline},
     envoy::capture::Capture,
-    explain::{Explanation, Sent, explain},
+    explain::{Explanation, explain},
     issuer::signing::SigningKey,
     provider::oauth2::Algorithm,
     time::UnixTime,
@@ -144,7 +144,7 @@ impl Both {
 
     fn explain(&self, request: &CheckRequest) -> (Outcome, Explanation) {
         let capture = Capture::read(&request.encode_to_vec()).unwrap();
-        let sent = Sent::captured(&capture).unwrap();
+        let sent = capture.sent().unwrap();
         let Offline { engine, check_timeout } = &self.offline;
         let (request, now) = (sent.request(), UnixTime::now());
         let told = self.runtime.block_on(explain(engine, &request, now, *check_timeout));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use claimgate_files::{Contents, Hung, Lane};
+use claimgate_remote::providers::{self, ProviderError, Source};
 use futures_util::future::join_all;
 use rustls::ServerConfig;
 use tokio::time::timeout;
@@ -16,7 +17,6 @@ use tracing::{info, warn};
 use super::{
     connection::Tls,
     instruments::Instruments,
-    providers::{self, ProviderError, Source},
     tls::{self, TlsError},
     watch::Watch,
 };

@@ -180,7 +180,7 @@ fn read_capture(file: &Path) -> anyhow::Result<(Sent, Option<UnixTime>)> {
         .with_context(|| format!("cannot read the captured request from {}", file.display()))?;
     ensure!(!bytes.is_empty(), "{} is empty: it must hold a CheckRequest", file.display());
     let capture = Capture::read(&bytes).with_context(|| file.display().to_string())?;
-    Ok((Sent::captured(&capture)?, capture.time()))
+    Ok((capture.sent()?, capture.time()))
 }
 
 fn read_token(file: &Path) -> anyhow::Result<String> {

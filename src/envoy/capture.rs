@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 use super::{
     decode::{Names, check_request},
     reflection::DESCRIPTORS,
+    wire::Malformed,
 };
-use crate::time::UnixTime;
+use crate::{explain::Sent, time::UnixTime};
 
 /// A captured request, as the bytes that Envoy would send.
 pub struct Capture {
@@ -69,6 +70,15 @@ impl Capture {
     /// The binary message.
     pub fn message(&self) -> &[u8] {
         &self.message
+    }
+
+    /// The captured request, read as the service reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`], which a [`Capture`] never is.
+    pub fn sent(&self) -> Result<Sent, Malformed> {
+        Ok(Sent::from(&check_request(&self.message, &Names::new())?))
     }
 
     /// When Envoy received the request, if the capture says so.

@@ -6,9 +6,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use claimgate_core::keys::signing::SigningError;
 use serde_json::json;
-
-use super::signing::SigningError;
 
 /// Why the issuer can't run.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use claimgate_core::per_thread::PerThread;
+
 use super::{Census, Families, Metrics, durations::Timings};
 use crate::{
     decision::{Decision, ProviderId, Recall, Verdict},
     engine::Engine,
-    per_thread::PerThread,
     provider::{AnswerKind, Provider},
     reason::Reason,
 };

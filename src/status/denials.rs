@@ -12,12 +12,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{
-    per_thread::{free, thread_number},
-    reason::Reason,
-    texts::Texts,
-    time::UnixTime,
-};
+use claimgate_core::per_thread::{free, thread_number};
+
+use crate::{reason::Reason, texts::Texts, time::UnixTime};
 
 /// How many denials are kept.
 pub const KEPT: usize = 200;

@@ -121,13 +121,13 @@ mod filters {
 
     #[askama::filter_fn]
     pub(super) fn visible(value: impl Display, _: &dyn Values) -> Result<String> {
-        Ok(text::visible(&value.to_string()).into_owned())
+        Ok(claimgate_core::text::visible(&value.to_string()).into_owned())
     }
 
     /// Values that come from a document of the issuer may have any length.
     #[askama::filter_fn]
     pub(super) fn shortened(value: impl Display, _: &dyn Values) -> Result<String> {
-        Ok(text::visible(&text::shortened(&value.to_string())).into_owned())
+        Ok(claimgate_core::text::visible(&text::shortened(&value.to_string())).into_owned())
     }
 
     #[askama::filter_fn]

@@ -4,14 +4,14 @@ use std::{mem, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use claimgate::{
-    Engine,
     app::watch::{Change, Watch},
     check::{ConfigHandle, Snapshot},
-    config::Loaded,
     metrics::{CheckMeters, Metrics},
-    time::UnixTime,
 };
+use claimgate_config::{Loaded, NamedFileKind};
+use claimgate_core::{Engine, time::UnixTime};
 use claimgate_files::{Contents, content_of};
+use claimgate_remote::providers::{ProviderError, Source};
 use tokio::{task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
 
@@ -19,7 +19,7 @@ use crate::{
     abi::Statistics,
     background::Background,
     load::{self, LoadError},
-    open::{self, ProviderError, Source},
+    open,
     options::FilterOptions,
     stats::{Carried, Stats},
 };
@@ -108,7 +108,7 @@ fn watched(options: &FilterOptions, loaded: &Loaded) -> Vec<PathBuf> {
         FilterOptions::File(path) => Some(path.clone()),
         FilterOptions::Inline(_) => None,
     };
-    let is_token = |kind| kind == claimgate::config::NamedFileKind::Token;
+    let is_token = |kind| kind == NamedFileKind::Token;
     let named = loaded.files.iter().filter(|file| !is_token(file.kind));
     named.map(|file| file.path.clone()).chain(own).collect()
 }

@@ -4,11 +4,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use claimgate::{
-    Decision, Reason, Request,
-    check::{self, Snapshot},
-    decision::Denial,
-};
+use claimgate::check::{self, Snapshot};
+use claimgate_core::{Decision, Reason, Request, decision::Denial};
 use tracing::error;
 
 use crate::{

@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, ops::Range};
 
-use claimgate::{
+use claimgate_core::{
     Decision, Engine, Request,
     decision::Verdict,
     policy::upstream::Edits,
@@ -202,12 +202,12 @@ const fn grpc_status(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use claimgate::{Reason, decision::Denial, token_cache::TokenCache};
+    use claimgate_core::{Reason, decision::Denial, token_cache::TokenCache};
 
     use super::*;
 
     fn engine(config: &str) -> Engine {
-        let loaded = claimgate::config::load(config, &|_| None).unwrap();
+        let loaded = claimgate_config::load(config, &|_| None).unwrap();
         let memory = TokenCache::of(&loaded.settings.auth).into();
         Engine::new(&loaded.settings.auth, Vec::new(), memory)
     }

@@ -2,17 +2,13 @@
 
 use std::io;
 
-use claimgate::{
-    config::{self, ConfigErrors, Loaded},
-    metrics,
-};
+use claimgate::metrics;
+use claimgate_config::{ConfigErrors, Loaded};
 use claimgate_files::Hung;
+use claimgate_remote::providers::ProviderError;
 use tracing::error;
 
-use crate::{
-    open::ProviderError,
-    options::{FilterOptions, OptionsError},
-};
+use crate::options::{FilterOptions, OptionsError};
 
 /// Why a filter can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +54,10 @@ impl LoadError {
 /// belongs to listeners of its own is left out: Envoy listens here.
 pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
     let mut loaded = match options {
-        FilterOptions::File(path) => config::read(path)?,
-        FilterOptions::Inline(text) => config::load(text, &|name| std::env::var(name).ok())?,
+        FilterOptions::File(path) => claimgate_config::read(path)?,
+        FilterOptions::Inline(text) => {
+            claimgate_config::load(text, &|name| std::env::var(name).ok())?
+        }
     };
     loaded.settings.server.grpc.tls = None;
     loaded.settings.server.tracing = None;

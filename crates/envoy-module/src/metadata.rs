@@ -2,7 +2,7 @@
 //! `google.protobuf.Struct`, or member by member for an Envoy that takes no
 //! whole one.
 
-use claimgate::{
+use claimgate_core::{
     decision::Caller,
     response::metadata::{MAX_DEPTH, Metadata},
 };

@@ -6,10 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use claimgate::{
-    config::Loaded,
-    metrics::{self, Metrics},
-};
+use claimgate::metrics::{self, Metrics};
+use claimgate_config::Loaded;
 use claimgate_files::Contents;
 use tracing::warn;
 

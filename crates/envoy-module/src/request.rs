@@ -1,6 +1,7 @@
 //! A stream's request as the engine sees it.
 
-use claimgate::{Decision, Engine, Request, check::Exchange, request::Headers};
+use claimgate::check::Exchange;
+use claimgate_core::{Decision, Engine, Request, request::Headers};
 
 use crate::{
     abi::{Fields, HeaderRoom, Stream},

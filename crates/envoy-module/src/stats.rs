@@ -216,7 +216,7 @@ mod tests {
             recorded.iter().filter(of).map(|(.., count)| *count).collect::<Vec<_>>()
         };
         let (first, second) = (stats(), stats());
-        let now = claimgate::time::UnixTime::now();
+        let now = claimgate_core::time::UnixTime::now();
         let cases = [
             (&first, 2, vec![2]),
             (&first, 0, vec![]),

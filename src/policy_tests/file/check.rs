@@ -116,7 +116,7 @@ impl Checks<'_> {
             (None, Some(file)) => {
                 let Some(bytes) = self.read(&file, &capture_place) else { return Sent::default() };
                 match Capture::read(&bytes) {
-                    Ok(capture) => return Sent::captured(&capture).unwrap_or_default(),
+                    Ok(capture) => return capture.sent().unwrap_or_default(),
                     Err(error) => capture_place.error(format_args!("`{file}` {error}")),
                 }
             }

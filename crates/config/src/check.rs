@@ -1,0 +1,46 @@
+//! The rules: typed file to settings.
+//!
+//! Every function here reports what is wrong and carries on with a stand-in,
+//! so that one run finds every error; nothing made on the way is used unless
+//! there was none.
+
+mod address;
+mod api_keys;
+mod auth;
+mod claims;
+mod custom;
+mod denials;
+mod headers;
+mod oauth2;
+mod path;
+mod providers;
+mod resources;
+mod routes;
+mod scalars;
+mod server;
+mod shadowed;
+mod sources;
+mod tracing;
+mod urls;
+
+use claimgate_core::settings::AuthSettings;
+
+use super::{file::File, report::Place};
+use crate::settings::Settings;
+
+/// Compares a file with the rules.
+pub(super) fn settings(file: File, root: &Place) -> Settings {
+    let server = server::server(file.server.unwrap_or_default(), &root.key("server"));
+    let place = root.key("auth");
+    let auth = match file.auth {
+        Some(auth) => auth::auth(auth, &place),
+        None => {
+            place.missing(
+                "write an `auth` block; authentication is turned off only by saying so, with \
+                 `auth: {enabled: false}`",
+            );
+            AuthSettings::default()
+        }
+    };
+    Settings { server, auth }
+}

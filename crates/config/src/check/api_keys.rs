@@ -1,0 +1,134 @@
+//! Rules for API keys.
+
+use std::collections::HashMap;
+
+use claimgate_core::{settings::ApiKeySettings, time::UnixTime};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::scalars::{name, texts};
+use crate::{
+    file::{forms::List, provider::ApiKey},
+    key::{self, KeyHash},
+    report::Place,
+    secret::Secret,
+};
+
+/// The keys of all providers, no two of which may be the same.
+pub(super) struct Keys {
+    /// Where each key was met first.
+    seen: HashMap<KeyHash, String>,
+    /// Longer keys are refused unread.
+    longest: usize,
+}
+
+impl Keys {
+    pub(super) fn new(longest: usize) -> Self {
+        Self { seen: HashMap::new(), longest }
+    }
+
+    /// The keys of one provider.
+    pub(super) fn check(&mut self, list: List<ApiKey>, place: &Place) -> Vec<ApiKeySettings> {
+        if list.is_empty() {
+            place.warn("lists no key, so no API key will be accepted");
+        }
+        // Names may repeat: while a key is rotated, two have one subject.
+        let check = |(place, file): (Place<'_>, ApiKey)| self.check_one(file, &place);
+        list.items(place).into_iter().map(check).collect()
+    }
+
+    fn check_one(&mut self, file: ApiKey, place: &Place) -> ApiKeySettings {
+        let (expires, starts) = (place.key("expires_at"), place.key("not_before"));
+        let scopes_place = place.key("scopes");
+        let expires_at = file.expires_at.and_then(|time| timestamp(&time, &expires));
+        let not_before = file.not_before.and_then(|time| timestamp(&time, &starts));
+        if let (Some(end), Some(start)) = (expires_at, not_before)
+            && end <= start
+        {
+            expires.error("is not after `not_before`, so the key would never be valid");
+        }
+        let claims = file.claims.map(|claims| claims.0).unwrap_or_default().into_iter();
+        ApiKeySettings {
+            name: name(file.name, &place.key("name")).unwrap_or_default(),
+            hash: self.hash(file.key, file.key_hash, place).unwrap_or_default(),
+            scopes: match file.scopes {
+                Some(scopes) => texts(scopes, &scopes_place),
+                None => vec!["*".into()],
+            },
+            expires_at,
+            not_before,
+            revoked: file.revoked.unwrap_or(false),
+            claims: claims.map(|(name, value)| (name, value.unwrap_or(Value::Null))).collect(),
+        }
+    }
+
+    /// The hash of `key`, or the one in `key_hash`.
+    fn hash(
+        &mut self,
+        key: Option<Secret>,
+        key_hash: Option<String>,
+        place: &Place,
+    ) -> Option<KeyHash> {
+        let (key_place, hash_place) = (place.key("key"), place.key("key_hash"));
+        let (hash, place) = match (key, key_hash) {
+            (Some(key), None) => {
+                if key.len() > self.longest {
+                    key_place.error(format_args!(
+                        "is longer than `max_token_bytes` ({}); write a shorter key",
+                        self.longest
+                    ));
+                    return None;
+                }
+                if let Some(defect) = key::defect(&key) {
+                    key_place.error(format_args!(
+                        "{defect}, so no request could carry it; write a key of visible ASCII \
+                         characters without comma"
+                    ));
+                    return None;
+                }
+                (key::hash(&key), key_place)
+            }
+            (None, Some(text)) => {
+                let Some(hash) = key::parse_hash(&text) else {
+                    hash_place.error(
+                        "must be `sha256:` and 64 hex digits; `claimgate hash-key` prints it",
+                    );
+                    return None;
+                };
+                (hash, hash_place)
+            }
+            (Some(_), Some(_)) => {
+                place.error("has both `key` and `key_hash`; write one of them");
+                return None;
+            }
+            (None, None) => {
+                if !hash_place.is_blamed() {
+                    key_place
+                        .missing("write `key`, or `key_hash` as `claimgate hash-key` prints it");
+                }
+                return None;
+            }
+        };
+        if let Some(earlier) = self.seen.get(&hash) {
+            place.error(format_args!("is the same key as `{earlier}`; write another key"));
+            return None;
+        }
+        self.seen.insert(hash, place.to_string());
+        Some(hash)
+    }
+}
+
+/// A moment as RFC 3339 writes it.
+fn timestamp(text: &str, place: &Place) -> Option<UnixTime> {
+    match text.parse::<Timestamp>() {
+        Ok(time) =>
+        {
+            #[allow(clippy::cast_precision_loss, reason = "sub-microsecond digits don't matter")]
+            Some(UnixTime::from_seconds(time.as_nanosecond() as f64 / 1e9))
+        }
+        Err(_) => {
+            place.wrong(text, "is no RFC 3339 time; write one such as `2027-01-31T00:00:00Z`");
+            None
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Rules for the `auth` block.
+
+use claimgate_core::settings::AuthSettings;
+
+use super::{
+    denials::{denial_headers, error_format},
+    headers::identity,
+    providers::providers,
+    resources,
+    routes::routes,
+    scalars::{cache_bytes, count, scopes},
+    shadowed,
+    sources::sources,
+};
+use crate::{
+    file::{
+        auth::{Auth, Mode},
+        forms::List,
+    },
+    report::Place,
+};
+
+/// What the short form's files expect to be public.
+const SHORT_FORM_PUBLIC_PATH: &str = "/v1/health";
+
+/// A bound for memory that is reserved up front.
+const MOST_REMEMBERED_TOKENS: usize = 10_000_000;
+
+pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
+    let defaults = AuthSettings::default();
+    let enabled = file.enabled.unwrap_or(true) && file.mode != Some(Mode::None);
+    let is_short_form = file.providers.is_none();
+    let max_token_bytes = count(
+        file.max_token_bytes,
+        defaults.max_token_bytes,
+        usize::MAX,
+        &place.key("max_token_bytes"),
+    );
+    let (providers, known) = providers(&mut file, enabled, max_token_bytes, place);
+    let token_sources = sources(file.token_sources, &known, &place.key("token_sources"));
+    let headers_place = place.key("headers");
+    let scopes_place = place.key("required_scopes");
+    let resource_place = place.key("protected_resource");
+    let mut auth = AuthSettings {
+        enabled,
+        required_scopes: file
+            .required_scopes
+            .map(|list| scopes(list, &scopes_place))
+            .unwrap_or_default(),
+        public_paths: match file.public_paths {
+            Some(paths) => public_paths(paths, &place.key("public_paths")),
+            None if is_short_form => vec![SHORT_FORM_PUBLIC_PATH.into()],
+            None => Vec::new(),
+        },
+        allow_cors_preflight: file.allow_cors_preflight.unwrap_or(defaults.allow_cors_preflight),
+        routes: routes(file.routes, &known, &place.key("routes")),
+        case_sensitive_paths: file.case_sensitive_paths.unwrap_or(defaults.case_sensitive_paths),
+        match_as_sent: file.match_as_sent.unwrap_or(defaults.match_as_sent),
+        headers: identity(file.headers.unwrap_or_default(), &token_sources, &headers_place),
+        token_sources,
+        providers,
+        forward_token: file.forward_token.unwrap_or(defaults.forward_token),
+        max_token_bytes,
+        realm: file.realm.map_or(defaults.realm, |realm| quotable(realm, &place.key("realm"))),
+        error_format: file.error_format.map_or(defaults.error_format, error_format),
+        denial_headers: file
+            .denial_headers
+            .map(|headers| denial_headers(headers, &place.key("denial_headers")))
+            .unwrap_or_default(),
+        protected_resource: file
+            .protected_resource
+            .and_then(|resource| resources::resource(resource, &resource_place)),
+        token_cache_entries: count(
+            file.token_cache_entries,
+            defaults.token_cache_entries,
+            MOST_REMEMBERED_TOKENS,
+            &place.key("token_cache_entries"),
+        ),
+        token_cache_bytes: cache_bytes(
+            file.token_cache_bytes,
+            defaults.token_cache_bytes,
+            &place.key("token_cache_bytes"),
+        ),
+    };
+    resources::complete(&mut auth, place);
+    shadowed::warn(&auth, &place.key("routes"));
+    auth
+}
+
+/// Paths that are compared byte for byte with a path without its query.
+fn public_paths(paths: List<String>, place: &Place) -> Vec<String> {
+    let mut public = Vec::new();
+    for (place, path) in paths.items(place) {
+        let problem = match path.as_str() {
+            path if !path.starts_with('/') => "must start with `/`",
+            path if path.contains('?') => "has a query; write the part before the `?`",
+            path if path.contains('#') => "has a fragment; write the part before the `#`",
+            path if path.contains(|char: char| char.is_control() || char == ' ') => {
+                "holds a character that no path has; write the path as clients send it"
+            }
+            _ => "",
+        };
+        if !problem.is_empty() {
+            place.wrong(&path, problem);
+            continue;
+        }
+        if path.contains('*') {
+            let path = place.quoted(&path);
+            place.warn(format_args!(
+                "{path} is compared byte for byte, its `*` too; for every path below one, write a \
+                 route with `path_prefix` and `public: true`"
+            ));
+        }
+        public.push(path);
+    }
+    public
+}
+
+/// A text for the quoted string of a challenge (RFC 9110, section 11.2).
+fn quotable(text: String, place: &Place) -> String {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if !text.bytes().all(plain) {
+        place.wrong(&text, "must be printable ASCII without `\"` and `\\`");
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! Rules for claim paths and what claims must be.
+
+use claimgate_core::{claims::ClaimPath, settings::ClaimRule};
+
+use crate::{
+    file::{
+        claims::{ClaimRule as RuleFile, ClaimRules},
+        forms::{List, OneOrMany, Scalar},
+    },
+    report::Place,
+};
+
+/// `required_claims`, in either of its forms.
+pub(super) fn rules(rules: Option<ClaimRules>, place: &Place) -> Vec<ClaimRule> {
+    match rules {
+        None => Vec::new(),
+        Some(ClaimRules::Map(entries)) => {
+            let rule = |(name, wanted): (String, _)| {
+                let place = place.key(&name);
+                let any_of = any_of(wanted, &place)?;
+                Some(ClaimRule { claim: named(&name, &place)?, any_of })
+            };
+            entries.0.into_iter().filter_map(rule).collect()
+        }
+        Some(ClaimRules::List(rules)) => {
+            let rule = |(place, rule): (Place, RuleFile)| {
+                let claim = path(rule.claim, &place.key("claim"));
+                let any_of = any_of(rule.is, &place.key("is"));
+                Some(ClaimRule { claim: claim?, any_of: any_of? })
+            };
+            rules.items(place).into_iter().filter_map(rule).collect()
+        }
+    }
+}
+
+fn any_of(wanted: Option<OneOrMany<Scalar>>, place: &Place) -> Option<Vec<serde_json::Value>> {
+    let Some(wanted) = wanted else {
+        place.missing("write a string, number or boolean, or a list of them");
+        return None;
+    };
+    if wanted.is_empty() {
+        place.error("lists no value, so no token could pass; write at least one");
+        return None;
+    }
+    Some(wanted.items(place).into_iter().map(|(_, Scalar(value))| value).collect())
+}
+
+/// A claim path that is one string.
+pub(super) fn named(name: &str, place: &Place) -> Option<ClaimPath> {
+    if name.is_empty() {
+        place.error("must not be empty; write the name of a claim");
+        return None;
+    }
+    Some(ClaimPath::named(name))
+}
+
+/// A claim path, or the list of its exact segments.
+pub(super) fn path(claim: Option<OneOrMany<String>>, place: &Place) -> Option<ClaimPath> {
+    match claim {
+        None => {
+            place.missing("write a claim path, or the list of its segments");
+            None
+        }
+        Some(OneOrMany::One(name)) => named(&name, place),
+        Some(OneOrMany::Many(segments)) => exact(segments, place),
+    }
+}
+
+fn exact(segments: List<String>, place: &Place) -> Option<ClaimPath> {
+    if segments.is_empty() {
+        place.error("lists no segment; write the names on the way to the claim");
+        return None;
+    }
+    let segments = segments.items(place).into_iter();
+    let segments: Vec<_> =
+        segments.filter_map(|(place, name)| named(&name, &place).map(|_| name)).collect();
+    Some(ClaimPath::Segments(segments))
+}

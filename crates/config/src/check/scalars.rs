@@ -1,0 +1,139 @@
+//! Rules for single values that many keys share.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{NamedFileKind, file::forms::List, report::Place};
+
+/// A hundred years: more than any setting needs, and far from what clocks
+/// and timers overflow at.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A string with something in it, if one was written.
+pub(super) fn text(value: Option<String>, place: &Place) -> Option<String> {
+    let value = value?;
+    if value.is_empty() {
+        place.error("must not be empty; write a value, or leave the key out");
+        return None;
+    }
+    Some(value)
+}
+
+/// A string that must be there.
+pub(super) fn required(value: Option<String>, place: &Place, advice: &str) -> Option<String> {
+    if value.is_none() {
+        place.missing(advice);
+    }
+    text(value, place)
+}
+
+/// A name that will stand in logs and headers.
+pub(super) fn name(value: Option<String>, place: &Place) -> Option<String> {
+    let name = required(value, place, "write a unique name")?;
+    if name.chars().any(char::is_control) {
+        place.wrong(&name, "holds a control character; write a plain name");
+        return None;
+    }
+    Some(name)
+}
+
+/// Strings with something in them.
+pub(super) fn texts(values: List<String>, place: &Place) -> Vec<String> {
+    let items = values.items(place);
+    items.into_iter().filter_map(|(place, value)| text(Some(value), &place)).collect()
+}
+
+/// Scopes that a route wants; a challenge names them in a quoted string
+/// (RFC 6750, section 3).
+pub(super) fn scopes(values: List<String>, place: &Place) -> Vec<String> {
+    let quotable = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    let mut scopes = Vec::new();
+    for (place, value) in values.items(place) {
+        match text(Some(value), &place) {
+            Some(scope) if scope.bytes().all(quotable) => scopes.push(scope),
+            Some(scope) => {
+                place.wrong(&scope, "is no scope; write printable ASCII without `\"` and `\\`");
+            }
+            None => {}
+        }
+    }
+    scopes
+}
+
+/// Whether a duration may be zero.
+#[derive(Clone, Copy)]
+pub(super) enum Zero {
+    /// It means "none at all".
+    Allowed,
+    /// It makes no sense.
+    Refused,
+}
+
+/// A duration in seconds.
+pub(super) fn seconds(
+    value: Option<u64>,
+    default: Duration,
+    zero: Zero,
+    place: &Place,
+) -> Duration {
+    duration(value.map(|n| (n, Duration::from_secs(n))), default, zero, place)
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(value: Option<u64>, default: Duration, zero: Zero, place: &Place) -> Duration {
+    duration(value.map(|n| (n, Duration::from_millis(n))), default, zero, place)
+}
+
+fn duration(
+    value: Option<(u64, Duration)>,
+    default: Duration,
+    zero: Zero,
+    place: &Place,
+) -> Duration {
+    let Some((written, duration)) = value else { return default };
+    if duration.is_zero() && matches!(zero, Zero::Refused) {
+        place.wrong("0", "makes no sense here; write 1 or more");
+        return default;
+    }
+    if duration > LONGEST {
+        place.wrong(&written.to_string(), "is too long; write at most a hundred years");
+        return default;
+    }
+    duration
+}
+
+/// A count from 1 to `most`.
+pub(super) fn count(value: Option<u64>, default: usize, most: usize, place: &Place) -> usize {
+    let Some(written) = value else { return default };
+    match usize::try_from(written) {
+        Ok(count) if (1..=most).contains(&count) => count,
+        _ => {
+            place.wrong(&written.to_string(), format_args!("must be from 1 to {most}"));
+            default
+        }
+    }
+}
+
+/// How much memory a cache may take, in bytes.
+pub(super) fn cache_bytes(value: Option<u64>, default: usize, place: &Place) -> usize {
+    const LEAST: u64 = 64 * 1024;
+    const MOST: u64 = 1 << 40;
+    let Some(written) = value else { return default };
+    match usize::try_from(written) {
+        Ok(bytes) if (LEAST..=MOST).contains(&written) => bytes,
+        _ => {
+            place.wrong(&written.to_string(), format_args!("must be from {LEAST} to {MOST}"));
+            default
+        }
+    }
+}
+
+/// A file, if one is named; noted so that it can be looked at and watched.
+pub(super) fn file(value: Option<String>, kind: NamedFileKind, place: &Place) -> Option<PathBuf> {
+    let path = PathBuf::from(text(value, place)?);
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        place.error("holds a NUL character; write the path of a file");
+        return None;
+    }
+    place.names_file(&path, kind);
+    Some(path)
+}

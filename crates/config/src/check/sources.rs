@@ -1,0 +1,90 @@
+//! Rules for the places that may hold a token.
+
+use claimgate_core::settings::{TokenPlace, TokenSourceSettings};
+
+use super::{headers::header_name, providers::Known, scalars::text};
+use crate::{
+    file::{auth::TokenSource, forms::List},
+    report::Place,
+};
+
+pub(super) fn sources(
+    file: Option<List<TokenSource>>,
+    known: &Known,
+    place: &Place,
+) -> Vec<TokenSourceSettings> {
+    let Some(list) = file else { return vec![TokenSourceSettings::default()] };
+    if list.is_empty() {
+        place.error(
+            "lists no place, so no token would ever be found; write at least one, or leave it out",
+        );
+    }
+    let mut sources: Vec<TokenSourceSettings> = Vec::new();
+    for (place, source) in list.items(place) {
+        let Some(source) = token_source(source, known, &place) else { continue };
+        if sources.iter().any(|earlier| same_place(&earlier.place, &source.place)) {
+            place.error("names the same place as an earlier entry; write it once");
+        }
+        sources.push(source);
+    }
+    sources
+}
+
+fn same_place(left: &TokenPlace, right: &TokenPlace) -> bool {
+    let folded = |scheme: &Option<String>| scheme.as_deref().map(str::to_ascii_lowercase);
+    match (left, right) {
+        (
+            TokenPlace::Header { name: left, scheme: left_scheme },
+            TokenPlace::Header { name: right, scheme: right_scheme },
+        ) => left == right && folded(left_scheme) == folded(right_scheme),
+        (left, right) => left == right,
+    }
+}
+
+fn token_source(file: TokenSource, known: &Known, place: &Place) -> Option<TokenSourceSettings> {
+    let providers = known.only(file.providers, &place.key("providers"));
+    let scheme_place = place.key("scheme");
+    if file.scheme.is_some() && file.header.is_none() {
+        scheme_place.error("belongs to `header`; remove it");
+    }
+    let header_place = place.key("header");
+    let place_of_token = match (file.header, file.query, file.cookie) {
+        (Some(name), None, None) => TokenPlace::Header {
+            name: header_name(&name, &header_place)?,
+            scheme: text(file.scheme, &scheme_place)
+                .filter(|scheme| is_token(scheme, &scheme_place)),
+        },
+        (None, Some(name), None) => {
+            let place = place.key("query");
+            let name = text(Some(name), &place)?;
+            TokenPlace::Query(name)
+        }
+        (None, None, Some(name)) => {
+            let place = place.key("cookie");
+            TokenPlace::Cookie(text(Some(name), &place).filter(|name| is_token(name, &place))?)
+        }
+        (None, None, None) => {
+            if !place.is_blamed_below() {
+                place.error("names no place; write one of `header`, `query` and `cookie`");
+            }
+            return None;
+        }
+        _ => {
+            place
+                .error("names more than one place; write one entry each for header, query, cookie");
+            return None;
+        }
+    };
+    Some(TokenSourceSettings { place: place_of_token, providers })
+}
+
+/// Whether this is a `token` of RFC 9110, section 5.6.2, as schemes, methods
+/// and cookie names are; reports it otherwise.
+pub(super) fn is_token(text: &str, place: &Place) -> bool {
+    let token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let valid = text.bytes().all(token_byte);
+    if !valid {
+        place.wrong(text, "is not one word; write letters, digits and `!#$%&'*+-.^_`|~` only");
+    }
+    valid
+}

@@ -1,0 +1,266 @@
+//! The `auth` block: both forms, routes, token sources and headers.
+
+use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
+use schemars::JsonSchema;
+
+use super::{
+    block::block,
+    claims::ClaimRules,
+    forms::{Entries, List, OneOrMany, Switchable, wrong_kind},
+    provider::{ApiKey, OAuth2, Provider},
+};
+use crate::shape::Problems;
+
+block! {
+    /// Who is let through: either the short form (`mode`, `api_keys`,
+    /// `oauth2`) or the general form (`providers`).
+    struct Auth {
+        /// `false` lets every request through.
+        #[schemars(extend("default" = true))]
+        enabled: Option<bool>,
+        /// Short form: which of the blocks below are used.
+        #[schemars(extend("default" = "api_key"))]
+        mode: Option<Mode>,
+        /// Short form: API keys. They are a provider named `api_key`.
+        api_keys: Option<List<ApiKey>>,
+        /// Short form: an issuer of JWTs. It is a provider named `oauth2`.
+        oauth2: Option<OAuth2>,
+        /// General form: who is asked about a token, in this order.
+        providers: Option<List<Provider>>,
+        /// Scopes that every request needs, public ones aside, unless its
+        /// route says otherwise.
+        required_scopes: Option<List<String>>,
+        /// Paths that need no token, compared byte for byte with the
+        /// request's path without its query. Left out: `[/v1/health]` in the
+        /// short form, none in the general form.
+        public_paths: Option<List<String>>,
+        /// `true` lets CORS preflight requests (`OPTIONS` with `Origin` and
+        /// `Access-Control-Request-Method`) through without a token.
+        #[schemars(extend("default" = false))]
+        allow_cors_preflight: Option<bool>,
+        /// Exceptions to the defaults; the first match wins.
+        routes: Option<List<Route>>,
+        /// `true` if every server behind the gateway tells `/Admin` from
+        /// `/admin`. Left out, a path that leads to other rules once the case
+        /// of its letters is folded is refused as ambiguous.
+        #[schemars(extend("default" = false))]
+        case_sensitive_paths: Option<bool>,
+        /// `true` refuses a request, too, whose path and method compared byte
+        /// for byte as they were sent lead to other rules than they do
+        /// otherwise. `claimgate import-alb` writes it: AWS ALB compares so.
+        #[schemars(extend("default" = false))]
+        match_as_sent: Option<bool>,
+        /// Where tokens are looked for; left out, in `Authorization: Bearer`.
+        token_sources: Option<List<TokenSource>>,
+        /// What the upstream learns about the caller.
+        headers: Option<Headers>,
+        /// `false` removes every token source from a request before the
+        /// upstream sees it; a provider may override it.
+        #[schemars(extend("default" = true))]
+        forward_token: Option<bool>,
+        /// Longer tokens are refused unread.
+        #[schemars(extend("default" = 16384), range(min = 1))]
+        max_token_bytes: Option<u64>,
+        /// The realm of the `WWW-Authenticate` challenge.
+        #[schemars(extend("default" = "claimgate"))]
+        realm: Option<String>,
+        /// What the bodies of denials look like, unless a route says
+        /// otherwise.
+        #[schemars(extend("default" = "oauth2"))]
+        error_format: Option<ErrorFormat>,
+        /// Headers that every denial has on top of its own, unless a route
+        /// says otherwise: a mapping from name to value.
+        denial_headers: Option<Entries<String>>,
+        /// The resource that clients may discover how to get a token for,
+        /// unless a route names one of its own (RFC 9728).
+        protected_resource: Option<ProtectedResource>,
+        /// How many verified tokens are remembered at the most.
+        #[schemars(extend("default" = 10000), range(min = 1))]
+        token_cache_entries: Option<u64>,
+        /// How much memory they take at the most, in bytes, with everything
+        /// that is kept of them.
+        #[schemars(extend("default" = 67108864), range(min = 65536))]
+        token_cache_bytes: Option<u64>,
+    }
+}
+
+/// Which providers the short form uses.
+#[derive(Clone, Copy, Deserr, JsonSchema, PartialEq, Eq)]
+#[deserr(error = Problems)]
+#[schemars(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// The keys in `api_keys`.
+    #[deserr(rename = "api_key")]
+    ApiKey,
+    /// The issuer in `oauth2`.
+    #[deserr(rename = "oauth2")]
+    #[schemars(rename = "oauth2")]
+    OAuth2,
+    /// The API keys, then the issuer.
+    #[deserr(rename = "composite")]
+    Composite,
+    /// The same as `enabled: false`.
+    #[deserr(rename = "none")]
+    None,
+}
+
+/// What the body of a denial looks like.
+#[derive(Clone, Copy, Deserr, JsonSchema, PartialEq, Eq)]
+#[deserr(error = Problems)]
+#[schemars(rename_all = "lowercase")]
+pub(crate) enum ErrorFormat {
+    /// `error` and `error_description`, as OAuth 2.0 has them.
+    #[deserr(rename = "oauth2")]
+    OAuth2,
+    /// `application/problem+json` (RFC 9457).
+    #[deserr(rename = "problem")]
+    Problem,
+    /// The error object of the OpenAI API.
+    #[deserr(rename = "openai")]
+    OpenAi,
+    /// The error object of the Anthropic API.
+    #[deserr(rename = "anthropic")]
+    Anthropic,
+}
+
+block! {
+    /// An exception to the defaults.
+    struct Route {
+        /// A unique name, for logs and for `context_extensions:
+        /// {claimgate_route: NAME}` of Envoy's own routes.
+        #[schemars(required)]
+        name: Option<String>,
+        /// Which requests it is for; all that is written must hold. Left out,
+        /// only Envoy's own routes lead here, by name.
+        #[schemars(rename = "match")]
+        #[deserr(rename = "match")]
+        matching: Option<Match>,
+        /// `true` asks nobody for a token.
+        #[schemars(extend("default" = false))]
+        public: Option<bool>,
+        /// Replaces `auth.required_scopes`.
+        required_scopes: Option<List<String>>,
+        /// Names of the only providers asked; left out, all are.
+        providers: Option<List<String>>,
+        /// Claims that the caller must have (403 otherwise).
+        required_claims: Option<ClaimRules>,
+        /// Replaces `auth.error_format`.
+        error_format: Option<ErrorFormat>,
+        /// Replaces `auth.denial_headers`; `{}` means none.
+        denial_headers: Option<Entries<String>>,
+        /// Replaces `auth.protected_resource`.
+        protected_resource: Option<ProtectedResource>,
+    }
+}
+
+block! {
+    /// What clients may discover about a resource behind the gateway (RFC
+    /// 9728). The challenge names where the document is, and Claimgate
+    /// answers it.
+    struct ProtectedResource {
+        /// Its identifier: the URL that clients know it by.
+        #[schemars(required)]
+        resource: Option<String>,
+        /// Issuers that give tokens for it; left out, those of the `oauth2`
+        /// providers that are asked.
+        authorization_servers: Option<List<String>>,
+        /// Scopes worth asking for; left out, those that are required.
+        scopes_supported: Option<List<String>>,
+        /// Its name, for people.
+        resource_name: Option<String>,
+        /// The URL of a page for developers.
+        resource_documentation: Option<String>,
+        /// The URL of a page about what may be done with its data.
+        resource_policy_uri: Option<String>,
+        /// The URL of its terms of service.
+        resource_tos_uri: Option<String>,
+        /// `true` lets the URLs here be plain http.
+        #[schemars(extend("default" = false))]
+        allow_http: Option<bool>,
+    }
+}
+
+block! {
+    /// Which requests a route is for.
+    struct Match {
+        /// The exact path.
+        path: Option<String>,
+        /// `/admin` matches `/admin` and `/admin/…`, never `/administrator`.
+        path_prefix: Option<String>,
+        /// Methods; left out, all.
+        methods: Option<List<String>>,
+        /// Hosts without port, `*.` in front for any subdomain; left out, all.
+        hosts: Option<List<String>>,
+    }
+}
+
+block! {
+    /// A place that may hold a token: one of `header`, `query` and `cookie`.
+    struct TokenSource {
+        /// A header.
+        header: Option<String>,
+        /// With `header`: the authentication scheme in front of the token.
+        scheme: Option<String>,
+        /// A query parameter.
+        query: Option<String>,
+        /// A cookie.
+        cookie: Option<String>,
+        /// Names of the only providers shown what is found here; left out, all.
+        providers: Option<List<String>>,
+    }
+}
+
+block! {
+    /// The identity headers; null turns one off. What a client sends under
+    /// these names never reaches the upstream.
+    struct Headers {
+        /// The subject.
+        #[schemars(extend("default" = "x-auth-subject"))]
+        subject: Switchable<String>,
+        /// The scopes, separated by spaces.
+        #[schemars(extend("default" = "x-auth-scopes"))]
+        scopes: Switchable<String>,
+        /// How the caller authenticated: `api_key`, `oauth2`, ….
+        #[schemars(extend("default" = "x-auth-method"))]
+        method: Switchable<String>,
+        /// The name of the provider that authenticated the caller.
+        #[schemars(extend("default" = "x-auth-provider"))]
+        provider: Switchable<String>,
+        /// More headers, from claims.
+        claims: Option<ClaimHeaders>,
+    }
+}
+
+/// Claims and the headers they go to: a mapping from claim path to header, or
+/// a list for claims that need exact segments.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub(crate) enum ClaimHeaders {
+    Map(Entries<String>),
+    List(List<ClaimHeader>),
+}
+
+block! {
+    /// A claim and the header it goes to.
+    struct ClaimHeader {
+        /// A claim path, or the list of its exact segments.
+        #[schemars(required)]
+        claim: Option<OneOrMany<String>>,
+        /// The header.
+        #[schemars(required)]
+        header: Option<String>,
+    }
+}
+
+impl Deserr<Problems> for ClaimHeaders {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef,
+    ) -> Result<Self, Problems> {
+        match value {
+            Value::Map(_) => Entries::deserialize_from_value(value, location).map(Self::Map),
+            Value::Sequence(_) => List::deserialize_from_value(value, location).map(Self::List),
+            other => Err(wrong_kind(other, &[ValueKind::Map, ValueKind::Sequence], location)),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The macro that makes the file's mappings.
+
+/// Derives what every mapping of the file needs.
+macro_rules! block {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Default, ::deserr::Deserr, ::schemars::JsonSchema)]
+        #[deserr(error = crate::shape::Problems, deny_unknown_fields)]
+        #[schemars(deny_unknown_fields)]
+        pub(crate) struct $name {
+            $($(#[$field_meta])* #[deserr(default)] pub(crate) $field: $type,)*
+        }
+    };
+}
+pub(super) use block;

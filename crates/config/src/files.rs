@@ -1,0 +1,59 @@
+//! Whether the files that a config names can be used.
+
+use claimgate_core::keys::{KeySet, KeySetError};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use super::{
+    errors::{ConfigError, ConfigErrors},
+    named_file::{NamedFile, NamedFileKind},
+};
+
+/// Looks into `files`, as `serve` will: each must be readable and hold what
+/// it is named for.
+pub fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
+    let problem = |file: &NamedFile| {
+        let error = file.problem()?;
+        let path = file.path.display();
+        Some(ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
+    };
+    ConfigErrors::none_of(files.iter().filter_map(problem))
+}
+
+impl NamedFile {
+    /// What is wrong with it, and never what is in it.
+    fn problem(&self) -> Option<String> {
+        let content = match claimgate_files::read(&self.path) {
+            Ok(content) => content,
+            Err(error) => return Some(format!("can't be read: {error}")),
+        };
+        let wanted = match self.kind {
+            NamedFileKind::Certificates | NamedFileKind::TrustRoots => {
+                let certificates: Result<Vec<_>, _> =
+                    CertificateDer::pem_slice_iter(&content).collect();
+                certificates
+                    .is_ok_and(|found| !found.is_empty())
+                    .then_some(())
+                    .ok_or("holds no PEM certificate")
+            }
+            NamedFileKind::PrivateKey => PrivateKeyDer::from_pem_slice(&content)
+                .map(drop)
+                .map_err(|_| "holds no PEM private key"),
+            NamedFileKind::Jwks => return KeySet::parse(&content).err().map(unusable_keys),
+            NamedFileKind::Token => str::from_utf8(&content)
+                .ok()
+                .filter(|token| token.trim().bytes().all(|byte| byte.is_ascii_graphic()))
+                .filter(|token| !token.trim().is_empty())
+                .map(drop)
+                .ok_or("holds no bearer token; it must be one line of visible ASCII"),
+        };
+        wanted.err().map(String::from)
+    }
+}
+
+/// What is wrong with a file of keys; a JWKS is public, its keys may be named.
+fn unusable_keys(error: KeySetError) -> String {
+    match error {
+        KeySetError::NoUsableKey(_) => format!("can't be used: {error}"),
+        _ => format!("holds no JWK Set; it must be a JSON object with a list `keys` ({error})"),
+    }
+}

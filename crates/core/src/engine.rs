@@ -1,0 +1,328 @@
+//! The decision: extract the token, ask the providers, apply the policy.
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use ahash::AHashSet;
+use smallvec::SmallVec;
+
+use crate::{
+    claims::RuleOutcome,
+    credential::{Credential, Notes},
+    decision::{Caller, Decision, Denial, ProviderId, ResourceId, Verdict},
+    policy::{
+        denials::DenialStyle,
+        identity::IdentityHeaders,
+        resources::Resources,
+        routes::{NoRoute, Route, Routes},
+        upstream::Edits,
+    },
+    provider::{
+        Provider,
+        chain::{Chain, NoCaller, Patience},
+    },
+    reason::Reason,
+    request::Request,
+    settings::{AuthSettings, TokenSourceSettings},
+    time::UnixTime,
+    token::{NoToken, TokenSources},
+    token_cache::{Lookup, TokenCache},
+};
+
+/// Decides requests by one configuration.
+///
+/// It holds no runtime and does no I/O of its own: a request whose keys are
+/// known is decided without suspending, and [`Engine::check_now`] is enough
+/// where there is no executor.
+pub struct Engine {
+    enabled: bool,
+    public_paths: AHashSet<String>,
+    resources: Resources,
+    allow_cors_preflight: bool,
+    routes: Routes,
+    sources: TokenSources,
+    chain: Chain,
+    cache: Arc<TokenCache>,
+    identity: IdentityHeaders,
+    forward_token: bool,
+    token_sources: Vec<TokenSourceSettings>,
+}
+
+impl Engine {
+    /// An engine for validated settings.
+    ///
+    /// `providers` are those of `settings.providers`, in the same order;
+    /// `cache` is the one that its JWT providers share.
+    pub fn new(
+        settings: &AuthSettings,
+        providers: Vec<Arc<dyn Provider>>,
+        cache: Arc<TokenCache>,
+    ) -> Self {
+        Self {
+            enabled: settings.enabled,
+            public_paths: settings.public_paths.iter().cloned().collect(),
+            resources: Resources::new(settings),
+            allow_cors_preflight: settings.allow_cors_preflight,
+            routes: Routes::new(settings),
+            sources: TokenSources::new(settings),
+            chain: Chain::new(providers),
+            cache,
+            identity: IdentityHeaders::new(&settings.headers),
+            forward_token: settings.forward_token,
+            token_sources: settings.token_sources.clone(),
+        }
+    }
+
+    /// Decides a request at the moment `now`, however long a provider takes.
+    pub async fn check<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Decision<'e> {
+        self.check_until(request, now, std::future::pending()).await
+    }
+
+    /// Decides a request, waiting for providers until `give_up` is ready. Who
+    /// has not answered by then counts as unavailable.
+    pub async fn check_until<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        give_up: impl Future<Output = ()> + Send,
+    ) -> Decision<'e> {
+        self.decide(request, now, None, Patience::Until(pin!(give_up))).await
+    }
+
+    /// Decides a request if that needs no I/O; `None` means that a provider
+    /// must wait for something, so [`Engine::check`] has to be awaited.
+    pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
+        let decision = pin!(self.decide(request, now, None, Patience::None));
+        match decision.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(decision) => Some(decision),
+            Poll::Pending => None,
+        }
+    }
+
+    /// As [`Engine::check_until`], telling `notes` why.
+    pub async fn explain<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        notes: &Notes,
+        give_up: impl Future<Output = ()> + Send,
+    ) -> Decision<'e> {
+        self.decide(request, now, Some(notes), Patience::Until(pin!(give_up))).await
+    }
+
+    /// What changes in an allowed request before the upstream sees it.
+    pub fn edits<'a>(&'a self, request: &Request<'a>, decision: &'a Decision<'_>) -> Edits<'a> {
+        let mut edits = Edits::default();
+        let identity = decision.caller.as_ref().map(|caller| &*caller.identity);
+        edits.identify(&self.identity, identity, request);
+        let by_provider = decision.provider.and_then(|id| self.provider(id).forward_token());
+        if !by_provider.unwrap_or(self.forward_token) {
+            edits.hide_tokens(&self.token_sources, request);
+        }
+        edits
+    }
+
+    /// The scopes that a denied request would have needed.
+    pub fn required_scopes<'a>(&'a self, decision: &Decision<'a>) -> &'a [String] {
+        &decision.route.unwrap_or(self.routes.defaults()).required_scopes
+    }
+
+    /// Whether the path is one of `public_paths`.
+    pub(crate) fn is_public_path(&self, request: &Request<'_>) -> bool {
+        self.public_paths.contains(request.bare_path())
+    }
+
+    /// Whether tokens are kept from the upstream and this request has more
+    /// places for one than are looked through. Public paths are no exception:
+    /// tokens are removed there, too.
+    pub(crate) fn cannot_hide_tokens(&self, request: &Request<'_>) -> bool {
+        !self.forward_token && self.sources.are_crowded(request)
+    }
+
+    /// The routes, for whoever explains a decision.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// The token sources, for whoever explains a decision.
+    pub fn sources(&self) -> &TokenSources {
+        &self.sources
+    }
+
+    /// How a denial is told to the client.
+    pub fn denial_style<'a>(&'a self, decision: &Decision<'a>) -> &'a DenialStyle {
+        &decision.route.unwrap_or(self.routes.defaults()).denials
+    }
+
+    /// The metadata document of a resource, as JSON.
+    pub fn resource_metadata(&self, id: ResourceId) -> &str {
+        self.resources.document(id)
+    }
+
+    /// Where tokens are looked for.
+    pub fn token_sources(&self) -> &[TokenSourceSettings] {
+        &self.token_sources
+    }
+
+    /// The provider at this position.
+    pub fn provider(&self, id: ProviderId) -> &dyn Provider {
+        self.chain.get(id)
+    }
+
+    /// All providers, in order.
+    pub fn providers(&self) -> impl ExactSizeIterator<Item = &dyn Provider> {
+        self.chain.providers().iter().map(|provider| &**provider)
+    }
+
+    /// The verified tokens that are cached.
+    pub fn token_cache(&self) -> &TokenCache {
+        &self.cache
+    }
+
+    /// The whole decision, from top to bottom.
+    async fn decide<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        notes: Option<&Notes>,
+        patience: Patience<'_>,
+    ) -> Decision<'e> {
+        if !self.enabled {
+            return Decision::new(Verdict::Allow, Reason::Disabled);
+        }
+        if request.method.is_empty() || request.path.is_empty() {
+            return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
+        }
+        if self.cannot_hide_tokens(request) {
+            return Decision::deny(Denial::BadRequest, Reason::MalformedRequest);
+        }
+        if self.is_public_path(request) {
+            return Decision::new(Verdict::Allow, Reason::Public);
+        }
+        if let Some(resource) = self.resources.find(request) {
+            return Decision::new(Verdict::Answer(resource), Reason::Public);
+        }
+        if self.is_allowed_preflight(request) {
+            return Decision::new(Verdict::Allow, Reason::Public);
+        }
+        let route = match self.routes.find(request) {
+            Ok(route) => route,
+            Err(NoRoute::Unknown) => return Decision::deny(Denial::Internal, Reason::UnknownRoute),
+            Err(NoRoute::Ambiguous) => {
+                return Decision::deny(Denial::BadRequest, Reason::AmbiguousPath);
+            }
+        };
+        let decided = Decision { route, ..Decision::new(Verdict::Allow, Reason::Public) };
+        let rules = route.unwrap_or(self.routes.defaults());
+        if rules.public {
+            return decided;
+        }
+        let found = match self.sources.find(request) {
+            Ok(found) => found,
+            Err(no_token) => return decided.denied(denial_of(no_token)),
+        };
+        let Lookup { found: cached, hash } = self.cache.lookup(&found.token, now);
+        let credential =
+            Credential::new(&found.token, request, now).with_cached(cached).noted(notes);
+        let filters = [&rules.providers, &*found.providers];
+        let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
+        if let Some(verified) = credential.learned() {
+            self.cache.insert(Arc::clone(verified), hash);
+        }
+        let decided = Decision {
+            provider: outcome.provider,
+            answers: outcome.answers,
+            recall: credential.recall(),
+            ..decided
+        };
+        match outcome.result {
+            Err(NoCaller::Refused(reason)) => decided.denied((Denial::InvalidToken, reason)),
+            Err(NoCaller::Unavailable) => {
+                decided.denied((Denial::Unavailable, Reason::ProviderUnavailable))
+            }
+            Ok(caller) => match missing_permission(rules, &caller, &credential) {
+                Some(reason) => {
+                    Decision { caller: Some(caller), ..decided.denied((Denial::Forbidden, reason)) }
+                }
+                None => Decision { caller: Some(caller), reason: Reason::Ok, ..decided },
+            },
+        }
+    }
+
+    /// Fetch standard, section 3.3.2: what makes a request a CORS preflight.
+    fn is_allowed_preflight(&self, request: &Request<'_>) -> bool {
+        self.allow_cors_preflight
+            && request.method == "OPTIONS"
+            && request.headers.first("origin").is_some()
+            && request.headers.first("access-control-request-method").is_some()
+    }
+}
+
+fn denial_of(no_token: NoToken) -> (Denial, Reason) {
+    match no_token {
+        NoToken::Missing => (Denial::Challenge, Reason::MissingToken),
+        NoToken::Ambiguous | NoToken::Crowded => (Denial::BadRequest, Reason::MalformedRequest),
+        NoToken::TooLarge => (Denial::InvalidToken, Reason::TokenTooLarge),
+        NoToken::Unreadable => (Denial::InvalidToken, Reason::MalformedToken),
+    }
+}
+
+/// What a caller lacks for a route.
+fn missing_permission(
+    rules: &Route,
+    caller: &Caller,
+    credential: &Credential<'_>,
+) -> Option<Reason> {
+    let principal = &caller.principal;
+    if let Some(scope) = rules.required_scopes.iter().find(|scope| !principal.scopes.grant(scope)) {
+        credential.note(|| {
+            format!("scope {scope:?} is required, granted are {:?}", principal.scopes.names)
+        });
+        return Some(Reason::InsufficientScope);
+    }
+    for rule in &rules.required_claims {
+        let reason = match rule.check(&principal.claims) {
+            RuleOutcome::Holds => continue,
+            RuleOutcome::Missing => Reason::MissingClaim,
+            RuleOutcome::Differs => Reason::WrongClaim,
+        };
+        credential.note(|| rule.describe(&principal.claims));
+        return Some(reason);
+    }
+    None
+}
+
+impl Decision<'_> {
+    /// A decision that no provider had a part in.
+    pub fn new(verdict: Verdict, reason: Reason) -> Self {
+        Self {
+            verdict,
+            reason,
+            provider: None,
+            route: None,
+            caller: None,
+            answers: SmallVec::new(),
+            recall: None,
+        }
+    }
+
+    /// A denial that no provider had a part in.
+    pub fn deny(denial: Denial, reason: Reason) -> Self {
+        Self::new(Verdict::Deny(denial), reason)
+    }
+
+    fn denied(self, (denial, reason): (Denial, Reason)) -> Self {
+        Self { verdict: Verdict::Deny(denial), reason, ..self }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let providers: Vec<_> = self.providers().map(Provider::name).collect();
+        f.debug_struct("Engine").field("providers", &providers).finish_non_exhaustive()
+    }
+}

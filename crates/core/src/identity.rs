@@ -1,0 +1,96 @@
+//! What the upstream is told about a caller.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::{
+    claims::{ClaimPath, Claims},
+    heap,
+};
+
+/// Longer values are not sent (bytes, once encoded): most servers cap a
+/// header at 8 KiB and refuse the whole request over it.
+pub const MAX_VALUE_BYTES: usize = 8192;
+
+/// What the upstream is told about one caller.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Headers to set: names from the settings, values encoded, never empty.
+    pub headers: Vec<(Arc<str>, Box<str>)>,
+    /// Headers left off because their value is over [`MAX_VALUE_BYTES`].
+    pub dropped: Vec<Arc<str>>,
+    /// Which claims are mapped, the same for every caller.
+    pub mapped: MappedClaims,
+}
+
+/// The claims that have a header, and so are in the metadata too. Their values
+/// stay with the principal.
+#[derive(Clone, Debug, Default)]
+pub struct MappedClaims(pub(crate) Arc<[MappedClaim]>);
+
+/// A subject or a list of scopes is over [`MAX_VALUE_BYTES`]: leaving it off
+/// would change who the caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// A claim and the header that carries it.
+#[derive(Debug)]
+pub(crate) struct MappedClaim {
+    pub(crate) path: ClaimPath,
+    /// The path as the operator wrote it.
+    pub(crate) text: Arc<str>,
+    pub(crate) header: Arc<str>,
+}
+
+impl Identity {
+    /// The mapped claims that this caller has, by claim path as the operator
+    /// wrote it; `claims` are those of the principal that this was rendered
+    /// for.
+    pub fn claims<'p>(
+        &'p self,
+        claims: &'p Claims,
+    ) -> impl DoubleEndedIterator<Item = (&'p str, &'p Value)> + Clone {
+        let found =
+            |claim: &'p MappedClaim| claim.path.find(claims).map(|value| (&*claim.text, value));
+        self.mapped.0.iter().filter_map(found)
+    }
+
+    /// How many claims are mapped, which is as many as a caller can have.
+    pub fn most_claims(&self) -> usize {
+        self.mapped.0.len()
+    }
+
+    /// How much memory it takes behind an `Arc`, without what all identities
+    /// share.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let values = self.headers.iter().map(|(_, value)| heap::allocation(value.len()));
+        heap::shared::<Self>()
+            + heap::list::<(Arc<str>, Box<str>)>(self.headers.capacity())
+            + heap::list::<Arc<str>>(self.dropped.capacity())
+            + values.sum::<usize>()
+    }
+
+    /// Sets a header that may not be left off.
+    pub(crate) fn must_set(
+        &mut self,
+        name: &Option<Arc<str>>,
+        value: Option<String>,
+    ) -> Result<(), TooLarge> {
+        if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE_BYTES) && name.is_some() {
+            return Err(TooLarge);
+        }
+        self.set(name, value);
+        Ok(())
+    }
+
+    /// Sets a header unless its value is empty; one that is too long is dropped.
+    pub(crate) fn set(&mut self, name: &Option<Arc<str>>, value: Option<String>) {
+        let (Some(name), Some(value)) = (name, value) else { return };
+        if value.len() > MAX_VALUE_BYTES {
+            self.dropped.push(Arc::clone(name));
+        } else if !value.is_empty() {
+            self.headers.push((Arc::clone(name), value.into()));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! One of a thing for every thread, so that what a thread writes often lies in
+//! no other core's cache.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+/// As many of a thing as threads run at once. Two threads may share one, which
+/// is slower and has to be no less right.
+#[derive(Debug)]
+pub struct PerThread<T>(Box<[Apart<T>]>);
+
+/// Aligned so that no two share a cache line, nor a pair of them, which
+/// processors like to fetch together.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+const MAX_THREADS: usize = 64;
+
+impl<T> PerThread<T> {
+    /// As many as this machine runs threads.
+    pub fn new(make: impl Fn() -> T) -> Self {
+        let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+        Self((0..threads).map(|_| Apart(make())).collect())
+    }
+
+    /// That of this thread.
+    #[inline]
+    pub fn own(&self) -> &T {
+        &self.0[thread_number() % self.0.len()].0
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|Apart(one)| one)
+    }
+}
+
+/// A number for this thread: 0 for the first that asks, and so on.
+pub fn thread_number() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static THREAD: usize = THREADS.fetch_add(1, Relaxed));
+    THREAD.with(|thread| *thread)
+}
+
+/// What a lock guards, unless somebody else holds it: whoever decides waits for
+/// nobody. Only for what a panic leaves none half-done of.
+pub fn free<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match lock.try_lock() {
+        Ok(held) => Some(held),
+        Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}

@@ -1,0 +1,326 @@
+//! JWTs of OAuth 2.0 issuers (RFC 7519, RFC 9068).
+//!
+//! A token is read once per request ([`jwt`]), verified with a key of its
+//! issuer ([`keys`], kept fresh by [`key_source`]), checked ([`checks`]) and
+//! cached ([`crate::token_cache`]). Only a key that the issuer does not seem to
+//! have makes a request wait.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{Answer, Answering, Provider};
+use crate::{
+    credential::Credential,
+    decision::Recall,
+    keys::{KeyStore, Refresh, VerifyingKey},
+    reason::Reason,
+    settings::OAuth2Settings,
+    token::jwt::Unverified,
+    token_cache::{ProviderTag, TokenCache, VerifiedToken},
+};
+
+mod checks;
+
+pub use crate::{
+    keys::{self, Algorithm},
+    token::jwt,
+};
+
+/// How often a request looks again after waiting for keys: for a refresh that
+/// was under way, for the one it triggered, and for none beyond.
+const MAX_WAITS: usize = 2;
+
+/// How many keys of one issuer are tried on a token: computing signatures is
+/// what a token costs. With a `kid` it is one, but for issuers that give
+/// several keys the same.
+const MAX_SIGNATURES: usize = 8;
+
+/// Verifies the JWTs of one issuer.
+pub struct OAuth2 {
+    name: String,
+    forward_token: Option<bool>,
+    settings: OAuth2Settings,
+    issuer: Arc<str>,
+    keys: Arc<dyn KeyStore>,
+    cache: Arc<TokenCache>,
+    tag: ProviderTag,
+}
+
+/// Why a token was not verified.
+enum Failure {
+    /// It is no good.
+    Refused(Reason),
+    /// The issuer's keys, as known, do not have the one it names.
+    NoSuchKey,
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl OAuth2 {
+    /// A provider called `name`; `cache` may be shared by several.
+    pub fn new(
+        name: &str,
+        forward_token: Option<bool>,
+        settings: OAuth2Settings,
+        keys: Arc<dyn KeyStore>,
+        cache: Arc<TokenCache>,
+    ) -> Self {
+        static TAGS: AtomicUsize = AtomicUsize::new(0);
+        Self {
+            name: name.into(),
+            forward_token,
+            issuer: settings.issuer.as_str().into(),
+            settings,
+            keys,
+            cache,
+            tag: ProviderTag(TAGS.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// The answer for a token that this provider verified before.
+    fn cached(&self, credential: &Credential<'_>) -> Option<Answer> {
+        let cached = credential.cached().filter(|cached| cached.by == self.tag)?;
+        credential.record(Recall::Hit);
+        credential.note(|| "its signature was verified before".into());
+        Some(match checks::times(&self.settings, &cached.times, credential) {
+            Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
+            Err(reason) => Answer::Refused(reason),
+        })
+    }
+
+    /// Verifies and judges a token with the keys at hand.
+    fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
+        let now = credential.now();
+        // An entry that ends now would never be found.
+        let lasts = jwt.expires_at().is_some_and(|exp| exp > now.as_seconds());
+        if !lasts || credential.cached().is_some() {
+            credential.record(Recall::Miss);
+            return self
+                .verify(credential, jwt)
+                .map(|verified| Answer::Authenticated(verified.principal));
+        }
+        // Two requests with one new token both compute its signature: to wait
+        // for another thread costs more, and an invalid token would
+        // make everything wait that this thread has to do.
+        let verified = self.verify(credential, jwt)?;
+        credential.record(Recall::Miss);
+        let principal = Arc::clone(&verified.principal);
+        credential.learn(Arc::new(verified));
+        Ok(Answer::Authenticated(principal))
+    }
+
+    fn verify(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+    ) -> Result<VerifiedToken, Failure> {
+        let settings = &self.settings;
+        checks::header(settings, jwt, credential)?;
+        let algorithm = checks::algorithm(settings, jwt, credential)?;
+        let key = self.verify_signature(credential, jwt, algorithm)?;
+        let stated = checks::claim_types(jwt, credential)?;
+        let claims = jwt.claims();
+        let principal = checks::principal(settings, claims, stated.expires_at, credential)?
+            .with_claims(self.cache.worth_keeping(claims));
+        let times = checks::expiry(&stated, credential)?;
+        checks::times(settings, &times, credential)?;
+        checks::lifetime(settings, &times, credential)?;
+        checks::audience(settings, jwt, credential)?;
+        checks::client(settings, jwt, credential)?;
+        checks::required_claims(settings, jwt, credential)?;
+        Ok(VerifiedToken {
+            token: credential.token().into(),
+            by: self.tag,
+            issuer: Arc::clone(&self.issuer),
+            key,
+            times,
+            principal: Arc::new(principal),
+        })
+    }
+
+    /// The key that verifies the token: one with its `kid`, or without a
+    /// `kid` any that fits.
+    fn verify_signature(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        algorithm: Algorithm,
+    ) -> Result<Arc<VerifyingKey>, Failure> {
+        let kid = jwt.header().kid.text();
+        let keys = self.keys.keys();
+        let mut named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid).peekable();
+        if named.peek().is_none() {
+            credential.note(|| self.describe_missing_key(kid));
+            return Err(Failure::NoSuchKey);
+        }
+        let mut fitting = named.filter(|key| key.fits(algorithm)).peekable();
+        if fitting.peek().is_none() {
+            credential.note(|| {
+                let allowed: Vec<_> = keys
+                    .iter()
+                    .filter(|key| kid.is_none() || key.kid() == kid)
+                    .flat_map(|key| key.algorithms())
+                    .map(Algorithm::as_str)
+                    .collect();
+                let allowed = allowed.join(", ");
+                format!("it is signed with {algorithm}, the issuer's key is for {allowed}")
+            });
+            return Err(Failure::Refused(Reason::AlgorithmNotAllowed));
+        }
+        let refused = || {
+            credential.note(|| match kid {
+                Some(kid) => format!("its signature does not verify with the issuer's key {kid:?}"),
+                None => "its signature verifies with none of the issuer's keys".into(),
+            });
+            Failure::Refused(Reason::BadSignature)
+        };
+        if self.cache.refused().knows(credential.token(), &keys) {
+            return Err(refused());
+        }
+        // The same key has verified the token for another provider.
+        let proven = |key: &Arc<VerifyingKey>| {
+            credential.cached().is_some_and(|cached| cached.key.is_same(key))
+        };
+        let verifies = |key: &&Arc<VerifyingKey>| {
+            proven(key)
+                || key.verify(algorithm, jwt.signed_part(credential.token()), jwt.signature())
+        };
+        let mut tried = fitting
+            .filter(|key| key.makes_signatures_of(jwt.signature().len()))
+            .take(MAX_SIGNATURES);
+        tried.find(verifies).cloned().ok_or_else(|| {
+            self.cache.refused().add(credential.token(), &keys);
+            refused()
+        })
+    }
+
+    /// What makes a token somebody else's.
+    fn describe_other(&self, credential: &Credential<'_>) -> String {
+        let ours = format!("it is no JWT of {:?}", self.issuer);
+        match credential.jwt() {
+            Some(jwt) => match jwt.issuer() {
+                Some(issuer) => format!("{ours}: its iss is {issuer:?}"),
+                None => format!("{ours}: it has no iss"),
+            },
+            None if jwt::pretends_to_be_a_jwt(credential.token()) => {
+                format!("{ours}: {}", jwt::defect(credential.token()))
+            }
+            None => ours,
+        }
+    }
+
+    /// Why nobody can tell whether the issuer has the token's key.
+    fn note_unavailable(&self, credential: &Credential<'_>) {
+        credential.note(|| match self.keys.last_error() {
+            Some(error) => format!("its keys can't be fetched: {error}"),
+            None => "it has no keys to verify with".into(),
+        });
+    }
+
+    fn describe_missing_key(&self, kid: Option<&str>) -> String {
+        let keys = self.keys.keys();
+        let known: Vec<_> = keys.iter().map(|key| key.kid().unwrap_or("(none)")).collect();
+        match kid {
+            Some(kid) => format!("it is signed with the key {kid:?}, the issuer's are {known:?}"),
+            None => "it names no key, and the issuer has none".into(),
+        }
+    }
+
+    /// Waits for keys that may have the one the token names.
+    async fn wait_for_key(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        first: impl Future<Output = ()>,
+    ) -> Answer {
+        first.await;
+        for _ in 0..MAX_WAITS {
+            if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {
+                return answer;
+            }
+            match self.keys.refresh() {
+                Refresh::Settled { good } => return self.settled(credential, jwt, good),
+                Refresh::Wait(refresh) => refresh.await,
+            }
+        }
+        self.judge(credential, jwt).or_else(refused).unwrap_or_else(|_| {
+            self.note_unavailable(credential);
+            Answer::Unavailable
+        })
+    }
+
+    /// The answer once a fetch has settled which keys there are: after a good
+    /// one a missing key does not exist, after a failed one nobody knows. The
+    /// fetch may have ended since the keys were looked at, hence the last look.
+    fn settled(&self, credential: &Credential<'_>, jwt: &Unverified, good: bool) -> Answer {
+        match self.judge(credential, jwt).or_else(refused) {
+            Ok(answer) => answer,
+            Err(_) if good && !self.keys.keys().is_empty() => Answer::Refused(Reason::UnknownKid),
+            Err(_) => {
+                self.note_unavailable(credential);
+                Answer::Unavailable
+            }
+        }
+    }
+}
+
+/// A refusal is an answer; a missing key is not.
+fn refused(failure: Failure) -> Result<Answer, Failure> {
+    match failure {
+        Failure::Refused(reason) => Ok(Answer::Refused(reason)),
+        Failure::NoSuchKey => Err(failure),
+    }
+}
+
+impl Provider for OAuth2 {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn method(&self) -> &str {
+        "oauth2"
+    }
+
+    fn issuer(&self) -> Option<&str> {
+        Some(&self.issuer)
+    }
+
+    fn forward_token(&self) -> Option<bool> {
+        self.forward_token
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
+        if let Some(answer) = self.cached(credential) {
+            return Answering::Now(answer);
+        }
+        let Some(jwt) = credential.jwt().filter(|jwt| jwt.issuer() == Some(&self.issuer)) else {
+            credential.note(|| self.describe_other(credential));
+            return Answering::Now(Answer::NotMine);
+        };
+        if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {
+            return Answering::Now(answer);
+        }
+        match self.keys.refresh() {
+            Refresh::Settled { good } => Answering::Now(self.settled(credential, jwt, good)),
+            Refresh::Wait(refresh) => Answering::later(self.wait_for_key(credential, jwt, refresh)),
+        }
+    }
+}
+
+impl fmt::Debug for OAuth2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth2")
+            .field("name", &self.name)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! One fetch of a key document over HTTP.
+//!
+//! A fetch is bounded in time, size and redirects, and goes nowhere but to
+//! the configured origin, or, with discovery, to where that origin points.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use claimgate_files::Lane;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::{Client, Response, Url, redirect};
+use rustls::ClientConfig;
+
+use self::discovery::JwksUri;
+pub use self::error::root_cause;
+pub use self::error::{Cause, FetchError, SetupError};
+pub use self::limits::{MAX_BODY_BYTES, MAX_REDIRECTS};
+use claimgate_core::{
+    settings::{KeyLocation, KeySourceSettings},
+    urls::{self, NotExact},
+};
+
+mod discovery;
+mod error;
+mod limits;
+mod tls;
+
+/// Somebody who can fetch a key document.
+pub(super) trait Fetch: Send + 'static {
+    /// Fetches it, or learns that it is still the one that `have` stands for.
+    fn fetch(
+        &self,
+        have: Option<&Version>,
+    ) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
+}
+
+/// The answer to a fetch.
+pub(super) enum Fetched {
+    /// The document at this URL has not changed since.
+    NotModified { url: String },
+    /// The document as it is now.
+    Document(Document),
+}
+
+/// A fetched document that nobody has looked into.
+pub(super) struct Document {
+    /// Where it came from, fit to be shown.
+    pub(super) url: String,
+    /// Its bytes.
+    pub(super) body: Vec<u8>,
+    /// What stands for this version of it, if the server named one.
+    pub(super) version: Option<Version>,
+}
+
+/// A version of the document at a URL (RFC 9110, 8.8.3).
+pub(super) struct Version {
+    url: Url,
+    etag: HeaderValue,
+}
+
+/// Fetches over HTTP or HTTPS.
+pub(super) struct HttpFetch {
+    client: Client,
+    place: Place,
+    fetch_token_file: Option<PathBuf>,
+    /// Where that file is read: a mount that hangs must not take one thread
+    /// for every retry.
+    lane: Lane,
+    timeout: Duration,
+}
+
+/// TLS as fetches have it, for another request to `url`.
+///
+/// # Errors
+/// If the trust roots can't be read.
+pub fn client_tls(url: &Url, ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
+    let need = if url.scheme() == "https" { tls::Need::Yes } else { tls::Need::No };
+    tls::client_config(need, ca_file)
+}
+
+/// Where the JWKS is, or where to learn that.
+enum Place {
+    Jwks(Url),
+    Discovery { url: Url, issuer: String, allow_http: bool },
+}
+
+impl HttpFetch {
+    /// A fetch of what `settings` name, for the issuer called `issuer`.
+    ///
+    /// # Errors
+    /// If the location is a file or no URL that can be fetched as written, or
+    /// if the trust roots can't be read.
+    pub(super) fn new(issuer: &str, settings: &KeySourceSettings) -> Result<Self, SetupError> {
+        let place = match &settings.location {
+            KeyLocation::File(_) => return Err(NotExact::NotAUrl.into()),
+            KeyLocation::Url(text) => Place::Jwks(urls::exact(text)?),
+            KeyLocation::Discovery(text) => Place::Discovery {
+                url: urls::exact(text)?,
+                issuer: issuer.to_owned(),
+                allow_http: settings.allow_http,
+            },
+        };
+        let first = place.first_url();
+        let need = match &place {
+            _ if first.scheme() == "https" => tls::Need::Yes,
+            Place::Discovery { .. } => tls::Need::Maybe,
+            Place::Jwks(_) => tls::Need::No,
+        };
+        let tls = tls::client_config(need, settings.ca_file.as_deref())?;
+        let mut client = Client::builder()
+            .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // Fetches are minutes apart: a connection kept would only be one
+            // that may have gone stale.
+            .pool_max_idle_per_host(0)
+            .tls_backend_preconfigured(tls);
+        if urls::is_loopback(first) {
+            // A proxy's loopback is not ours.
+            client = client.no_proxy();
+        }
+        Ok(Self {
+            client: client
+                .build()
+                .map_err(|error| SetupError::Client(error::root_cause(&error)))?,
+            place,
+            fetch_token_file: settings.fetch_token_file.clone(),
+            lane: Lane::default(),
+            timeout: settings.timeout,
+        })
+    }
+
+    async fn fetch_jwks(&self, have: Option<&Version>) -> Result<Fetched, FetchError> {
+        let headers = self.authorization().await?;
+        match &self.place {
+            Place::Jwks(url) => self.fetch_from(url, headers, have).await,
+            Place::Discovery { url, issuer, allow_http } => {
+                let response = self.send(url, headers.clone()).await?;
+                let body = read_body(url, ok(url, response)?).await?;
+                let JwksUri(jwks) = JwksUri::read(&body, issuer, *allow_http)
+                    .map_err(|cause| FetchError::at(url, cause))?;
+                self.fetch_from(&jwks, headers, have).await
+            }
+        }
+    }
+
+    async fn fetch_from(
+        &self,
+        url: &Url,
+        mut headers: HeaderMap,
+        have: Option<&Version>,
+    ) -> Result<Fetched, FetchError> {
+        let known = have.filter(|version| version.url == *url);
+        if let Some(version) = known {
+            headers.insert(header::IF_NONE_MATCH, version.etag.clone());
+        }
+        let response = self.send(url, headers).await?;
+        if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Fetched::NotModified { url: urls::shown(url) });
+        }
+        let response = ok(url, response)?;
+        let etag = response.headers().get(header::ETAG).cloned();
+        let version = etag.map(|etag| Version { url: url.clone(), etag });
+        let body = read_body(url, response).await?;
+        Ok(Fetched::Document(Document { url: urls::shown(url), body, version }))
+    }
+
+    /// Sends a GET, following redirects within the origin of `url`.
+    async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, FetchError> {
+        let mut target = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let request = self.client.get(target.clone()).headers(headers.clone());
+            let response =
+                request.send().await.map_err(|error| FetchError::transport(url, &error))?;
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            let next = response
+                .headers()
+                .get(header::LOCATION)
+                .and_then(|location| target.join(location.to_str().ok()?).ok())
+                .ok_or_else(|| FetchError::at(url, Cause::Status(response.status().as_u16())))?;
+            if next.origin() != url.origin() {
+                let origin = next.origin().ascii_serialization();
+                return Err(FetchError::at(url, Cause::ForeignRedirect(origin)));
+            }
+            target = next;
+        }
+        Err(FetchError::at(url, Cause::TooManyRedirects))
+    }
+
+    /// The bearer token as the file has it now: such files are rewritten
+    /// before their token expires.
+    async fn authorization(&self) -> Result<HeaderMap, FetchError> {
+        let mut headers = HeaderMap::new();
+        if let Some(path) = &self.fetch_token_file {
+            let unreadable = |cause: String| FetchError::token_file(path, cause);
+            let file = path.clone();
+            let token = self.lane.run(move || claimgate_files::read(&file)).await;
+            let token = token
+                .map_err(|hung| unreadable(hung.to_string()))?
+                .map_err(|error| unreadable(error.to_string()))?;
+            let token = token.trim_ascii();
+            if token.is_empty() {
+                return Err(unreadable("it is empty".to_owned()));
+            }
+            let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
+                .map_err(|_| unreadable("it does not hold one line with a token".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+impl Fetch for HttpFetch {
+    async fn fetch(&self, have: Option<&Version>) -> Result<Fetched, FetchError> {
+        tokio::time::timeout(self.timeout, self.fetch_jwks(have)).await.unwrap_or_else(|_| {
+            Err(FetchError::at(self.place.first_url(), Cause::Timeout(self.timeout)))
+        })
+    }
+}
+
+impl Place {
+    fn first_url(&self) -> &Url {
+        match self {
+            Self::Jwks(url) | Self::Discovery { url, .. } => url,
+        }
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn ok(url: &Url, response: Response) -> Result<Response, FetchError> {
+    match response.status() {
+        StatusCode::OK => Ok(response),
+        status => Err(FetchError::at(url, Cause::Status(status.as_u16()))),
+    }
+}
+
+/// Reads up to [`MAX_BODY_BYTES`], whatever length the server announces.
+async fn read_body(url: &Url, mut response: Response) -> Result<Vec<u8>, FetchError> {
+    let too_large = || FetchError::at(url, Cause::TooLarge);
+    if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| FetchError::transport(url, &error))?
+    {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,243 @@
+//! Where an issuer's keys come from and how they stay fresh.
+//!
+//! A [`KeySource`] has its keys at hand without waiting and without a lock.
+//! One background task per source does every fetch: on schedule, and when a
+//! request meets a key that the set does not have. Requests only ever wait
+//! for that task, so however many they are and whenever they leave, there is
+//! one fetch at a time and it runs to its end.
+
+use std::{
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arc_swap::{ArcSwap, Guard};
+use claimgate_core::{
+    keys::{KeySet, KeySetError, KeyStore, Parsed, Refresh},
+    settings::{KeyLocation, KeySourceSettings},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use self::{
+    gate::{Admission, Gate},
+    task::Task,
+};
+use super::fetch::{Fetch, HttpFetch, SetupError};
+
+mod gate;
+mod observe;
+mod status;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    observe::{FetchObserver, FetchReport, FetchResult, Unobserved},
+    status::{KeyStatus, Status},
+};
+
+/// The keys of one provider: always at hand, replaced in the background.
+#[derive(Debug)]
+pub struct KeySource {
+    keys: ArcSwap<KeySet>,
+    /// `None` for keys that never change.
+    remote: Option<Remote>,
+}
+
+/// What a source shares with its task.
+#[derive(Debug)]
+struct Remote {
+    state: Mutex<State>,
+    /// Wakes the task; dropping it ends the task.
+    asks: mpsc::Sender<()>,
+    progress: watch::Receiver<Progress>,
+}
+
+#[derive(Debug)]
+struct State {
+    gate: Gate,
+    status: Status,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// Fetches that have ended.
+    ended: u64,
+    /// Whether one of them was good.
+    ready: bool,
+}
+
+/// The task that keeps a source fresh; somebody must spawn it on a tokio
+/// runtime. It ends when its [`KeySource`] is dropped, and at once for a
+/// source that never changes.
+pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A source that can't be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The settings or a file they name are no good for fetching.
+    #[error("{0}")]
+    Setup(#[from] SetupError),
+    /// The file with the keys can't be read.
+    #[error("{path}: {cause}")]
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// The system's words.
+        cause: String,
+    },
+    /// The file gives no keys.
+    #[error("{path}: {cause}")]
+    NoKeys {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        cause: KeySetError,
+    },
+}
+
+impl KeySource {
+    /// Keys that never change.
+    fn fixed(keys: KeySet) -> Arc<Self> {
+        Arc::new(Self { keys: ArcSwap::from_pointee(keys), remote: None })
+    }
+
+    /// The keys that `settings` name, for the provider called `provider`,
+    /// with the task that keeps them fresh.
+    ///
+    /// A file is read here and now, and never again: whoever watches it opens
+    /// a new source. Anything else is first fetched by the task.
+    ///
+    /// # Errors
+    /// If a file can't be read or gives no keys, or if the settings make a
+    /// fetch impossible. A fetch that fails is no error: it is tried again.
+    pub fn open(
+        provider: &str,
+        issuer: &str,
+        settings: &KeySourceSettings,
+        observer: Arc<dyn FetchObserver>,
+    ) -> Result<(Arc<Self>, Background), OpenError> {
+        match &settings.location {
+            KeyLocation::File(path) => {
+                let parsed = read_file(path)?;
+                observe::warn_of_skipped(provider, &parsed.skipped);
+                observer.loaded(provider, parsed.set.len());
+                Ok((Self::fixed(parsed.set), Box::pin(std::future::ready(()))))
+            }
+            KeyLocation::Url(_) | KeyLocation::Discovery(_) => {
+                let fetch = HttpFetch::new(issuer, settings)?;
+                let (source, task) = Self::with_fetch(provider, settings, observer, fetch);
+                Ok((source, Box::pin(task.run())))
+            }
+        }
+    }
+
+    fn with_fetch<F: Fetch>(
+        provider: &str,
+        settings: &KeySourceSettings,
+        observer: Arc<dyn FetchObserver>,
+        fetch: F,
+    ) -> (Arc<Self>, Task<F>) {
+        let (asks, asked) = mpsc::channel(1);
+        let (ended, progress) = watch::channel(Progress::default());
+        let state = State { gate: Gate::new(settings.refresh_cooldown), status: Status::default() };
+        let source = Arc::new(Self {
+            keys: ArcSwap::default(),
+            remote: Some(Remote { state: Mutex::new(state), asks, progress }),
+        });
+        let task = Task::new(provider, settings, observer, fetch, &source, asked, ended);
+        (source, task)
+    }
+
+    /// How the source is doing.
+    pub fn status(&self) -> Status {
+        let mut status = match &self.remote {
+            Some(remote) => remote.state().status.clone(),
+            None => Status { ready: true, ..Status::default() },
+        };
+        status.keys = self.keys.load().iter().map(|key| KeyStatus::of(key)).collect();
+        status
+    }
+
+    /// Waits until there have been keys once; false if there never will be,
+    /// because the task has ended.
+    pub async fn ready(&self) -> bool {
+        match &self.remote {
+            Some(remote) => {
+                let mut progress = remote.progress.clone();
+                progress.wait_for(|progress| progress.ready).await.is_ok()
+            }
+            None => true,
+        }
+    }
+
+    /// Waits until the first fetch has ended, well or badly.
+    pub async fn first_fetch_done(&self) {
+        if let Some(remote) = &self.remote {
+            let mut progress = remote.progress.clone();
+            let _ = progress.wait_for(|progress| progress.ended > 0).await;
+        }
+    }
+}
+
+/// Its keys are at hand without waiting and without a lock.
+impl KeyStore for KeySource {
+    fn keys(&self) -> Guard<Arc<KeySet>> {
+        self.keys.load()
+    }
+
+    /// Within the cooldown of a fetch that was asked for here, its result
+    /// answers. Otherwise the caller waits: for the fetch under way, or for
+    /// one that it has just asked for. A caller that stops waiting disturbs
+    /// neither the fetch nor the others.
+    fn refresh(&self) -> Refresh {
+        let Some(remote) = &self.remote else {
+            return Refresh::Settled { good: true };
+        };
+        let admission = {
+            let mut state = remote.state();
+            state.gate.admit(Instant::now(), !self.keys.load().is_empty())
+        };
+        let until = match admission {
+            Admission::Settled { good } => return Refresh::Settled { good },
+            Admission::WaitFor(fetch) => fetch,
+            Admission::Ask(fetch) => {
+                // Full means that the task is about to look anyway.
+                let _ = remote.asks.try_send(());
+                fetch
+            }
+        };
+        let mut progress = remote.progress.clone();
+        if progress.has_changed().is_err() {
+            // The task has ended: there will be no other fetch.
+            return Refresh::Settled { good: false };
+        }
+        Refresh::Wait(Box::pin(async move {
+            let _ = progress.wait_for(|progress| progress.ended >= until).await;
+        }))
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.remote.as_ref().and_then(|remote| remote.state().status.last_error.clone())
+    }
+}
+
+impl Remote {
+    /// Held for a few instructions, never across a fetch.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_file(path: &Path) -> Result<Parsed, OpenError> {
+    let shown = || path.display().to_string();
+    let document = claimgate_files::read(path)
+        .map_err(|error| OpenError::Unreadable { path: shown(), cause: error.to_string() })?;
+    KeySet::parse(&document).map_err(|cause| OpenError::NoKeys { path: shown(), cause })
+}

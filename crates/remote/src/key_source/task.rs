@@ -1,0 +1,343 @@
+//! The background task of a key source: it does every fetch.
+
+use std::{
+    future,
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
+};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use claimgate_core::{
+    keys::{KeySet, Parsed, Skipped},
+    settings::KeySourceSettings,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{self, Instant},
+};
+
+use super::{
+    KeySource, Progress, State,
+    gate::Trigger,
+    observe::{self, FetchObserver, FetchReport, FetchResult},
+};
+use crate::fetch::{Cause, Document, Fetch, FetchError, Fetched, Version};
+
+/// The first pause after a failed fetch.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+/// The longest one; the cooldown bounds it too.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// No clock arithmetic goes further than this.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+pub(super) struct Task<F> {
+    provider: String,
+    fetch: F,
+    observer: Arc<dyn FetchObserver>,
+    source: Weak<KeySource>,
+    asked: mpsc::Receiver<()>,
+    progress: watch::Sender<Progress>,
+    timing: Timing,
+    /// When a fetch is due.
+    next: Instant,
+    /// When the keys get too old to be used; `None` while there are none.
+    expires: Option<Instant>,
+    /// The version of the document that the keys come from.
+    version: Option<Version>,
+    retries: ExponentialBackoff,
+    /// What the log already says, so that an outage is not one line per try.
+    logged: Logged,
+}
+
+/// When keys are due, and when they are too old.
+#[derive(Clone, Copy)]
+struct Timing {
+    cache: Duration,
+    lifetime: Duration,
+    retry_cap: Duration,
+}
+
+#[derive(Default)]
+struct Logged {
+    fetched: bool,
+    error: Option<String>,
+    skipped: Vec<Skipped>,
+}
+
+/// A good fetch.
+enum News {
+    Unchanged,
+    Keys { set: KeySet, skipped: Vec<Skipped>, version: Option<Version> },
+}
+
+impl<F: Fetch> Task<F> {
+    pub(super) fn new(
+        provider: &str,
+        settings: &KeySourceSettings,
+        observer: Arc<dyn FetchObserver>,
+        fetch: F,
+        source: &Arc<KeySource>,
+        asked: mpsc::Receiver<()>,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        let timing = Timing {
+            cache: settings.cache.min(FAR),
+            lifetime: settings.cache.saturating_add(settings.max_stale).min(FAR),
+            retry_cap: settings.refresh_cooldown.clamp(RETRY_MIN, RETRY_MAX),
+        };
+        Self {
+            provider: provider.to_owned(),
+            fetch,
+            observer,
+            source: Arc::downgrade(source),
+            asked,
+            progress,
+            timing,
+            next: Instant::now(),
+            expires: None,
+            version: None,
+            retries: timing.retries(),
+            logged: Logged::default(),
+        }
+    }
+
+    /// Runs until the source is dropped.
+    pub(super) async fn run(mut self) {
+        while self.fetch_wanted().await {
+            let Some(trigger) = self.begin() else { return };
+            let began = Instant::now();
+            let outcome = self.fetch_while_watching_age().await;
+            if self.conclude(trigger, began, outcome).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until a fetch is due or asked for; false once the source is gone.
+    async fn fetch_wanted(&mut self) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                () = reached(self.expires) => self.withdraw(),
+                ask = self.asked.recv() => match ask {
+                    None => return false,
+                    Some(()) if self.is_asked() => return true,
+                    // A fetch on schedule has served this one already.
+                    Some(()) => {}
+                },
+                () = time::sleep_until(self.next) => return true,
+            }
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.with_state(|state| state.gate.is_asked()).unwrap_or(false)
+    }
+
+    fn begin(&self) -> Option<Trigger> {
+        self.with_state(|state| {
+            state.status.last_attempt = Some(SystemTime::now());
+            state.gate.begin()
+        })
+    }
+
+    /// Fetches; keys that get too old meanwhile are withdrawn all the same.
+    async fn fetch_while_watching_age(&mut self) -> Result<Fetched, FetchError> {
+        let (outcome, withdrawn) = {
+            let fetch = self.fetch.fetch(self.version.as_ref());
+            tokio::pin!(fetch);
+            tokio::select! {
+                biased;
+                outcome = &mut fetch => (outcome, false),
+                () = reached(self.expires) => {
+                    withdraw(&self.source, &self.provider, self.observer.as_ref());
+                    (fetch.await, true)
+                }
+            }
+        };
+        if withdrawn {
+            self.forget();
+            if let Ok(Fetched::NotModified { url }) = outcome {
+                return Err(FetchError::shown_at(url, Cause::NothingToRenew));
+            }
+        }
+        outcome
+    }
+
+    /// Publishes what a fetch brought and tells whoever waits; `None` if the
+    /// source is gone.
+    fn conclude(
+        &mut self,
+        trigger: Trigger,
+        began: Instant,
+        outcome: Result<Fetched, FetchError>,
+    ) -> Option<()> {
+        let source = self.source.upgrade()?;
+        let news = outcome.and_then(read);
+        let now = Instant::now();
+        self.schedule(now, trigger, news.is_ok());
+        let mut report = FetchReport {
+            provider: &self.provider,
+            result: FetchResult::Failure,
+            duration: now - began,
+            keys: 0,
+            error: None,
+            skipped: &[],
+        };
+        let error = match news {
+            Ok(News::Unchanged) => {
+                report.result = FetchResult::NotModified;
+                None
+            }
+            Ok(News::Keys { set, skipped, version }) => {
+                report.result = FetchResult::Success;
+                self.version = version;
+                publish(&source, set);
+                self.logged.skips(&self.provider, skipped);
+                report.skipped = &self.logged.skipped;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let keys = source.keys.load().len();
+        report.keys = keys;
+        report.error = error.as_deref();
+        self.observer.fetched(&report);
+        self.logged.outcome(&self.provider, keys, error.as_deref());
+        self.release(&source, now, trigger, error);
+        Some(())
+    }
+
+    /// Decides when the next fetch is due and how long the keys may serve.
+    ///
+    /// A failed fetch that a request asked for does not hasten the next one:
+    /// strangers with made-up keys must not set the pace.
+    fn schedule(&mut self, now: Instant, trigger: Trigger, good: bool) {
+        if good {
+            self.next = now + self.timing.refresh_after();
+            self.expires = Some(now + self.timing.lifetime);
+            self.retries = self.timing.retries();
+        } else if trigger == Trigger::Schedule || self.next <= now {
+            self.next = now + self.retries.next().unwrap_or(RETRY_MAX);
+        }
+    }
+
+    /// Ends the fetch for everybody who waits for it. The keys are published
+    /// by now, so whoever looks again sees them.
+    fn release(&self, source: &KeySource, now: Instant, trigger: Trigger, error: Option<String>) {
+        let good = error.is_none();
+        let have_keys = !source.keys.load().is_empty();
+        let next = SystemTime::now().checked_add(self.next - now);
+        let ended = self.with_state(|state| {
+            state.status.ready |= good;
+            state.status.next_refresh = next;
+            state.status.last_error = error;
+            if good {
+                state.status.last_success = Some(SystemTime::now());
+            }
+            state.gate.end(now, trigger, good, have_keys)
+        });
+        self.progress.send_modify(|progress| {
+            progress.ended = ended.unwrap_or(progress.ended);
+            progress.ready |= good;
+        });
+    }
+
+    fn withdraw(&mut self) {
+        withdraw(&self.source, &self.provider, self.observer.as_ref());
+        self.forget();
+    }
+
+    /// The keys are gone: the next document is wanted whole.
+    fn forget(&mut self) {
+        self.expires = None;
+        self.version = None;
+    }
+
+    fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let source = self.source.upgrade()?;
+        let remote = source.remote.as_ref()?;
+        Some(act(&mut remote.state()))
+    }
+}
+
+impl Timing {
+    /// From 75 to 95 percent of `cache`: early enough for retries, and many
+    /// instances started together drift apart.
+    fn refresh_after(&self) -> Duration {
+        let spread = self.cache / 5;
+        let jittered =
+            ExponentialBuilder::new().with_min_delay(spread).with_jitter().build().next();
+        self.cache / 4 * 3 + jittered.unwrap_or(spread).saturating_sub(spread)
+    }
+
+    /// Growing pauses; the jitter doubles one at the most.
+    fn retries(&self) -> ExponentialBackoff {
+        let longest = self.retry_cap / 2;
+        ExponentialBuilder::new()
+            .with_min_delay(RETRY_MIN.min(longest))
+            .with_max_delay(longest)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    }
+}
+
+impl Logged {
+    /// Warns of skipped keys, once for as long as they are the same.
+    fn skips(&mut self, provider: &str, skipped: Vec<Skipped>) {
+        if skipped != self.skipped {
+            observe::warn_of_skipped(provider, &skipped);
+            self.skipped = skipped;
+        }
+    }
+
+    /// Says how a fetch went, aloud where it is something new.
+    fn outcome(&mut self, provider: &str, keys: usize, error: Option<&str>) {
+        match error {
+            Some(error) if self.error.as_deref() == Some(error) => {
+                tracing::debug!(provider, keys, error, "keys can't be fetched still");
+            }
+            Some(error) => tracing::warn!(provider, keys, error, "keys can't be fetched"),
+            None if self.error.is_some() || !self.fetched => {
+                tracing::info!(provider, keys, "keys fetched");
+            }
+            None => tracing::debug!(provider, keys, "keys refreshed"),
+        }
+        self.fetched |= error.is_none();
+        self.error = error.map(str::to_owned);
+    }
+}
+
+fn read(fetched: Fetched) -> Result<News, FetchError> {
+    match fetched {
+        Fetched::NotModified { .. } => Ok(News::Unchanged),
+        Fetched::Document(Document { url, body, version }) => match KeySet::parse(&body) {
+            Ok(Parsed { set, skipped }) => Ok(News::Keys { set, skipped, version }),
+            Err(error) => Err(FetchError::shown_at(url, Cause::Keys(error))),
+        },
+    }
+}
+
+/// Replaces the keys; those that are no longer there are retired.
+fn publish(source: &KeySource, set: KeySet) {
+    let old = source.keys.load_full();
+    let set = Arc::new(set.succeeding(&old));
+    source.keys.store(Arc::clone(&set));
+    old.retire_all_but(&set);
+}
+
+/// Takes the keys away: they are too old to be trusted.
+fn withdraw(source: &Weak<KeySource>, provider: &str, observer: &dyn FetchObserver) {
+    let Some(source) = source.upgrade() else { return };
+    publish(&source, KeySet::default());
+    tracing::error!(provider, "keys are too old and no longer used; its tokens can't be checked");
+    observer.withdrawn(provider);
+}
+
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => time::sleep_until(moment).await,
+        None => future::pending().await,
+    }
+}

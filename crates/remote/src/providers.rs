@@ -1,0 +1,146 @@
+//! From settings to providers, and the signing keys that outlive a reload.
+
+use std::sync::Arc;
+
+use claimgate_core::{
+    provider::Provider,
+    provider::api_key::ApiKeys,
+    provider::oauth2::OAuth2,
+    settings::{AuthSettings, KeyLocation, KeySourceSettings, ProviderKind},
+    token_cache::TokenCache,
+};
+use claimgate_files::{Content, Contents};
+use tokio::runtime::Handle;
+
+use crate::{
+    grpc::{self, GrpcProvider},
+    key_source::{FetchObserver, KeySource, OpenError},
+};
+
+/// Why a provider can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// Its keys can't be had.
+    #[error("auth provider {provider}: {source}")]
+    Keys {
+        /// Its name.
+        provider: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// It can't be called.
+    #[error("auth provider {provider}: {source}")]
+    Grpc {
+        /// Its name.
+        provider: String,
+        /// Why.
+        source: grpc::SetupError,
+    },
+}
+
+/// The providers of one configuration.
+pub struct Providers {
+    /// In the order of the settings.
+    pub list: Vec<Arc<dyn Provider>>,
+    /// Where those that verify JWTs have their keys from.
+    pub sources: Vec<Source>,
+}
+
+/// The signing keys of one provider.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The provider's name.
+    pub provider: String,
+    /// Its keys.
+    pub keys: Arc<KeySource>,
+    origin: Origin,
+}
+
+/// What a provider's keys depend on; as long as it stays the same there is
+/// no reason to fetch them again.
+#[derive(Clone, Debug, PartialEq)]
+struct Origin {
+    issuer: String,
+    settings: KeySourceSettings,
+    /// Of the files that are read when the source is opened.
+    contents: Vec<Content>,
+}
+
+impl Source {
+    /// Whether `other` is the very same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys)
+    }
+}
+
+/// Makes the providers that `settings` name.
+///
+/// Those whose keys come from where a provider of that name had them from
+/// share its keys, found in `kept`; for others a task that fetches them is
+/// spawned, which reports to `observer`. It ends when the last user of the
+/// keys is gone.
+pub fn build(
+    settings: &AuthSettings,
+    contents: &Contents,
+    kept: &[Source],
+    observer: &Arc<dyn FetchObserver>,
+    cache: &Arc<TokenCache>,
+) -> Result<Providers, ProviderError> {
+    let mut providers = Providers { list: Vec::new(), sources: Vec::new() };
+    if !settings.enabled {
+        // Nobody will ask them, so nobody needs to wait for their keys.
+        return Ok(providers);
+    }
+    for provider in &settings.providers {
+        let name = provider.name.as_str();
+        let forward = provider.forward_token;
+        providers.list.push(match &provider.kind {
+            ProviderKind::ApiKey(keys) => Arc::new(ApiKeys::new(name, forward, keys)),
+            ProviderKind::OAuth2(oauth2) => {
+                let origin = Origin::new(&oauth2.issuer, &oauth2.keys, contents);
+                let source = source(name, origin, kept, observer)?;
+                let keys = Arc::clone(&source.keys);
+                providers.sources.push(source);
+                let oauth2 = oauth2.as_ref().clone();
+                Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(cache)))
+            }
+            ProviderKind::Grpc(grpc) => Arc::new(
+                GrpcProvider::new(name, forward, grpc, Handle::current())
+                    .map_err(|source| ProviderError::Grpc { provider: name.to_owned(), source })?,
+            ),
+        });
+    }
+    Ok(providers)
+}
+
+impl Origin {
+    fn new(issuer: &str, settings: &KeySourceSettings, contents: &Contents) -> Self {
+        let document = match &settings.location {
+            KeyLocation::File(path) => Some(path),
+            KeyLocation::Url(_) | KeyLocation::Discovery(_) => None,
+        };
+        let files = document.into_iter().chain(&settings.ca_file);
+        let contents = files.map(|file| contents.get(file).copied().flatten()).collect();
+        Self { issuer: issuer.to_owned(), settings: settings.clone(), contents }
+    }
+}
+
+fn source(
+    provider: &str,
+    origin: Origin,
+    kept: &[Source],
+    observer: &Arc<dyn FetchObserver>,
+) -> Result<Source, ProviderError> {
+    let provider = provider.to_owned();
+    if let Some(kept) = kept.iter().find(|kept| kept.provider == provider && kept.origin == origin)
+    {
+        return Ok(Source { provider, keys: Arc::clone(&kept.keys), origin });
+    }
+    match KeySource::open(&provider, &origin.issuer, &origin.settings, Arc::clone(observer)) {
+        Ok((keys, background)) => {
+            tokio::spawn(background);
+            Ok(Source { provider, keys, origin })
+        }
+        Err(source) => Err(ProviderError::Keys { provider, source }),
+    }
+}
