@@ -92,7 +92,7 @@ docs: $(CACHE)/mdbook-$(MDBOOK_VERSION)/bin/mdbook ## build the book into target
 	@$(PYTHON) scripts/book.py build $<
 
 docs-reference: ## write the pages of the book that are made from the program again
-	CLAIMGATE_WRITE_DOCS=1 $(CARGO) test --locked --test docs reference
+	CLAIMGATE_WRITE_DOCS=1 $(CARGO) test --locked --test it docs::reference
 
 $(CACHE)/mdbook-%/bin/mdbook:
 	$(CARGO) install --locked --version $* --root $(CACHE)/mdbook-$* --target-dir $(CACHE)/mdbook-build --no-default-features --features search mdbook

@@ -3,8 +3,10 @@
 //! Prints JSON: how often per second each side did its work, turn by turn.
 //!
 //! `pairs verify TURNS` compares the engine, given tokens that it does not
-//! remember, with aws-lc-rs alone; `pairs threads TURNS` one thread that
-//! decides about known tokens with two.
+//! remember, with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
+//! that crate, which parses the key anew for every token, and a token that the
+//! engine remembers with it; `pairs threads TURNS` one thread that decides
+//! about known tokens with two.
 
 #![allow(
     clippy::expect_used,
@@ -31,8 +33,10 @@ use aws_lc_rs::{
     signature::{self, ParsedPublicKey, RsaPublicKeyComponents},
 };
 use base64_simd::URL_SAFE_NO_PAD;
-use claimgate::Engine;
+use claimgate::{Engine, provider::oauth2::Algorithm};
+use jsonwebtoken::{DecodingKey, Validation, jwk::Jwk};
 use mimalloc::MiMalloc;
+use serde::Deserialize;
 use serde_json::json;
 
 use support::fixture::{Bench, Issuer, allow, bearer};
@@ -49,6 +53,7 @@ fn main() {
     let turns = arguments.next().map_or(7, |turns| turns.parse().expect("a number"));
     match which.as_str() {
         "verify" => verify(turns),
+        "jsonwebtoken" => jsonwebtoken(turns),
         "threads" => threads(turns),
         other => panic!("no pair is called {other}"),
     }
@@ -90,23 +95,73 @@ fn verify(turns: usize) {
     let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
     let key = parsed_key(&issuer);
     let signed: Vec<_> = tokens.iter().map(|token| split(token)).collect();
+    let [engine, aws_lc_rs] = stride_by_stride(
+        turns,
+        |number| allow(&engine, &headers[number]),
+        |number| {
+            let (message, signature) = &signed[number];
+            key.verify_sig(message, signature).expect("a good signature");
+        },
+    );
+    println!("{}", json!({"engine": engine, "aws-lc-rs": aws_lc_rs}));
+}
+
+/// What each side does with every token, some tokens by one and then the same
+/// by the other.
+fn stride_by_stride(turns: usize, a: impl Fn(usize), b: impl Fn(usize)) -> [Vec<f64>; 2] {
     let turn = || {
         let mut seconds = [0.0; 2];
-        for (headers, signed) in headers.chunks(STRIDE).zip(signed.chunks(STRIDE)) {
-            seconds[0] += time(|| headers.iter().for_each(|header| allow(&engine, header)));
-            seconds[1] += time(|| {
-                for (message, signature) in signed {
-                    key.verify_sig(message, signature).expect("a good signature");
-                }
-            });
+        for start in (0..TOKENS).step_by(STRIDE) {
+            seconds[0] += time(|| (start..start + STRIDE).for_each(&a));
+            seconds[1] += time(|| (start..start + STRIDE).for_each(&b));
         }
         seconds.map(|seconds| TOKENS as f64 / seconds)
     };
     turn();
     let turns: Vec<_> = (0..turns).map(|_| turn()).collect();
-    let engine: Vec<_> = turns.iter().map(|turn| turn[0]).collect();
-    let aws_lc_rs: Vec<_> = turns.iter().map(|turn| turn[1]).collect();
-    println!("{}", json!({"engine": engine, "aws-lc-rs": aws_lc_rs}));
+    [0, 1].map(|side| turns.iter().map(|turn| turn[side]).collect())
+}
+
+/// What a service would read of a token.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "reading it is what counts")]
+struct Claims {
+    iss: String,
+    sub: Option<String>,
+    client_id: Option<String>,
+    scope: Option<String>,
+    exp: f64,
+}
+
+fn jsonwebtoken(turns: usize) {
+    let mut told = serde_json::Map::new();
+    for (name, algorithm, theirs) in [
+        ("RS256", Algorithm::Rs256, jsonwebtoken::Algorithm::RS256),
+        ("ES256", Algorithm::Es256, jsonwebtoken::Algorithm::ES256),
+    ] {
+        let issuer = Issuer::of(algorithm);
+        let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
+        let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
+        let bench = |remembered| Bench { issuers: 1, remembered, ..Bench::default() };
+        let (forgets, remembers) = (bench(REMEMBERED).engine(&issuer), bench(100).engine(&issuer));
+        let jwk: Jwk = serde_json::from_value(issuer.jwk().clone()).expect("a JWK");
+        let key = DecodingKey::from_jwk(&jwk).expect("a key");
+        let mut validation = Validation::new(theirs);
+        validation.set_issuer(&[&issuer.url]);
+        validation.validate_aud = false;
+        let decode = |number: usize| {
+            let decoded = jsonwebtoken::decode::<Claims>(&tokens[number], &key, &validation);
+            std::hint::black_box(decoded.expect("a good token"));
+        };
+        let [engine, crates] =
+            stride_by_stride(turns, |number| allow(&forgets, &headers[number]), decode);
+        let [known, _] = stride_by_stride(turns, |_| allow(&remembers, &headers[0]), decode);
+        told.insert(
+            name.into(),
+            json!({"engine": engine, "engine, known token": known, "jsonwebtoken": crates}),
+        );
+    }
+    println!("{}", serde_json::Value::Object(told));
 }
 
 fn parsed_key(issuer: &Issuer) -> ParsedPublicKey {

@@ -36,17 +36,17 @@ ELSEWHERE = {
     "envoy.md": "the curl commands need the reader's Envoy; test_envoy_configs.py loads the snippets",
     "configuration.md": "a command line on a file of the reader's",
     "operations.md": "command lines on files of the reader's",
-    "why-denied.md": "command lines on files of the reader's; tests/explain.rs has the output",
-    "policy-tests.md": "command lines on files of the reader's; tests/policy_tests.rs",
+    "why-denied.md": "command lines on files of the reader's; tests/program/explain.rs has the output",
+    "policy-tests.md": "command lines on files of the reader's; tests/program/policy_tests.rs",
     "leaving-alb.md": "needs an AWS account; tests of import-alb have its files",
     "mcp.md": "command lines on files of the reader's",
     "errors.md": "command lines on files of the reader's",
     "tracing.md": "needs a collector",
     "providers.md": "needs the reader's own service",
-    "issuers/cognito.md": "needs an AWS account; tests/docs/issuers.rs has its tokens",
-    "issuers/entra.md": "needs an Entra tenant; tests/docs/issuers.rs has its tokens",
-    "issuers/okta.md": "needs an Okta organisation; tests/docs/issuers.rs has its tokens",
-    "issuers/auth0.md": "needs an Auth0 tenant; tests/docs/issuers.rs has its tokens",
+    "issuers/cognito.md": "needs an AWS account; tests/it/docs/issuers.rs has its tokens",
+    "issuers/entra.md": "needs an Entra tenant; tests/it/docs/issuers.rs has its tokens",
+    "issuers/okta.md": "needs an Okta organisation; tests/it/docs/issuers.rs has its tokens",
+    "issuers/auth0.md": "needs an Auth0 tenant; tests/it/docs/issuers.rs has its tokens",
 }
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

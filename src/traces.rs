@@ -6,7 +6,12 @@
 //! wait in a bounded queue for a task that sends them: who collects them,
 //! and whether anybody does, makes no decision wait.
 
-use std::{fmt, ops::Range, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use claimgate_files::Content;
@@ -44,19 +49,28 @@ const KEY_FETCH: &str = "claimgate.key_fetch";
 /// How many fetches are kept for the requests that waited for them.
 const RECENT_FETCHES: usize = 32;
 
-/// Whoever records spans now, if anybody does. Clones are the same.
+/// The tracer in force, if there is one. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Traces(Arc<ArcSwapOption<Tracer>>);
+pub struct Traces {
+    in_force: Arc<ArcSwapOption<Tracer>>,
+    next: Weak<Tracer>,
+}
 
 impl Traces {
     /// The tracer of the configuration in force.
     pub fn current(&self) -> Option<Arc<Tracer>> {
-        self.0.load_full()
+        self.in_force.load_full().or_else(|| self.next.upgrade())
+    }
+
+    /// A clone for a configuration that is not in force yet: a fetch of its
+    /// keys may end before the tracer is, and is recorded all the same.
+    pub fn with_next(&self, tracer: Option<&Arc<Tracer>>) -> Self {
+        Self { next: tracer.map(Arc::downgrade).unwrap_or_default(), ..self.clone() }
     }
 
     /// Puts another tracer, or none, in its place.
     pub fn take_up(&self, tracer: Option<Arc<Tracer>>) {
-        self.0.store(tracer);
+        self.in_force.store(tracer);
     }
 
     /// Sends what waits to be sent, as far as that is done by `deadline`.

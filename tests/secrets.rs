@@ -2,6 +2,8 @@
 //!
 //! The test runs itself as a process of its own, with the allocator of the
 //! program, so that nothing of the test's own preparations is in that memory.
+//!
+//! A binary of its own, for an allocator belongs to a whole program.
 
 #![cfg(target_os = "linux")]
 #![allow(

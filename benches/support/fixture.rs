@@ -25,21 +25,27 @@ use super::claims::claims;
 /// When every benchmark takes place.
 pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
 
-/// An issuer with one RSA key.
+/// An issuer with one key.
 pub(crate) struct Issuer {
-    url: String,
+    pub(crate) url: String,
+    algorithm: Algorithm,
     key: SigningKey,
 }
 
 impl Issuer {
+    /// One with an RSA key.
     pub(crate) fn new() -> Self {
-        let key = SigningKey::generate(Algorithm::Rs256).expect("a key");
-        Self { url: "https://issuer-0000.example.com".into(), key }
+        Self::of(Algorithm::Rs256)
+    }
+
+    pub(crate) fn of(algorithm: Algorithm) -> Self {
+        let key = SigningKey::generate(algorithm).expect("a key");
+        Self { url: "https://issuer-0000.example.com".into(), algorithm, key }
     }
 
     /// The `number`th of many different tokens.
     pub(crate) fn token(&self, number: usize) -> String {
-        let claims = claims(Algorithm::Rs256, &self.url, 1_799_999_000, number);
+        let claims = claims(self.algorithm, &self.url, 1_799_999_000, number);
         self.key.sign(&claims).expect("a signature")
     }
 

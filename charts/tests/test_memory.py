@@ -14,7 +14,7 @@ SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "claimgate.schema.json
 MIB = 1024 * 1024
 
 EVERYTHING_ELSE = 30 * MIB
-"""What the program takes beside its caches; `tests/cache_memory.rs` tests it."""
+"""What the program takes beside its caches; `tests/program/cache_memory.rs` tests it."""
 
 HOLES = 48 * MIB
 """What is of no use at once when tokens of another kind come; tested there too."""

@@ -157,10 +157,14 @@ impl Plan {
         instruments: &Instruments,
     ) -> Result<Self, LoadError> {
         let cache = Arc::new(TokenCache::of(&settings.auth));
-        let observer: Arc<dyn FetchObserver> = Arc::new(instruments.clone());
+        // Before the sources: their first fetches begin when they are opened.
+        let tracer = tracer(&settings.server, contents, &instruments.traces);
+        let traces = instruments.traces.with_next(tracer.as_ref().ok().and_then(Option::as_ref));
+        let observer: Arc<dyn FetchObserver> =
+            Arc::new(Instruments { traces, ..instruments.clone() });
         let providers = providers::build(&settings.auth, contents, kept, &observer, &cache)?;
         let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
-        let tracer = tracer(&settings.server, contents, &instruments.traces)?;
+        let tracer = tracer?;
         let engine = Engine::new(&settings.auth, providers.list, cache);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;

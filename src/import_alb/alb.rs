@@ -1,7 +1,7 @@
-//! What an Application Load Balancer is set up to do, as far as it matters to
-//! who is let through.
+//! The configuration of an Application Load Balancer, as far as it decides which
+//! requests pass.
 
-/// What a listener is called that the document gives no name.
+/// The label of a listener that has no name in the document.
 pub(super) const UNNAMED: &str = "(unnamed)";
 
 /// The end of an ARN, which tells the listeners of one account apart.
@@ -62,13 +62,13 @@ pub(super) enum Field {
     Host,
     /// The method.
     Method,
-    /// A header, by name. Its values may be secrets and are not kept.
+    /// A header, by name. Its values may be secrets and are not read.
     Header(String),
     /// Query parameters, by name where it has one.
     Query(Vec<String>),
     /// The client's address.
     SourceIp,
-    /// Something that did not exist when this was written.
+    /// A field that this version does not know.
     Unknown(String),
 }
 
@@ -79,24 +79,24 @@ pub(super) enum Action {
     Forward,
     /// Checks its token first.
     Validate(Validation),
-    /// Answers it without asking a target; says how.
+    /// Answers it without a target; holds how.
     Answer(String),
-    /// Sends people to a login page first; says which kind.
+    /// Redirects to a login page first; holds its kind.
     Login(String),
-    /// Something else, by its type.
+    /// Another action, by its type.
     Unknown(String),
-    /// Something that the document does not have; what else is known of it.
+    /// An action that is not in the document; holds what else is known.
     Missing(String),
 }
 
 /// A `jwt-validation` action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Validation {
-    /// The `iss` that is wanted.
+    /// The required `iss`.
     pub(super) issuer: String,
     /// Where the keys are.
     pub(super) jwks: String,
-    /// What else is wanted.
+    /// The other required claims.
     pub(super) claims: Vec<Claim>,
 }
 
@@ -123,7 +123,7 @@ pub(super) enum ClaimFormat {
 }
 
 impl Listener {
-    /// One of which only rules are known, which are still to come.
+    /// A listener of which only rules are known, which are added later.
     pub(super) fn of_rules(ids: Vec<String>) -> Self {
         Self {
             label: ids.first().map_or(UNNAMED, |arn| short(arn)).into(),

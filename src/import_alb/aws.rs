@@ -239,7 +239,7 @@ fn condition(node: &Node<'_>) -> Result<Condition, DocumentError> {
     Ok(Condition { field, values, regexes })
 }
 
-/// A condition on query parameters; only their names are kept.
+/// A condition on query parameters; only their names are read.
 pub(super) fn query(pairs: &[Node<'_>], key: &str) -> Result<Condition, DocumentError> {
     let names =
         pairs.iter().filter_map(|pair| pair.get(key)).map(|key| key.text().map(String::from));

@@ -9,7 +9,7 @@ use super::{
     terraform,
 };
 
-/// What a document of no known kind is answered with.
+/// The error for a document of an unknown kind.
 const KINDS: &str = "is none of what this command reads: a jwt-validation action or a list of \
                      actions, the JSON of `aws elbv2 describe-rules` or `aws elbv2 \
                      describe-listeners`, or of `terraform show -json`";
@@ -17,8 +17,8 @@ const KINDS: &str = "is none of what this command reads: a jwt-validation action
 /// Reads the text of a document.
 ///
 /// # Errors
-/// It is no JSON, of no known kind, or lacks what every document of its kind
-/// has; the error says where.
+/// The text is not JSON, of an unknown kind, or lacks what every document of its
+/// kind has; the error says where.
 pub(super) fn read(text: &str) -> Result<Vec<Listener>, DocumentError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {

@@ -9,6 +9,7 @@ use super::{
     matcher::Matcher,
     outcome::Outcome,
     pattern::{Glob, Shape},
+    region::Region,
 };
 
 /// Something unsafe.
@@ -22,7 +23,7 @@ pub struct Finding {
     pub text: String,
 }
 
-/// From this many values on, nobody can say by heart what a list allows.
+/// From this many values on, a list is called long.
 const LONG_LIST: usize = 5;
 
 /// What is unsafe about these listeners.
@@ -36,7 +37,7 @@ pub(super) fn findings(listeners: &[&Listener]) -> Vec<Finding> {
     merged(linter.findings)
 }
 
-/// What is said of several places is said once.
+/// Joins findings that differ in their place alone.
 fn merged(findings: Vec<Finding>) -> Vec<Finding> {
     let mut merged: Vec<Finding> = Vec::new();
     for finding in findings {
@@ -94,7 +95,7 @@ impl Linter {
                 let text = match any_checks {
                     true => {
                         "passes requests on without checking a token, beside a listener that \
-                         checks them: whoever comes in here needs none"
+                         checks them: requests to this listener need none"
                     }
                     false => "passes requests on and checks no token at all",
                 };
@@ -119,14 +120,14 @@ impl Linter {
             "identity-headers",
             None,
             "ALB passes on every header that a client makes up, such as x-auth-subject or \
-             x-user-id, beside a good token or without one; a target that believes such headers \
-             believes anybody. Claimgate sets its identity headers itself and removes forged ones",
+             x-user-id, beside a good token or without one; a target that trusts such headers \
+             trusts any client. Claimgate sets its identity headers itself and removes forged ones",
         );
         self.find(
             "token-lifetime",
             None,
             "ALB accepts a token for as long as its `exp` says, be it years, and one that is bound \
-             to a key or certificate (`cnf`) from whoever stole it. Claimgate has \
+             to a key or certificate (`cnf`) even if it was stolen. Claimgate has \
              max_token_lifetime_seconds and refuses bound tokens",
         );
     }
@@ -157,8 +158,8 @@ impl Linter {
     }
 
     fn validation(&mut self, rule: &Rule, validation: &Validation) {
-        let wants = |name: &str| validation.claims.iter().any(|claim| claim.name == name);
-        let wants_scope = wants("scope") || wants("scp");
+        let requires = |name: &str| validation.claims.iter().any(|claim| claim.name == name);
+        let requires_scope = requires("scope") || requires("scp");
         if validation.claims.is_empty() {
             self.find(
                 "any-token",
@@ -167,8 +168,8 @@ impl Linter {
                  everything. Ask for scopes, and name your clients (`client_ids`)",
             );
         }
-        if !wants("aud") {
-            let but = if wants_scope {
+        if !requires("aud") {
+            let but = if requires_scope {
                 ". The scopes it asks for help only if no other service's are called the same"
             } else {
                 ""
@@ -184,7 +185,7 @@ impl Linter {
                 ),
             );
         }
-        if !wants("token_use") && !wants("typ") && !wants_scope {
+        if !requires("token_use") && !requires("typ") && !requires_scope {
             self.find(
                 "no-token-type",
                 Some(rule),
@@ -217,15 +218,15 @@ impl Linter {
             self.find(
                 "http-jwks",
                 Some(rule),
-                "the keys' URL is not https: whoever can change the answer on its way can sign \
-                 tokens. The imported file fetches over https",
+                "the keys' URL is not https: an attacker who can change the response on its \
+                 way can sign tokens. The imported file fetches over https",
             );
         }
         if issuer.as_ref().is_none_or(|url| url.scheme() != "https") {
             self.find(
                 "http-issuer",
                 Some(rule),
-                "the issuer is no https URL, which OpenID Connect and RFC 8414 want it to be",
+                "the issuer is not an https URL, which OpenID Connect and RFC 8414 require",
             );
         }
         let host = |url: &Option<Url>| url.as_ref()?.host_str().map(String::from);
@@ -241,7 +242,7 @@ impl Linter {
             self.find(
                 "foreign-keys",
                 Some(rule),
-                "the keys are not where the issuer is: whoever has that place can sign tokens in \
+                "the keys are not on the issuer's host: the owner of that host can sign tokens in \
                  the issuer's name. Compare with `jwks_uri` in the issuer's \
                  /.well-known/openid-configuration",
             );
@@ -366,7 +367,7 @@ fn overlap(left: &Matcher, right: &Matcher) -> bool {
         exact.chain(matcher.vague.iter().map(|fence| fence.region.clone())).collect::<Vec<_>>()
     };
     let (lefts, rights) = (regions(left), regions(right));
-    let meets = |region: &super::region::Region, matcher: &Matcher| {
+    let meets = |region: &Region, matcher: &Matcher| {
         matcher.exact.iter().any(|part| part.region.and(region).is_some())
             || matcher.vague.iter().any(|fence| fence.may_match_in(region))
     };

@@ -1,5 +1,5 @@
-//! What a rule matches: the part that routes can say, and the part that they
-//! can only fence in.
+//! What a rule matches: the part that routes can express, and the part that they
+//! can only enclose.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use super::{
 /// A rule's conditions.
 #[derive(Debug)]
 pub(super) struct Matcher {
-    /// What routes can say exactly.
+    /// What routes can express exactly.
     pub(super) exact: Vec<Part>,
-    /// What they can't: requests in these regions may or may not match.
+    /// What they can't express: requests in these regions may or may not match.
     pub(super) vague: Vec<Fence>,
-    /// Why there is something that they can't say; one phrase each.
+    /// The conditions that they can't express; one phrase each.
     pub(super) reasons: Vec<String>,
     paths: Vec<Glob>,
 }
 
-/// Requests that a rule matches, one and all.
+/// Requests all of which a rule matches.
 #[derive(Debug)]
 pub(super) struct Part {
     /// The requests.
@@ -30,7 +30,7 @@ pub(super) struct Part {
     pub(super) hole: Option<String>,
 }
 
-/// Requests among which are some that a rule matches.
+/// Requests some of which a rule may match.
 #[derive(Clone, Debug)]
 pub(super) struct Fence {
     /// The requests.
@@ -43,36 +43,36 @@ pub(super) struct Fence {
 
 /// The hosts or methods of a rule. `None` is any.
 struct Values {
-    /// Those that a route can say.
-    sayable: Option<BTreeSet<String>>,
-    /// Those that a route can say and that have all of the rule's in them.
+    /// Those that a route can express.
+    expressible: Option<BTreeSet<String>>,
+    /// Those that a route can express and that cover all of the rule's.
     fence: Option<BTreeSet<String>>,
-    /// Whether some can't be said.
+    /// Whether a route can't express some of them.
     vague: bool,
-    /// What the rule compares them with, where that is patterns alone.
+    /// The rule's patterns, if it has no regular expression.
     patterns: Option<Vec<Glob>>,
 }
 
-/// Everything that a rule wants beside the path.
-struct Around {
+/// A rule's conditions other than the path.
+struct OtherConditions {
     hosts: Values,
     methods: Values,
-    is_sayable: bool,
+    is_expressible: bool,
 }
 
-impl Around {
-    /// Whether a route can say all of it.
+impl OtherConditions {
+    /// Whether a route can express all of them.
     fn is_whole(&self) -> bool {
-        self.is_sayable && !self.hosts.vague && !self.methods.vague
+        self.is_expressible && !self.hosts.vague && !self.methods.vague
     }
 
-    /// The requests with these paths for which a route can say it.
+    /// The requests with these paths, as far as a route can express them.
     fn part(&self, path: PathSet) -> Option<Region> {
-        let (hosts, methods) = (&self.hosts.sayable, &self.methods.sayable);
+        let (hosts, methods) = (&self.hosts.expressible, &self.methods.expressible);
         let is_any =
             |set: &Option<BTreeSet<String>>| set.as_ref().is_none_or(|set| !set.is_empty());
-        let can_say = self.is_sayable && is_any(hosts) && is_any(methods);
-        can_say.then(|| Region { path, hosts: hosts.clone(), methods: methods.clone() })
+        let can_express = self.is_expressible && is_any(hosts) && is_any(methods);
+        can_express.then(|| Region { path, hosts: hosts.clone(), methods: methods.clone() })
     }
 
     /// A fence around the requests with these paths.
@@ -96,30 +96,30 @@ impl Matcher {
             Some(rest.remove(at))
         };
         let (path, host, method) = (take(Field::Path), take(Field::Host), take(Field::Method));
-        let around = Around {
+        let other = OtherConditions {
             hosts: hosts(host, &mut reasons),
             methods: methods(method, &mut reasons),
-            // Whatever is left narrows the rule in a way that no route can.
-            is_sayable: rest.is_empty(),
+            // Every condition that is left narrows the rule in a way that no route can.
+            is_expressible: rest.is_empty(),
         };
         reasons.extend(rest.iter().map(|condition| condition.text()));
         let mut matcher = Self { exact: Vec::new(), vague: Vec::new(), reasons, paths: Vec::new() };
         match path {
-            None => matcher.add_pattern(Glob::new("*"), &around),
+            None => matcher.add_pattern(Glob::new("*"), &other),
             Some(path) => {
-                path.values.iter().for_each(|it| matcher.add_pattern(Glob::new(it), &around));
-                path.regexes.iter().for_each(|regex| matcher.add_regex(regex, &around));
+                path.values.iter().for_each(|it| matcher.add_pattern(Glob::new(it), &other));
+                path.regexes.iter().for_each(|regex| matcher.add_regex(regex, &other));
             }
         }
         matcher.close_holes();
         matcher
     }
 
-    /// Adds a path pattern: what a route can say of it, and a fence around
+    /// Adds a path pattern: what a route can express of it, and a fence around
     /// the rest.
-    fn add_pattern(&mut self, glob: Glob, around: &Around) {
+    fn add_pattern(&mut self, glob: Glob, other: &OtherConditions) {
         let shape = glob.shape();
-        let (sayable, fence, is_whole) = match shape {
+        let (expressible, fence, is_whole) = match shape {
             Shape::Exact(path) => (Some(PathSet::Exact(path.clone())), PathSet::Exact(path), true),
             Shape::Below(folder) => {
                 (Some(PathSet::Under(folder.clone())), PathSet::Under(folder), true)
@@ -132,10 +132,10 @@ impl Matcher {
         if !is_whole {
             self.reasons.push(format!("path {}", glob.as_str()));
         }
-        if !is_whole || !around.is_whole() {
-            self.vague.push(around.fence(fence, Some(glob.clone())));
+        if !is_whole || !other.is_whole() {
+            self.vague.push(other.fence(fence, Some(glob.clone())));
         }
-        if let Some(region) = sayable.and_then(|path| around.part(path)) {
+        if let Some(region) = expressible.and_then(|path| other.part(path)) {
             let hole = match (&region.path, is_whole) {
                 (PathSet::Under(folder), true) if !folder.is_empty() => Some(folder.clone()),
                 _ => None,
@@ -145,15 +145,15 @@ impl Matcher {
         self.paths.push(glob);
     }
 
-    fn add_regex(&mut self, regex: &str, around: &Around) {
+    fn add_regex(&mut self, regex: &str, other: &OtherConditions) {
         self.reasons.push(format!("path regex {regex}"));
         let pattern = regex_start(regex).map(|start| Glob::new(&format!("{start}*")));
         let folder = pattern.as_ref().map(Glob::folder).unwrap_or_default();
-        self.vague.push(around.fence(PathSet::Under(folder), pattern));
+        self.vague.push(other.fence(PathSet::Under(folder), pattern));
     }
 
-    /// A path that another pattern of the same rule matches is no hole, and a
-    /// part that lies in another is not needed.
+    /// Drops holes that another pattern of the same rule matches, and parts that
+    /// lie in another part.
     fn close_holes(&mut self) {
         for part in &mut self.exact {
             part.hole = part.hole.take().filter(|hole| !self.paths.iter().any(|p| p.matches(hole)));
@@ -183,7 +183,7 @@ impl Part {
 }
 
 impl Fence {
-    /// Whether the rule may match something in there.
+    /// Whether the rule may match a request in this region.
     pub(super) fn may_match_in(&self, region: &Region) -> bool {
         let Some(common) = self.region.and(region) else { return false };
         if let (Some(patterns), Some(hosts)) = (&self.hosts, &common.hosts) {
@@ -203,24 +203,24 @@ impl Fence {
 }
 
 fn hosts(condition: Option<&Condition>, reasons: &mut Vec<String>) -> Values {
-    let mut sayable = BTreeSet::new();
+    let mut expressible = BTreeSet::new();
     let mut fence = Some(BTreeSet::new());
     let mut vague = false;
     let Some(condition) = condition.filter(|condition| {
         !condition.regexes.is_empty() || !condition.values.iter().any(|value| value == "*")
     }) else {
-        return Values { sayable: None, fence: None, vague, patterns: None };
+        return Values { expressible: None, fence: None, vague, patterns: None };
     };
     for value in &condition.values {
         let host = value.to_ascii_lowercase();
-        let is_sayable = is_host(host.strip_prefix("*.").unwrap_or(&host));
-        let fenced = if is_sayable { Some(host.clone()) } else { domain_of(&host) };
+        let is_expressible = is_host(host.strip_prefix("*.").unwrap_or(&host));
+        let fenced = if is_expressible { Some(host.clone()) } else { domain_of(&host) };
         match (&mut fence, fenced) {
             (Some(fence), Some(host)) => drop(fence.insert(host)),
             _ => fence = None,
         }
-        if is_sayable {
-            sayable.insert(host);
+        if is_expressible {
+            expressible.insert(host);
         } else {
             vague = true;
             reasons.push(format!("host {value}"));
@@ -232,11 +232,11 @@ fn hosts(condition: Option<&Condition>, reasons: &mut Vec<String>) -> Values {
     }
     let patterns = condition.values.iter().map(|value| Glob::new(&value.to_ascii_lowercase()));
     let patterns = condition.regexes.is_empty().then(|| patterns.collect());
-    Values { sayable: Some(sayable), fence, vague, patterns }
+    Values { expressible: Some(expressible), fence, vague, patterns }
 }
 
-/// What every match of a path's regular expression begins with, if it says so
-/// plainly.
+/// The literal start of every match of a path's regular expression, if it has
+/// one.
 fn regex_start(regex: &str) -> Option<String> {
     let body =
         regex.strip_prefix('^').filter(|body| !body.contains('|') && !body.contains("(?"))?;
@@ -264,20 +264,20 @@ fn is_host(name: &str) -> bool {
 /// ALB compares methods as they are written; a route's are upper case.
 fn methods(condition: Option<&Condition>, reasons: &mut Vec<String>) -> Values {
     let Some(condition) = condition else {
-        return Values { sayable: None, fence: None, vague: false, patterns: None };
+        return Values { expressible: None, fence: None, vague: false, patterns: None };
     };
-    let is_sayable = |method: &&String| {
+    let is_expressible = |method: &&String| {
         method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_')
     };
-    let (sayable, others): (BTreeSet<_>, Vec<_>) = (
-        condition.values.iter().filter(is_sayable).cloned().collect(),
-        condition.values.iter().filter(|method| !is_sayable(method)).collect(),
+    let (expressible, others): (BTreeSet<_>, Vec<_>) = (
+        condition.values.iter().filter(is_expressible).cloned().collect(),
+        condition.values.iter().filter(|method| !is_expressible(method)).collect(),
     );
     reasons.extend(others.iter().map(|method| format!("method {method}")));
     reasons.extend(condition.regexes.iter().map(|regex| format!("method regex {regex}")));
-    let vague = !others.is_empty() || !condition.regexes.is_empty() || sayable.is_empty();
-    let fence = (!vague).then(|| sayable.clone());
-    Values { sayable: Some(sayable), fence, vague, patterns: None }
+    let vague = !others.is_empty() || !condition.regexes.is_empty() || expressible.is_empty();
+    let fence = (!vague).then(|| expressible.clone());
+    Values { expressible: Some(expressible), fence, vague, patterns: None }
 }
 
 #[cfg(test)]
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_is_sayable_or_a_reason() {
+    fn a_condition_is_expressible_or_a_reason() {
         let header = Field::Header("X-A".into());
         let cases = [
             (vec![], 1, 0, ""),

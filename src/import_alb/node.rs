@@ -1,9 +1,8 @@
-//! Reading JSON with the place of every value at hand, so that an error can
-//! say where it is.
+//! JSON values that know their place in the document, for errors.
 
 use serde_json::Value;
 
-/// What is wrong with a document, where, and what is wanted instead.
+/// What is wrong with a document, where, and what it should be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{place}: {message}")]
 pub struct DocumentError {
@@ -12,7 +11,7 @@ pub struct DocumentError {
 }
 
 impl DocumentError {
-    /// An error that no single value is to blame for.
+    /// An error of the document as a whole.
     pub(super) fn whole(message: impl Into<String>) -> Self {
         Self { place: "the document".into(), message: message.into() }
     }

@@ -1,5 +1,5 @@
-//! The comments of a config file: what is said of it as a whole, and of each
-//! rule that it was made from.
+//! The comments of a config file: about the file as a whole, and about each rule
+//! that it was made from.
 
 use super::{
     alb::{Action, Listener, Rule},
@@ -7,7 +7,7 @@ use super::{
     outcome::Outcome,
 };
 
-/// What is true of every file.
+/// The paragraphs at the top of the file.
 pub(super) fn introduction(listener: &Listener, others: &[&Listener]) -> Vec<String> {
     let mut paragraphs = vec![
         format!(
@@ -105,8 +105,8 @@ pub(super) fn actions(rule: &Rule) -> Vec<String> {
     notes
 }
 
-/// What of the rule's conditions can't be said, and what becomes of it; `route`
-/// is the one that Envoy can name.
+/// The conditions of the rule that can't be expressed, and what follows; `route` is
+/// the one that Envoy can name.
 pub(super) fn vague(rule: &Rule, matcher: &Matcher, route: Option<&str>) -> String {
     let what = matcher.reasons.join("; ");
     let by_name = route.map_or(String::new(), |route| {

@@ -1,22 +1,21 @@
-//! What a request needs to get through, and what it needs to satisfy two
-//! rules at once.
+//! What a rule requires of a request, and what satisfies two rules at once.
 
 use std::collections::BTreeSet;
 
 use super::alb::{Action, Claim, ClaimFormat, Rule, Validation};
 
-/// What a rule asks of a request.
+/// What a rule requires of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing.
     Public,
-    /// A token of this issuer that meets all demands.
-    Token(Issuer, BTreeSet<Demand>),
-    /// It never reaches a target with what Claimgate can check.
+    /// A token of this issuer that meets all requirements.
+    Token(Issuer, BTreeSet<Requirement>),
+    /// Nothing that Claimgate can check lets it reach a target.
     Closed,
 }
 
-/// Whose tokens, and where the keys are.
+/// An issuer of tokens and the URL of its keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Issuer {
     /// The exact `iss`.
@@ -25,23 +24,23 @@ pub(super) struct Issuer {
     pub(super) jwks: String,
 }
 
-/// One thing that a token must say.
+/// A claim value that a token must have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Demand {
+pub(super) struct Requirement {
     /// The claim.
     pub(super) claim: String,
-    /// How the value is found in it.
-    pub(super) want: Want,
+    /// How the value is compared with it.
+    pub(super) matching: ClaimMatch,
     /// The value.
     pub(super) value: String,
 }
 
-/// How a wanted value stands in a claim.
+/// How a required value is compared with a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Want {
-    /// It is the claim, or one element of it.
+pub(super) enum ClaimMatch {
+    /// The claim is the value, or an array that holds it.
     Value,
-    /// It is one of the words of the claim.
+    /// One of the claim's words is the value.
     Word,
 }
 
@@ -50,10 +49,10 @@ impl Outcome {
     pub(super) fn and(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Public, other) | (other, Self::Public) => other.clone(),
-            (Self::Token(issuer, demands), Self::Token(other_issuer, others))
+            (Self::Token(issuer, requirements), Self::Token(other_issuer, others))
                 if issuer == other_issuer =>
             {
-                Self::Token(issuer.clone(), demands.union(others).cloned().collect())
+                Self::Token(issuer.clone(), requirements.union(others).cloned().collect())
             }
             _ => Self::Closed,
         }
@@ -61,7 +60,7 @@ impl Outcome {
 }
 
 impl Rule {
-    /// What this rule asks of a request that it matches.
+    /// What this rule requires of a request that it matches.
     pub(super) fn outcome(&self) -> Outcome {
         let each = self.actions.iter().map(|action| match action {
             Action::Forward => Outcome::Public,
@@ -77,21 +76,21 @@ impl Rule {
 impl Validation {
     fn outcome(&self) -> Outcome {
         let issuer = Issuer { issuer: self.issuer.clone(), jwks: self.jwks.clone() };
-        Outcome::Token(issuer, self.claims.iter().flat_map(Claim::demands).collect())
+        Outcome::Token(issuer, self.claims.iter().flat_map(Claim::requirements).collect())
     }
 }
 
 impl Claim {
-    /// AWS does not say whether a token needs all the values or any; all of
-    /// them is never too little.
-    fn demands(&self) -> impl Iterator<Item = Demand> {
-        let want = match self.format {
-            ClaimFormat::Single | ClaimFormat::Array => Want::Value,
-            ClaimFormat::Words => Want::Word,
+    /// AWS does not document whether a token needs all the values or any one; to
+    /// require all is the safe reading.
+    fn requirements(&self) -> impl Iterator<Item = Requirement> {
+        let matching = match self.format {
+            ClaimFormat::Single | ClaimFormat::Array => ClaimMatch::Value,
+            ClaimFormat::Words => ClaimMatch::Word,
         };
-        self.values.iter().map(move |value| Demand {
+        self.values.iter().map(move |value| Requirement {
             claim: self.name.clone(),
-            want,
+            matching,
             value: value.clone(),
         })
     }
@@ -103,9 +102,12 @@ mod tests {
 
     fn token(issuer: &str, values: &[&str]) -> Outcome {
         let issuer = Issuer { issuer: issuer.into(), jwks: "k".into() };
-        let demand =
-            |value: &&str| Demand { claim: "c".into(), want: Want::Word, value: (*value).into() };
-        Outcome::Token(issuer, values.iter().map(demand).collect())
+        let requirement = |value: &&str| Requirement {
+            claim: "c".into(),
+            matching: ClaimMatch::Word,
+            value: (*value).into(),
+        };
+        Outcome::Token(issuer, values.iter().map(requirement).collect())
     }
 
     #[test]

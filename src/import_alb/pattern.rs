@@ -7,7 +7,7 @@ use crate::policy::path;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob(String);
 
-/// How much of a path pattern Claimgate's `path` and `path_prefix` can say.
+/// How much of a path pattern Claimgate's `path` and `path_prefix` can express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One path, exactly.
@@ -16,14 +16,14 @@ pub(super) enum Shape {
     /// path itself.
     Below(String),
     /// This path and all below it, and besides what merely begins with the
-    /// same letters, which can't be said.
+    /// same letters, which can't be expressed.
     Beginning(String),
     /// None of it.
     Vague,
 }
 
 impl Glob {
-    /// `**` is no other pattern than `*`.
+    /// A pattern from its text; `**` is the same as `*`.
     pub(super) fn new(pattern: &str) -> Self {
         let mut collapsed = String::with_capacity(pattern.len());
         for char in pattern.chars() {
@@ -114,7 +114,7 @@ impl Glob {
 
     /// The deepest folder that holds every match of a path pattern; empty for
     /// the root. Where the pattern has spellings that a path is rid of before
-    /// it is matched, only the root is safe to say.
+    /// it is matched, only the root is safe.
     pub(super) fn folder(&self) -> String {
         let odd = !self.0.bytes().all(|byte| byte.is_ascii_graphic())
             || self.0.contains(['%', '\\', ';', '#'])

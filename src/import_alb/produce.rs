@@ -8,10 +8,10 @@ use super::{
     alb::{Action, Listener, Rule},
     matcher::Matcher,
     notes,
-    outcome::{Demand, Outcome, Want},
-    providers::{self, NOBODY, Provider, escaped, required_claims},
+    outcome::{ClaimMatch, Outcome, Requirement},
+    providers::{self, CLOSED_PROVIDER, PlannedProvider, escaped, required_claims},
     region::{PathSet, Region},
-    routes::{Route, routes},
+    routes::{PlannedRoute, routes},
     yaml::{self, Entry, Item, WriteError},
 };
 use crate::config::{self, ConfigErrors};
@@ -19,13 +19,13 @@ use crate::config::{self, ConfigErrors};
 /// Why a listener can't be turned into a config file.
 #[derive(Debug, thiserror::Error)]
 pub enum ProduceError {
-    /// Nothing to take over.
+    /// No rule to import.
     #[error(
         "the listener {0} has no rule that passes requests with a checked token on to a target (a \
          jwt-validation action), so there is nothing for Claimgate to take over"
     )]
     NoTokens(String),
-    /// A value that no config file can have.
+    /// A value that a config file can't have.
     #[error("what the document says makes no config file: {0}")]
     Refused(#[from] ConfigErrors),
     /// The YAML can't be written.
@@ -41,9 +41,9 @@ pub(super) fn config(listener: &Listener, others: &[&Listener]) -> Result<String
     let (rules, mut head) = completed(listener);
     let outcomes: Vec<_> = rules.iter().map(Rule::outcome).collect();
     let routes = routes(&rules);
-    // Those of rules that no route could be made for help whoever edits the file.
+    // The file also has the providers of rules without a route: an editor needs them.
     let used = routes.iter().map(|route| &route.outcome).chain(&outcomes);
-    let providers = Provider::all(used, &outcomes);
+    let providers = PlannedProvider::all(used, &outcomes);
     if providers.is_empty() {
         return Err(ProduceError::NoTokens(listener.label.clone()));
     }
@@ -52,7 +52,7 @@ pub(super) fn config(listener: &Listener, others: &[&Listener]) -> Result<String
     paragraphs.append(&mut head);
     paragraphs.extend(file.without_route());
     let text = yaml::write(&paragraphs, &[Entry::block("auth", file.auth(&outcomes))])?;
-    // Whoever gets a file can load it.
+    // A file is only returned if it can be loaded.
     config::load(&text, &|_| None)?;
     Ok(text)
 }
@@ -99,11 +99,11 @@ fn completed(listener: &Listener) -> (Vec<Rule>, Vec<String>) {
     (rules, notes)
 }
 
-/// A config file in the making.
+/// The parts of a config file.
 struct File<'a> {
     rules: &'a [Rule],
-    routes: Vec<Route>,
-    providers: &'a [Provider],
+    routes: Vec<PlannedRoute>,
+    providers: &'a [PlannedProvider],
 }
 
 impl File<'_> {
@@ -133,46 +133,49 @@ impl File<'_> {
     }
 
     fn provider_items(&self, outcomes: &[Outcome]) -> Vec<Item> {
-        let item = |provider: &Provider| {
-            let wanted = outcomes.iter().filter_map(|outcome| match outcome {
-                Outcome::Token(issuer, demands) if *issuer == provider.issuer => Some(demands),
+        let item = |provider: &PlannedProvider| {
+            let required = outcomes.iter().filter_map(|outcome| match outcome {
+                Outcome::Token(issuer, requirements) if *issuer == provider.issuer => {
+                    Some(requirements)
+                }
                 _ => None,
             });
-            provider.item(&wanted.flatten().cloned().collect())
+            provider.item(&required.flatten().cloned().collect())
         };
         let mut items: Vec<_> = self.providers.iter().map(item).collect();
         if self.routes.iter().any(|route| route.outcome == Outcome::Closed) {
-            items.push(providers::nobody());
+            items.push(providers::closed_provider());
         }
         items
     }
 
     /// The scopes that become those of `auth` itself: where the last route is
-    /// for everything, and wants nothing but scopes of the only provider.
+    /// for everything, and requires nothing but scopes of the only provider.
     fn defaults(&self) -> Option<(usize, Vec<String>)> {
         let (at, last) = self.routes.iter().enumerate().next_back()?;
         let [provider] = self.providers else { return None };
-        let Outcome::Token(_, demands) = &last.outcome else { return None };
-        let asked = provider.asked(demands);
+        let Outcome::Token(_, requirements) = &last.outcome else { return None };
+        let asked = provider.beyond(requirements);
         let is_everything = last.region.as_ref() == Some(&Region::everything());
         (is_everything && asked.claims.is_empty()).then_some((at, asked.scopes))
     }
 
-    fn provider(&self, outcome: &Outcome) -> Option<&Provider> {
+    fn provider(&self, outcome: &Outcome) -> Option<&PlannedProvider> {
         self.providers.iter().find(|provider| provider.serves(outcome))
     }
 
-    fn route(&self, at: usize, route: &Route, needs_scopes: bool) -> Item {
+    fn route(&self, at: usize, route: &PlannedRoute, needs_scopes: bool) -> Item {
         let mut entries = vec![Entry::value("name", route.name.as_str())];
         if let Some(region) = &route.region {
             entries.push(Entry::value("match", matching(region)));
         }
         match &route.outcome {
             Outcome::Public => entries.push(Entry::value("public", true)),
-            Outcome::Closed => entries.push(Entry::value("providers", json!([NOBODY]))),
-            Outcome::Token(_, demands) => {
+            Outcome::Closed => entries.push(Entry::value("providers", json!([CLOSED_PROVIDER]))),
+            Outcome::Token(_, requirements) => {
                 let provider = self.provider(&route.outcome);
-                let asked = provider.map(|provider| provider.asked(demands)).unwrap_or_default();
+                let asked =
+                    provider.map(|provider| provider.beyond(requirements)).unwrap_or_default();
                 if let Some(provider) = provider.filter(|_| self.providers.len() > 1) {
                     entries.push(Entry::value("providers", json!([escaped(&provider.name)])));
                 }
@@ -188,11 +191,11 @@ impl File<'_> {
         Item { notes: self.notes(at), entries }
     }
 
-    /// What is said above a route: about its rule, where it is the rule's
-    /// first route, and about itself.
+    /// The comments above a route: about its rule, where it is the rule's first
+    /// route, and about itself.
     fn notes(&self, at: usize) -> Vec<String> {
         let route = &self.routes[at];
-        let is_first = |other: &&Route| other.is_own && other.rule == route.rule;
+        let is_first = |other: &&PlannedRoute| other.is_own && other.rule == route.rule;
         let first = self.routes.iter().find(is_first);
         let mut notes = Vec::new();
         if first.is_some_and(|first| first.name == route.name) {
@@ -203,7 +206,7 @@ impl File<'_> {
         notes
     }
 
-    fn about(&self, route: &Route) -> Vec<String> {
+    fn about(&self, route: &PlannedRoute) -> Vec<String> {
         let rule = &self.rules[route.rule];
         let mut notes = vec![notes::headline(rule)];
         notes.extend(notes::actions(rule));
@@ -214,15 +217,19 @@ impl File<'_> {
         notes
     }
 
-    /// Claims of words that can't be looked at one by one.
+    /// Notes about claims whose words can't be checked one by one.
     fn lost_words(&self, outcome: &Outcome) -> Vec<String> {
-        let Outcome::Token(_, demands) = outcome else { return Vec::new() };
+        let Outcome::Token(_, requirements) = outcome else { return Vec::new() };
         let provider = self.provider(outcome);
-        let is_lost = |demand: &&Demand| {
-            demand.want == Want::Word && !provider.is_some_and(|it| it.is_scope(demand))
+        let is_lost = |requirement: &&Requirement| {
+            requirement.matching == ClaimMatch::Word
+                && !provider.is_some_and(|it| it.is_scope(requirement))
         };
-        let claims: BTreeSet<_> =
-            demands.iter().filter(is_lost).map(|demand| demand.claim.as_str()).collect();
+        let claims: BTreeSet<_> = requirements
+            .iter()
+            .filter(is_lost)
+            .map(|requirement| requirement.claim.as_str())
+            .collect();
         let text = |claim: &str| {
             format!(
                 "Stricter than ALB: the words of the claim {claim:?} can't be looked at one by one \

@@ -6,51 +6,51 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    outcome::{Demand, Issuer, Outcome, Want},
+    outcome::{ClaimMatch, Issuer, Outcome, Requirement},
     yaml::{Entry, Item},
 };
 use crate::urls::is_loopback;
 
-/// The name of the provider that lets nobody in.
-pub(super) const NOBODY: &str = "nobody";
+/// The name of the provider that accepts no token.
+pub(super) const CLOSED_PROVIDER: &str = "nobody";
 
-/// A provider to be, for one issuer.
+/// A provider of the config file, for one issuer.
 #[derive(Debug)]
-pub(super) struct Provider {
+pub(super) struct PlannedProvider {
     /// Its unique name.
     pub(super) name: String,
-    /// Whose tokens.
+    /// The issuer of its tokens.
     pub(super) issuer: Issuer,
     /// The claim whose words are scopes.
     scope_claim: String,
-    /// What every rule wants of its tokens.
-    common: BTreeSet<Demand>,
+    /// What every rule requires of its tokens.
+    common: BTreeSet<Requirement>,
 }
 
-/// What a route asks beyond what its provider does.
+/// What a route requires beyond what its provider does.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct RouteRequirements {
     /// Scopes.
     pub(super) scopes: Vec<String>,
-    /// Claims and values, one pair per demand.
+    /// Claims and values, one pair per requirement.
     pub(super) claims: Vec<(String, String)>,
 }
 
-impl Provider {
+impl PlannedProvider {
     /// Those that `routes` need, for issuers in the order in which they appear.
     /// An issuer has one for every claim whose words are to be scopes; `rules`
-    /// tell what all its tokens must say.
+    /// are those that every token must satisfy.
     pub(super) fn all<'o>(
         routes: impl Iterator<Item = &'o Outcome> + Clone,
         rules: &[Outcome],
     ) -> Vec<Self> {
         let mut providers: Vec<Self> = Vec::new();
-        // Those that want no scopes take any of their issuer's providers.
-        for wants_words in [true, false] {
+        // Outcomes without scopes use any of their issuer's providers.
+        for has_words in [true, false] {
             for outcome in routes.clone() {
-                let Outcome::Token(issuer, demands) = outcome else { continue };
-                let words = word_claim(demands);
-                if words.is_some() != wants_words
+                let Outcome::Token(issuer, requirements) = outcome else { continue };
+                let words = word_claim(requirements);
+                if words.is_some() != has_words
                     || providers.iter().any(|provider| provider.serves(outcome))
                 {
                     continue;
@@ -72,32 +72,34 @@ impl Provider {
 
     /// Whether this is the provider for an outcome.
     pub(super) fn serves(&self, outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Token(issuer, demands) if *issuer == self.issuer
-            && word_claim(demands).is_none_or(|claim| claim == self.scope_claim))
+        matches!(outcome, Outcome::Token(issuer, requirements) if *issuer == self.issuer
+            && word_claim(requirements).is_none_or(|claim| claim == self.scope_claim))
     }
 
-    /// What is asked of a token beside what this provider asks anyway.
-    pub(super) fn asked(&self, demands: &BTreeSet<Demand>) -> Asked {
-        let mut asked = Asked::default();
-        for demand in demands.difference(&self.common) {
-            if self.is_scope(demand) {
-                asked.scopes.push(demand.value.clone());
+    /// What a route requires of a token beyond what this provider does.
+    pub(super) fn beyond(&self, requirements: &BTreeSet<Requirement>) -> RouteRequirements {
+        let mut beyond = RouteRequirements::default();
+        for requirement in requirements.difference(&self.common) {
+            if self.is_scope(requirement) {
+                beyond.scopes.push(requirement.value.clone());
             } else {
-                asked.claims.push((demand.claim.clone(), demand.value.clone()));
+                beyond.claims.push((requirement.claim.clone(), requirement.value.clone()));
             }
         }
-        asked
+        beyond
     }
 
-    /// Whether this demand becomes a scope.
-    pub(super) fn is_scope(&self, demand: &Demand) -> bool {
-        demand.want == Want::Word && demand.claim == self.scope_claim && is_scope(&demand.value)
+    /// Whether this requirement becomes a scope.
+    pub(super) fn is_scope(&self, requirement: &Requirement) -> bool {
+        requirement.matching == ClaimMatch::Word
+            && requirement.claim == self.scope_claim
+            && is_scope(&requirement.value)
     }
 
-    /// The entry of `auth.providers`; `demands` are all that any rule wants of
+    /// The entry of `auth.providers`; `requirements` are all that any rule has of
     /// its tokens.
-    pub(super) fn item(&self, demands: &BTreeSet<Demand>) -> Item {
-        let mut audience = self.common.iter().filter(|demand| demand.claim == "aud");
+    pub(super) fn item(&self, requirements: &BTreeSet<Requirement>) -> Item {
+        let mut audience = self.common.iter().filter(|requirement| requirement.claim == "aud");
         let audience = audience.next();
         let mut entries = vec![
             Entry::value("name", escaped(&self.name)),
@@ -105,7 +107,7 @@ impl Provider {
             Entry::value("issuer", escaped(&self.issuer.issuer)),
         ];
         entries.extend(self.location());
-        entries.push(audience_entry(audience, demands));
+        entries.push(audience_entry(audience, requirements));
         entries.push(
             Entry::value("algorithms", json!(["RS256"]))
                 .note("All that ALB knew. More are possible, such as ES256, PS256 and EdDSA."),
@@ -117,9 +119,10 @@ impl Provider {
             "ALB wanted `exp`, and compared `nbf` and `iat` if they were there, and so does \
              Claimgate. AWS does not say what difference between clocks ALB tolerated; 0 is none.",
         ));
-        let common = self.common.iter().filter(|demand| Some(*demand) != audience);
-        let common: Vec<_> =
-            common.map(|demand| (demand.claim.clone(), demand.value.clone())).collect();
+        let common = self.common.iter().filter(|requirement| Some(*requirement) != audience);
+        let common: Vec<_> = common
+            .map(|requirement| (requirement.claim.clone(), requirement.value.clone()))
+            .collect();
         if !common.is_empty() {
             let claims = Entry::value("required_claims", required_claims(&common));
             entries.push(claims.note("Every rule with this issuer wanted these."));
@@ -127,7 +130,7 @@ impl Provider {
         Item { notes: self.unchecked(), entries }
     }
 
-    /// Where the keys are. ALB takes https alone.
+    /// The URL of the keys. ALB accepts only https.
     fn location(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         let issuer_url = Url::parse(&self.issuer.issuer).ok();
@@ -135,7 +138,7 @@ impl Provider {
             issuer_url.as_ref().is_some_and(|url| url.scheme() == "https" || is_loopback(url));
         if !is_loadable {
             entries.push(Entry::value("allow_http", true).note(
-                "Only because the issuer is no https URL: tokens must have it in `iss` letter by \
+                "Only because the issuer is not an https URL: tokens must have it in `iss` letter by \
                  letter. The keys still come over https.",
             ));
         }
@@ -144,8 +147,8 @@ impl Provider {
             Url::parse(jwks).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url));
         entries.push(match jwks.split_once("://").filter(|_| is_plaintext) {
             Some((_, rest)) => Entry::value("jwks_uri", escaped(&format!("https://{rest}"))).note(
-                "The document says http. Whoever can change the answer on its way can sign \
-                 tokens, so keys are fetched over https; until they can be, tokens get 503.",
+                "The document says http. An attacker who can change the response on its way \
+                 can sign tokens, so keys are fetched over https; until they can be, tokens get 503.",
             ),
             None => Entry::value("jwks_uri", escaped(jwks)),
         });
@@ -154,9 +157,9 @@ impl Provider {
 
     /// What ALB did not check, about which nothing is written below.
     fn unchecked(&self) -> Vec<String> {
-        let wants = |name: &str| self.common.iter().any(|demand| demand.claim == name);
+        let requires = |name: &str| self.common.iter().any(|requirement| requirement.claim == name);
         let mut notes = Vec::new();
-        if !wants("token_use") {
+        if !requires("token_use") {
             notes.push(
                 "ALB did not look at the kind of token: an ID token, made for a login page, \
                  passed like an access token. For Amazon Cognito add `required_claims: \
@@ -174,7 +177,7 @@ impl Provider {
                     .into(),
             );
         }
-        if !wants("client_id") && !wants("azp") {
+        if !requires("client_id") && !requires("azp") {
             notes.push(
                 "ALB did not look at the client: every client of the issuer passed. Allow yours \
                  alone with `client_ids: [a, b]`."
@@ -189,27 +192,27 @@ impl Provider {
     }
 }
 
-/// What becomes of `aud`: `common` is what every rule wants of it.
-fn audience_entry(common: Option<&Demand>, demands: &BTreeSet<Demand>) -> Entry {
+/// The entry for `aud`; `common` is what every rule requires of it.
+fn audience_entry(common: Option<&Requirement>, requirements: &BTreeSet<Requirement>) -> Entry {
     let unchecked = Entry::value("require_audience", false);
     match common {
-        Some(demand) => Entry::value("audience", escaped(&demand.value)),
-        None if demands.iter().any(|demand| demand.claim == "aud") => unchecked.note(
+        Some(requirement) => Entry::value("audience", escaped(&requirement.value)),
+        None if requirements.iter().any(|requirement| requirement.claim == "aud") => unchecked.note(
             "Not every rule wanted the same `aud`. Those that wanted one have it in the \
              `required_claims` of their routes; the others did not look at `aud`.",
         ),
         None => unchecked.note(
-            "ALB did not look at `aud`: a token that the issuer made for somebody else passed. If \
+            "ALB did not look at `aud`: a token that the issuer made for another service passed. If \
              these tokens have an `aud`, write `audience` here instead. Amazon Cognito's access \
              tokens have none; their scopes say what they are for.",
         ),
     }
 }
 
-/// The entry of the provider that lets nobody in.
-pub(super) fn nobody() -> Item {
+/// The entry of the provider that accepts no token.
+pub(super) fn closed_provider() -> Item {
     let key = json!({
-        "name": NOBODY,
+        "name": CLOSED_PROVIDER,
         "key_hash": format!("sha256:{}", "0".repeat(64)),
         "revoked": true,
     });
@@ -220,7 +223,7 @@ pub(super) fn nobody() -> Item {
                 .into(),
         ],
         entries: vec![
-            Entry::value("name", NOBODY),
+            Entry::value("name", CLOSED_PROVIDER),
             Entry::value("type", "api_key"),
             Entry::value("keys", json!([key])),
         ],
@@ -228,7 +231,7 @@ pub(super) fn nobody() -> Item {
 }
 
 /// The value of `required_claims`. The list form, with exact segments, where
-/// a name has a dot or is wanted twice.
+/// a name has a dot or occurs twice.
 pub(super) fn required_claims(claims: &[(String, String)]) -> Value {
     let names: BTreeSet<_> = claims.iter().map(|(name, _)| name).collect();
     if names.len() == claims.len() && !names.iter().any(|name| name.contains('.')) {
@@ -246,21 +249,22 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// The claim whose words are scopes: one of those that are lists of words.
-fn word_claim(demands: &BTreeSet<Demand>) -> Option<&str> {
-    let words = || demands.iter().filter(|d| d.want == Want::Word && is_scope(&d.value));
-    let scope = words().find(|demand| demand.claim == "scope");
+fn word_claim(requirements: &BTreeSet<Requirement>) -> Option<&str> {
+    let words =
+        || requirements.iter().filter(|d| d.matching == ClaimMatch::Word && is_scope(&d.value));
+    let scope = words().find(|requirement| requirement.claim == "scope");
     Some(scope.or_else(|| words().next())?.claim.as_str())
 }
 
-/// The claims, scopes aside, that every rule with this issuer wants.
-fn common(issuer: &Issuer, rules: &[Outcome]) -> BTreeSet<Demand> {
+/// The claims, scopes aside, that every rule with this issuer requires.
+fn common(issuer: &Issuer, rules: &[Outcome]) -> BTreeSet<Requirement> {
     let mut each = rules.iter().filter_map(|outcome| match outcome {
-        Outcome::Token(own, demands) if own == issuer => Some(demands),
+        Outcome::Token(own, requirements) if own == issuer => Some(requirements),
         _ => None,
     });
     let mut common = each.next().cloned().unwrap_or_default();
-    common.retain(|demand| demand.want == Want::Value);
-    each.for_each(|demands| common.retain(|demand| demands.contains(demand)));
+    common.retain(|requirement| requirement.matching == ClaimMatch::Value);
+    each.for_each(|requirements| common.retain(|requirement| requirements.contains(requirement)));
     common
 }
 
@@ -275,7 +279,7 @@ fn name_of(issuer: &str) -> String {
     let host = Url::parse(issuer).ok().and_then(|url| url.host_str().map(String::from));
     match host {
         Some(host) if host.starts_with("cognito-idp.") => "cognito".into(),
-        Some(host) if host != NOBODY => {
+        Some(host) if host != CLOSED_PROVIDER => {
             host.replace(|char: char| !char.is_ascii_alphanumeric(), "-")
         }
         _ => "issuer".into(),

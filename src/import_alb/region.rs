@@ -1,4 +1,4 @@
-//! Sets of requests that a route's `match` can say.
+//! Sets of requests that a route's `match` can express.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! From ALB's rules to routes, never asking less of a request than ALB did.
+//! From ALB's rules to routes that never require less of a request than ALB did.
 //!
 //! Both try their rules in order and let the first match decide. Where a rule
-//! can be said as routes exactly, the same outcome results. Where it can't
+//! can be expressed as routes exactly, the same outcome results. Where it can't
 //! (a `*` in the middle, a header condition), Claimgate can't tell which
 //! requests it matches: those in its [`Fence`] may. Leaving such a rule out
 //! hands its requests to the rules after it, so whatever they ask there is
@@ -15,14 +15,14 @@ use super::{
     region::{PathSet, Region},
 };
 
-/// A route to be.
+/// A route of the config file.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
+pub(super) struct PlannedRoute {
     /// Its unique name.
     pub(super) name: String,
-    /// Which requests; `None` if only Envoy's own routes lead here.
+    /// The requests; `None` if only Envoy's own routes lead here.
     pub(super) region: Option<Region>,
-    /// What it asks of them.
+    /// What it requires of them.
     pub(super) outcome: Outcome,
     /// The position of the rule it is made for.
     pub(super) rule: usize,
@@ -32,7 +32,7 @@ pub(super) struct Route {
     pub(super) notes: Vec<String>,
 }
 
-/// A rule that could not be said in full, for those that come after it.
+/// A rule that could not be expressed in full, for the rules after it.
 #[derive(Clone, Debug)]
 struct Pending {
     fences: Vec<Fence>,
@@ -42,7 +42,7 @@ struct Pending {
 }
 
 /// The routes of a list of rules, the last of which matches everything.
-pub(super) fn routes(rules: &[Rule]) -> Vec<Route> {
+pub(super) fn routes(rules: &[Rule]) -> Vec<PlannedRoute> {
     let rules: Vec<_> = rules.iter().map(|rule| (rule, Matcher::of(rule))).collect();
     let mut planner = Planner { rules: &rules, routes: Vec::new() };
     planner.plan(0, &Region::everything(), &[], None);
@@ -54,14 +54,15 @@ pub(super) fn routes(rules: &[Rule]) -> Vec<Route> {
 
 /// A route's `GET` covers `HEAD`, which ALB's does not. Where that makes a
 /// difference, every `HEAD` is decided by these routes, before `routes`.
-fn heads(rules: &[(&Rule, Matcher)], routes: &[Route]) -> Vec<Route> {
-    let of_get = |route: &&Route| route.region.as_ref().is_some_and(Region::has_get_without_head);
+fn heads(rules: &[(&Rule, Matcher)], routes: &[PlannedRoute]) -> Vec<PlannedRoute> {
+    let of_get =
+        |route: &&PlannedRoute| route.region.as_ref().is_some_and(Region::has_get_without_head);
     let mut of_get = routes.iter().filter(of_get).peekable();
     let Some(first) = of_get.peek().copied() else { return Vec::new() };
     let mut planner = Planner { rules, routes: Vec::new() };
     let note = "ALB's method GET does not match HEAD, a route's does; so what ALB asked of HEAD \
                 is asked of it here.";
-    planner.plan(0, &Region::heads(), &[], Some(Around { route: "head", note }));
+    planner.plan(0, &Region::heads(), &[], Some(Enclosing { route: "head", note }));
     let mut heads = planner.routes;
     for head in &mut heads {
         // A hole is named after its rule alone.
@@ -77,22 +78,22 @@ fn heads(rules: &[(&Rule, Matcher)], routes: &[Route]) -> Vec<Route> {
 
 struct Planner<'r> {
     rules: &'r [(&'r Rule, Matcher)],
-    routes: Vec<Route>,
+    routes: Vec<PlannedRoute>,
 }
 
 /// Which earlier rules concern a region.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Touch {
-    /// Those whose fence has all of it inside.
+enum Overlap {
+    /// Those whose fence covers all of it.
     All,
-    /// Those whose fence has some of it inside.
+    /// Those whose fence covers some of it.
     Any,
 }
 
 /// The rule around a hole, while the hole is filled: around requests that its
 /// route would match and ALB's rule does not.
 #[derive(Clone, Copy)]
-struct Around<'a> {
+struct Enclosing<'a> {
     route: &'a str,
     note: &'a str,
 }
@@ -104,12 +105,12 @@ impl Planner<'_> {
         first: usize,
         scope: &Region,
         before: &[Pending],
-        around: Option<Around<'_>>,
+        enclosing: Option<Enclosing<'_>>,
     ) {
         let mut pending = before.to_vec();
         for (at, (_, matcher)) in self.rules.iter().enumerate().skip(first) {
-            let own = self.unsaid(at, scope);
-            if around.is_none() && own.is_some() {
+            let own = self.inexpressible(at, scope);
+            if enclosing.is_none() && own.is_some() {
                 self.by_name_only(at);
             }
             let mut covered = false;
@@ -125,7 +126,7 @@ impl Planner<'_> {
                     with_own.extend(own.clone());
                     self.fill(at, &region, &with_own, path);
                 }
-                self.decide(at, &region, &pending, around);
+                self.decide(at, &region, &pending, enclosing);
                 covered |= hole.is_none() && scope.is_within(&region);
             }
             if covered {
@@ -135,8 +136,8 @@ impl Planner<'_> {
         }
     }
 
-    /// What of a rule can't be said within `scope`.
-    fn unsaid(&self, at: usize, scope: &Region) -> Option<Pending> {
+    /// The part of a rule that can't be expressed within `scope`.
+    fn inexpressible(&self, at: usize, scope: &Region) -> Option<Pending> {
         let (rule, matcher) = &self.rules[at];
         let fences: Vec<_> =
             matcher.vague.iter().filter(|fence| fence.may_match_in(scope)).cloned().collect();
@@ -166,16 +167,29 @@ impl Planner<'_> {
 
     /// The routes for requests that a rule's route would match and the rule
     /// does not, made of the rules after it.
-    fn hole(&self, at: usize, scope: &Region, pending: &[Pending], note: &str) -> Vec<Route> {
+    fn hole(
+        &self,
+        at: usize,
+        scope: &Region,
+        pending: &[Pending],
+        note: &str,
+    ) -> Vec<PlannedRoute> {
         let mut hole = Planner { rules: self.rules, routes: Vec::new() };
         let route = &self.rules[at].0.route_name();
-        hole.plan(at + 1, scope, pending, Some(Around { route, note }));
+        hole.plan(at + 1, scope, pending, Some(Enclosing { route, note }));
         hole.routes
     }
 
     /// Whether any of these routes asks for something else than the rule.
-    fn differs(&self, at: usize, scope: &Region, pending: &[Pending], hole: &[Route]) -> bool {
-        let [all, any] = [Touch::All, Touch::Any].map(|it| self.asked(at, scope, pending, it).0);
+    fn differs(
+        &self,
+        at: usize,
+        scope: &Region,
+        pending: &[Pending],
+        hole: &[PlannedRoute],
+    ) -> bool {
+        let [all, any] =
+            [Overlap::All, Overlap::Any].map(|it| self.asked(at, scope, pending, it).0);
         all != any || hole.iter().any(|route| route.outcome != all)
     }
 
@@ -185,50 +199,51 @@ impl Planner<'_> {
         at: usize,
         region: &Region,
         pending: &[Pending],
-        around: Option<Around<'_>>,
+        enclosing: Option<Enclosing<'_>>,
     ) {
         let name = self.rules[at].0.route_name();
-        let name = around.map_or(name.clone(), |around| format!("{name}-within-{}", around.route));
-        let route = |name: &str, region: Region, (outcome, notes)| Route {
+        let name = enclosing
+            .map_or(name.clone(), |enclosing| format!("{name}-within-{}", enclosing.route));
+        let route = |name: &str, region: Region, (outcome, notes)| PlannedRoute {
             name: name.into(),
             region: Some(region),
             outcome,
             rule: at,
-            is_own: around.is_none(),
+            is_own: enclosing.is_none(),
             notes,
         };
-        let whole = self.asked(at, region, pending, Touch::All);
+        let whole = self.asked(at, region, pending, Overlap::All);
         for earlier in pending {
             for fence in &earlier.fences {
                 let part = fence.region.and(region).filter(|part| part != region);
                 let Some(part) = part.filter(|part| fence.may_match_in(part)) else { continue };
-                let asked = self.asked(at, &part, pending, Touch::Any);
+                let asked = self.asked(at, &part, pending, Overlap::Any);
                 if asked.0 != whole.0 {
                     let name = format!("{name}-or-{}", earlier.route);
-                    self.push(Route { is_own: false, ..route(&name, part, asked) });
+                    self.push(PlannedRoute { is_own: false, ..route(&name, part, asked) });
                 }
             }
         }
         let mut route = route(&name, region.clone(), whole);
-        route.notes.extend(around.map(|around| around.note.to_owned()));
+        route.notes.extend(enclosing.map(|enclosing| enclosing.note.to_owned()));
         self.push(route);
     }
 
     /// What is asked of the requests in a region that a rule matches: its own
-    /// demands, and those of the earlier rules that may match there, too.
+    /// requirements, and those of the earlier rules that may match there, too.
     fn asked(
         &self,
         at: usize,
         region: &Region,
         pending: &[Pending],
-        touch: Touch,
+        overlap: Overlap,
     ) -> (Outcome, Vec<String>) {
         let mut outcome = self.rules[at].0.outcome();
         let mut notes = Vec::new();
         for earlier in pending {
             let concerns = |fence: &Fence| {
                 fence.may_match_in(region)
-                    && (touch == Touch::Any || region.is_within(&fence.region))
+                    && (overlap == Overlap::Any || region.is_within(&fence.region))
             };
             if !earlier.fences.iter().any(concerns) {
                 continue;
@@ -249,7 +264,7 @@ impl Planner<'_> {
         if rule.outcome() == Outcome::Closed || !matcher.exact.is_empty() {
             return;
         }
-        self.push(Route {
+        self.push(PlannedRoute {
             name: rule.route_name(),
             region: None,
             outcome: rule.outcome(),
@@ -260,7 +275,7 @@ impl Planner<'_> {
     }
 
     /// Whether an earlier route matches all that this one does.
-    fn is_covered(&self, route: &Route) -> bool {
+    fn is_covered(&self, route: &PlannedRoute) -> bool {
         let Some(region) = &route.region else { return false };
         let regions = self.routes.iter().filter_map(|other| other.region.as_ref());
         regions.into_iter().any(|wide| region.is_within(wide))
@@ -268,7 +283,7 @@ impl Planner<'_> {
 
     /// Adds a route under a name that is free, unless an earlier one matches
     /// all that it does.
-    fn push(&mut self, mut route: Route) {
+    fn push(&mut self, mut route: PlannedRoute) {
         if self.is_covered(&route) {
             return;
         }

@@ -13,8 +13,8 @@ use super::{
 const LISTENERS: [&str; 2] = ["aws_lb_listener", "aws_alb_listener"];
 const RULES: [&str; 2] = ["aws_lb_listener_rule", "aws_alb_listener_rule"];
 
-/// A rule whose listener has still to be found.
-struct Loose<'v> {
+/// A rule that is not yet assigned to its listener.
+struct UnassignedRule<'v> {
     node: Node<'v>,
     address: String,
     listener_arn: Option<String>,
@@ -39,7 +39,7 @@ pub(super) fn listeners(root: &Node<'_>) -> Result<Vec<Listener>, DocumentError>
         if is_managed && LISTENERS.contains(&kind) {
             listeners.extend(listener(resource)?);
         } else if is_managed && RULES.contains(&kind) {
-            rules.push(loose(resource)?);
+            rules.push(unassigned_rule(resource)?);
         }
     }
     if listeners.is_empty() && rules.is_empty() {
@@ -96,7 +96,7 @@ fn listener(resource: &Node<'_>) -> Result<Option<Listener>, DocumentError> {
     }))
 }
 
-fn loose<'v>(resource: &Node<'v>) -> Result<Loose<'v>, DocumentError> {
+fn unassigned_rule<'v>(resource: &Node<'v>) -> Result<UnassignedRule<'v>, DocumentError> {
     let values = resource.need(&["values"], "what it is set up as")?;
     let address = resource.need(&["address"], "its place in the configuration")?.text()?.to_owned();
     let listener_arn = values.get("listener_arn").map(|arn| arn.text().map(String::from));
@@ -114,7 +114,7 @@ fn loose<'v>(resource: &Node<'v>) -> Result<Loose<'v>, DocumentError> {
         actions: actions(&blocks)?,
         transforms: transforms.collect::<Result<_, DocumentError>>()?,
     };
-    Ok(Loose {
+    Ok(UnassignedRule {
         node: resource.clone(),
         address,
         listener_arn: listener_arn.transpose()?,
@@ -125,11 +125,11 @@ fn loose<'v>(resource: &Node<'v>) -> Result<Loose<'v>, DocumentError> {
 
 /// Adds a rule to its listener.
 fn place(
-    loose: Loose<'_>,
+    rule: UnassignedRule<'_>,
     listeners: &mut Vec<Listener>,
     root: &Node<'_>,
 ) -> Result<(), DocumentError> {
-    let Loose { node, address, listener_arn, rule, has_priority } = loose;
+    let UnassignedRule { node, address, listener_arn, rule, has_priority } = rule;
     let at = match &listener_arn {
         Some(arn) => listeners.iter().position(|listener| listener.ids.contains(arn)),
         // In a plan, the ARN of a listener that is still to be made is not

@@ -2,14 +2,14 @@
 //!
 //! Every value is written by the YAML library; this module only puts the
 //! pieces below each other, with comments between them. What comes out is
-//! read again and compared with what was meant, so no text from a foreign
+//! read again and compared with the entries, so no text from a foreign
 //! document can end up as anything but a value or a comment.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 use serde_saphyr::{FlowSeq, ser_options};
 
-/// A key of a block, with what is said about it.
+/// A key of a block, with comments.
 #[derive(Debug)]
 pub(super) struct Entry {
     notes: Vec<String>,
@@ -24,7 +24,7 @@ enum Body {
     Items(Vec<Item>),
 }
 
-/// An element of a list of blocks, with what is said about it.
+/// An element of a list of blocks, with comments.
 #[derive(Debug)]
 pub(super) struct Item {
     /// Comments above it, one paragraph each.
@@ -39,7 +39,7 @@ pub enum WriteError {
     /// The library has no YAML for a value.
     #[error("cannot write a value as YAML: {0}")]
     Write(#[from] serde_saphyr::ser_error::Error),
-    /// The text does not say what was meant.
+    /// The text parses to other values than those written.
     #[error("the file would not say what was meant; please report the document that led to it")]
     Differs,
 }
@@ -66,18 +66,18 @@ impl Entry {
         self
     }
 
-    fn meant(&self) -> Value {
+    fn tree(&self) -> Value {
         match &self.body {
             Body::Value(value) => value.clone(),
-            Body::Block(entries) => meant(entries),
-            Body::Items(items) => items.iter().map(|item| meant(&item.entries)).collect(),
+            Body::Block(entries) => tree(entries),
+            Body::Items(items) => items.iter().map(|item| tree(&item.entries)).collect(),
         }
     }
 }
 
 /// The tree that these entries stand for.
-fn meant(entries: &[Entry]) -> Value {
-    let members = entries.iter().map(|entry| (entry.key.to_owned(), entry.meant()));
+fn tree(entries: &[Entry]) -> Value {
+    let members = entries.iter().map(|entry| (entry.key.to_owned(), entry.tree()));
     Value::Object(members.collect::<Map<_, _>>())
 }
 
@@ -98,7 +98,7 @@ pub(super) fn write(head: &[String], entries: &[Entry]) -> Result<String, WriteE
     }
     let text = lines.join("\n") + "\n";
     let read: Value = serde_saphyr::from_str(&text).map_err(|_| WriteError::Differs)?;
-    if read == meant(entries) { Ok(text) } else { Err(WriteError::Differs) }
+    if read == tree(entries) { Ok(text) } else { Err(WriteError::Differs) }
 }
 
 /// The lines of an entry, not indented.
@@ -177,8 +177,8 @@ fn is_collection(value: &Value) -> bool {
 /// Longest comment line, without its indentation.
 const WIDTH: usize = 88;
 
-/// Adds a paragraph, wrapped. A character that could end the line, or that
-/// nobody sees, is written as its escape.
+/// Adds a paragraph, wrapped. A character that could end the line, or that is
+/// invisible, is written as its escape.
 fn comment(lines: &mut Vec<String>, paragraph: &str) {
     let visible = |char: char| -> String {
         if matches!(char, ' '..='~') { char.into() } else { char.escape_debug().collect() }

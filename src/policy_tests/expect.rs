@@ -1,4 +1,4 @@
-//! What a case expects, compared with what came out.
+//! The expectations of a case, compared with the decision.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::placeholder::redact;
 use crate::{explain::Explanation, reason::Reason, request::Request};
 
-/// What must come out; what is `None` may be anything.
+/// The expected decision; what is `None` may be anything.
 #[derive(Clone, Debug, Default)]
 pub struct Expectations {
     /// `allow` or `deny`.
@@ -20,7 +20,7 @@ pub struct Expectations {
     pub status: Option<u16>,
     /// The reason.
     pub reason: Option<Reason>,
-    /// Who decided.
+    /// The deciding provider; `Some(None)` for none.
     pub provider: Option<Option<String>>,
     /// The route; `Some(None)` for the defaults.
     pub route: Option<Option<String>>,
@@ -33,14 +33,14 @@ pub struct Expectations {
     pub headers: Vec<(String, Option<String>)>,
 }
 
-/// Something that came out otherwise.
+/// A difference from the expectations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
     /// The key of the expectation.
     pub what: String,
-    /// What the case says.
+    /// The expected value.
     pub expected: String,
-    /// What came out.
+    /// The actual value.
     pub got: String,
 }
 
@@ -51,7 +51,7 @@ impl Display for Mismatch {
 }
 
 impl Expectations {
-    /// Whether anything at all may come out.
+    /// Whether nothing is expected.
     pub fn is_empty(&self) -> bool {
         let Self { decision, status, reason, provider, route, subject, scopes, headers } = self;
         decision.is_none()
@@ -64,7 +64,7 @@ impl Expectations {
             && headers.is_empty()
     }
 
-    /// Everything that came out otherwise, in the order of the keys. `tokens`
+    /// Every difference, in the order of the keys. `tokens`
     /// are those in the request: they may be real ones, so both sides show
     /// the placeholder instead.
     pub(super) fn compare(
@@ -125,7 +125,7 @@ impl Comparison {
     }
 }
 
-/// A header as whoever gets it sees it.
+/// A header as its recipient sees it.
 fn header<'a>(request: &Request<'a>, got: &'a Explanation, name: &str) -> Option<Cow<'a, str>> {
     let set = |headers: &'a crate::explain::Headers| {
         let found = headers.0.iter().find(|(set, _)| set == name);

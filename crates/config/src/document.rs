@@ -4,7 +4,7 @@
 use deserr::Deserr;
 use serde_json::{Map, Value};
 
-use super::{ConfigErrors, environment, shape, yaml};
+use super::{environment, errors::ConfigErrors, shape, yaml};
 
 pub use super::{
     file::forms::{Entries, List, OneOrMany, Scalar, Switchable, wrong_kind},

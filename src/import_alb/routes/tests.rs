@@ -90,8 +90,13 @@ fn alb(rules: &[Rule], path: &str, host: &str, method: &str, header: bool) -> Ou
 }
 
 /// What the routes do where a path and a method are what they seem to be.
-fn claimgate<'r>(routes: &'r [Route], path: &str, host: &str, method: &str) -> &'r Route {
-    let matches = |route: &&Route| {
+fn claimgate<'r>(
+    routes: &'r [PlannedRoute],
+    path: &str,
+    host: &str,
+    method: &str,
+) -> &'r PlannedRoute {
+    let matches = |route: &&PlannedRoute| {
         let Some(region) = &route.region else { return false };
         let on_path = match &region.path {
             PathSet::Exact(exact) => exact == path,
@@ -111,7 +116,7 @@ fn claimgate<'r>(routes: &'r [Route], path: &str, host: &str, method: &str) -> &
     routes.iter().find(matches).expect("the default action matches everything")
 }
 
-fn is_sayable(rules: &[Rule]) -> bool {
+fn is_expressible(rules: &[Rule]) -> bool {
     rules.iter().all(|rule| Matcher::of(rule).vague.is_empty())
 }
 
@@ -132,7 +137,7 @@ proptest! {
                         prop_assert_eq!(
                             &got.and(&wanted), got, "{} {}{}: {:?}", method, host, path, wanted
                         );
-                        if is_sayable(&rules) {
+                        if is_expressible(&rules) {
                             prop_assert_eq!(got, &wanted, "{} {}{}", method, host, path);
                         }
                     }

@@ -27,7 +27,7 @@ use crate::{
     time::UnixTime,
 };
 
-/// The cases of a file, stand-ins where something is wrong.
+/// The cases of a file, with placeholders where something is wrong.
 pub(super) fn cases(
     file: CasesFile,
     auth: &AuthSettings,
@@ -54,7 +54,7 @@ pub(super) fn cases(
     list.items(&place).into_iter().map(check).collect()
 }
 
-/// What the checks of a case need to know.
+/// The context of the checks.
 struct Checks<'a> {
     auth: &'a AuthSettings,
     folder: &'a Path,
@@ -226,8 +226,7 @@ impl Checks<'_> {
         })
     }
 
-    /// The provider that a token is made for; the only one there is, if none
-    /// is named.
+    /// The provider that a token is made for; if none is named, the only one.
     fn jwt_provider(&self, name: Option<String>, place: &Place) -> Option<ProviderId> {
         let is_jwt = |id: &ProviderId| matches!(self.kind(*id), ProviderKind::OAuth2(_));
         if let Some(name) = name {
@@ -340,7 +339,7 @@ impl Checks<'_> {
     }
 }
 
-/// The ways to say who asks.
+/// The keys that hold a credential; at most one is allowed.
 struct Credentials {
     token: Option<String>,
     token_file: Option<String>,
@@ -362,7 +361,7 @@ fn request_line(line: &str, place: &Place) -> Sent {
     Sent { method: method.into(), path: path.into(), host: HOST.into(), ..Sent::default() }
 }
 
-/// Where a request goes that does not say.
+/// The host of a request that names none.
 const HOST: &str = "localhost";
 
 fn request_parts(file: RequestFile, place: &Place) -> Sent {

@@ -1,4 +1,4 @@
-//! The types of a policy-test file, before anybody looks at the values.
+//! The types of a policy-test file, before the values are checked.
 
 use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
 
@@ -23,7 +23,7 @@ block! {
         config: Option<String>,
         /// Environment variables, before those of the process.
         env: Option<Entries<Scalar>>,
-        /// The moment of every case that names none.
+        /// The time of every case that has none.
         at: Option<Scalar>,
         /// The cases.
         cases: Option<List<CaseFile>>,
@@ -47,13 +47,13 @@ block! {
         api_key: Option<Either<ApiKeyFile>>,
         /// A JWT made for the case.
         jwt: Option<JwtFile>,
-        /// The moment of the request.
+        /// The time of the request.
         at: Option<Scalar>,
         /// Providers that can't be reached.
         unavailable: Option<List<String>>,
-        /// What custom providers say.
+        /// The answers of custom providers.
         answers: Option<Entries<Either<AnswerFile>>>,
-        /// What must come out.
+        /// The expected decision.
         expect: Option<Either<ExpectFile>>,
     }
 }
@@ -87,9 +87,9 @@ block! {
 }
 
 block! {
-    /// A JWT: a good one of its provider, but for what is written here.
+    /// A JWT: valid for its provider, apart from what is written here.
     struct JwtFile {
-        /// Who is to accept it.
+        /// The provider that is to accept it.
         provider: Option<String>,
         /// Claims; null leaves one out.
         claims: Option<Entries<serde_json::Value>>,
@@ -107,7 +107,7 @@ block! {
 }
 
 block! {
-    /// What a custom provider says: who it is, or why not.
+    /// The answer of a custom provider: the caller, or a refusal.
     struct AnswerFile {
         /// The caller's subject.
         subject: Option<String>,
@@ -121,7 +121,7 @@ block! {
 }
 
 block! {
-    /// What must come out; what is left out may be anything.
+    /// The expected decision; what is left out may be anything.
     struct ExpectFile {
         /// `allow` or `deny`.
         decision: Option<String>,
@@ -129,7 +129,7 @@ block! {
         status: Option<u64>,
         /// A word of the closed list.
         reason: Option<String>,
-        /// Who decided; null for nobody.
+        /// The deciding provider; null for none.
         provider: Switchable<String>,
         /// The route; null for the defaults.
         route: Switchable<String>,
@@ -143,7 +143,7 @@ block! {
     }
 }
 
-/// A word, or a mapping that says more.
+/// A word, or the mapping that it abbreviates.
 pub(super) enum Either<T> {
     /// The word.
     Word(String),
@@ -165,7 +165,7 @@ impl<T: Deserr<Problems>> Deserr<Problems> for Either<T> {
 }
 
 /// The variables of the block `env`, taken as they are: they are needed
-/// before anything else is read. What is wrong with the block is told later.
+/// before anything else is read. Errors in the block are reported later.
 pub(super) fn variables(block: Option<&serde_json::Value>) -> Vec<(String, String)> {
     let members = block.and_then(serde_json::Value::as_object).into_iter().flatten();
     members.filter_map(|(name, value)| Some((name.clone(), scalar_text(value)?))).collect()

@@ -101,10 +101,9 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
 /// One value, or a list of values any one of which will do.
 #[derive(JsonSchema)]
 #[schemars(inline, untagged)]
+#[allow(missing_docs, reason = "comments here would go into the schema")]
 pub enum OneOrMany<T> {
-    /// The value.
     One(T),
-    /// The list.
     Many(List<T>),
 }
 

@@ -1,0 +1,181 @@
+//! `type: grpc`: a provider in another process, asked over real gRPC.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use claimgate::{
+    Answer, Answering, Credential, Engine, Provider, Reason, Request,
+    provider::grpc::{
+        GrpcProvider,
+        proto::{
+            AuthenticateRequest, AuthenticateResponse, Authenticated, NotMine, Refused,
+            authenticate_response::Result as Said,
+            provider_server::{self, ProviderServer},
+        },
+    },
+    settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
+    time::UnixTime,
+    token_cache::TokenCache,
+};
+use tokio::{net::TcpListener, runtime::Handle};
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Answers by the token's text and counts.
+#[derive(Clone, Default)]
+struct Turnstile(Arc<AtomicUsize>);
+
+#[tonic::async_trait]
+impl provider_server::Provider for Turnstile {
+    async fn authenticate(
+        &self,
+        request: tonic::Request<AuthenticateRequest>,
+    ) -> Result<tonic::Response<AuthenticateResponse>, tonic::Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let request = request.into_inner();
+        let facts = request.request.expect("facts");
+        assert_eq!((facts.method.as_str(), facts.path.as_str()), ("GET", "/x"));
+        let refused = |reason: &str| Said::Refused(Refused { reason: reason.into() });
+        let until = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let caller = Authenticated {
+            subject: "rider".into(),
+            scopes: vec!["ride".into()],
+            ..Authenticated::default()
+        };
+        let said = match request.token.as_str() {
+            "good" => Said::Authenticated(caller),
+            "lasting" => {
+                Said::Authenticated(Authenticated { expires_at: until(4_000_000_000), ..caller })
+            }
+            "once" => Said::Authenticated(Authenticated {
+                expires_at: until(4_000_000_000),
+                this_request_only: true,
+                ..caller
+            }),
+            "ended" => Said::Authenticated(Authenticated { expires_at: until(1), ..caller }),
+            "revoked" => refused("key_revoked"),
+            "odd" => refused("ok"),
+            "other" => Said::NotMine(NotMine {}),
+            "empty" => return Ok(tonic::Response::new(AuthenticateResponse { result: None })),
+            "slow" => std::future::pending().await,
+            _ => return Err(tonic::Status::internal("broken")),
+        };
+        Ok(tonic::Response::new(AuthenticateResponse { result: Some(said) }))
+    }
+}
+
+async fn start(turnstile: Turnstile) -> GrpcProvider {
+    start_remembering(turnstile, 100).await
+}
+
+async fn start_remembering(turnstile: Turnstile, cache_entries: usize) -> GrpcProvider {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let server = tonic::transport::Server::builder().add_service(ProviderServer::new(turnstile));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    provider(&address, cache_entries)
+}
+
+fn provider(address: &str, cache_entries: usize) -> GrpcProvider {
+    let settings = GrpcProviderSettings {
+        address: address.into(),
+        timeout: Duration::from_millis(500),
+        cache_entries,
+        ..GrpcProviderSettings::default()
+    };
+    GrpcProvider::new("turnstile", None, &settings, Handle::current()).unwrap()
+}
+
+async fn ask(provider: &GrpcProvider, token: &str) -> Answer {
+    let request = Request { method: "GET", path: "/x?secret=1", ..Request::default() };
+    let credential = Credential::new(token, &request, UnixTime::now());
+    match provider.authenticate(&credential) {
+        Answering::Now(answer) => answer,
+        Answering::Later(answer) => answer.await,
+    }
+}
+
+#[tokio::test]
+async fn answers_are_read_and_remembered_only_as_long_as_they_hold() {
+    let turnstile = Turnstile::default();
+    let provider = start(turnstile.clone()).await;
+    let cases = [
+        ("good", Ok("rider"), 2),
+        ("lasting", Ok("rider"), 1),
+        ("once", Ok("rider"), 2),
+        ("ended", Err(Some(Reason::Expired)), 2),
+        ("revoked", Err(Some(Reason::KeyRevoked)), 2),
+        ("odd", Err(Some(Reason::UnknownKey)), 2),
+    ];
+    for (token, expected, calls) in cases {
+        turnstile.0.store(0, Ordering::SeqCst);
+        for _ in 0..2 {
+            let answer = ask(&provider, token).await;
+            let got = match &answer {
+                Answer::Authenticated(principal) => {
+                    assert!(principal.scopes.grant("ride"));
+                    Ok(principal.subject.as_deref().unwrap())
+                }
+                Answer::Refused(reason) => Err(Some(*reason)),
+                _ => Err(None),
+            };
+            assert_eq!(got, expected, "{token}");
+        }
+        assert_eq!(turnstile.0.load(Ordering::SeqCst), calls, "{token}");
+    }
+    assert!(matches!(ask(&provider, "other").await, Answer::NotMine));
+}
+
+/// Looking whether a request can be decided at once must not cost a call: a
+/// token may be good for one alone.
+#[tokio::test]
+async fn a_request_is_one_call() {
+    let turnstile = Turnstile::default();
+    let provider = start(turnstile.clone()).await;
+    let settings = AuthSettings {
+        providers: vec![ProviderSettings {
+            name: "turnstile".into(),
+            forward_token: None,
+            kind: ProviderKind::Grpc(GrpcProviderSettings::default()),
+        }],
+        ..AuthSettings::default()
+    };
+    let cache = Arc::new(TokenCache::new(1));
+    let engine = Engine::new(&settings, vec![Arc::new(provider)], cache);
+    let headers = [("authorization", b"Bearer good".as_slice())].into_iter().collect();
+    let request = Request { method: "GET", path: "/x", headers, ..Request::default() };
+    assert!(engine.check_now(&request, UnixTime::now()).is_none());
+    let decision = engine.check(&request, UnixTime::now()).await;
+    assert_eq!(decision.reason, Reason::Ok);
+    assert_eq!(turnstile.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_is_unavailable() {
+    let here = start(Turnstile::default()).await;
+    for token in ["empty", "slow", "broken"] {
+        assert!(matches!(ask(&here, token).await, Answer::Unavailable), "{token}");
+    }
+    let nobody = provider("http://127.0.0.1:9", 100);
+    assert!(matches!(ask(&nobody, "good").await, Answer::Unavailable));
+    let settings = GrpcProviderSettings {
+        address: "not an address".into(),
+        ..GrpcProviderSettings::default()
+    };
+    let error = GrpcProvider::new("x", None, &settings, Handle::current()).unwrap_err();
+    assert!(error.to_string().contains("write http://host:port"), "{error}");
+}
+
+#[tokio::test]
+async fn a_memory_without_entries_remembers_nothing() {
+    let turnstile = Turnstile::default();
+    let provider = start_remembering(turnstile.clone(), 0).await;
+    for calls in 1..4 {
+        assert!(matches!(ask(&provider, "lasting").await, Answer::Authenticated(_)));
+        assert_eq!(turnstile.0.load(Ordering::SeqCst), calls);
+    }
+}

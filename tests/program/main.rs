@@ -1,0 +1,22 @@
+//! The tests that start the built executable: its commands, its signals and
+//! exit codes, what it holds under floods. What runs inside the test's own
+//! process is in `tests/it/`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail like tests"
+)]
+
+mod cache_memory;
+mod commands;
+mod explain;
+mod import_alb;
+mod limits;
+mod policy_tests;
+mod reasons;
+mod serve;
+
+#[path = "../support/support.rs"]
+mod support;
