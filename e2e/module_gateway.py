@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import doors
 import standard
 import tools
 import web
@@ -16,10 +17,6 @@ VERSIONS = [*sorted(file.stem for file in tools.MODULE_ENVOYS.glob("*.txt")), "p
 
 CONFIG = standard.AUTH
 """The usual rules; what a listener of Claimgate's own needs is left out."""
-
-FILTER = "claimgate"
-_TYPES = "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3"
-
 
 @dataclass
 class ModuleGateway:
@@ -61,14 +58,9 @@ def gateway(
 
 def start(stack: Stack, config: dict, *, version: str = "pinned", **environment: str) -> Envoy:
     """An Envoy that finds the module."""
-    search_path = str(tools.envoy_module().parent)
-    return stack.envoy(
-        config,
-        program=tools.module_envoys()[version],
-        log_level="info",
-        ENVOY_DYNAMIC_MODULES_SEARCH_PATH=search_path,
-        **environment,
-    )
+    environment = {**doors.environment(), **environment}
+    program = tools.module_envoys()[version]
+    return stack.envoy(config, program=program, log_level="info", **environment)
 
 
 def module_config(
@@ -85,15 +77,7 @@ def module_config(
     (listener,) = resources["listeners"]
     (chain,) = listener["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
-    manager["http_filters"][0] = {
-        "name": FILTER,
-        "typed_config": {
-            "@type": f"{_TYPES}.DynamicModuleFilter",
-            "dynamic_module_config": _module(),
-            "filter_name": FILTER,
-            "filter_config": _struct(options),
-        },
-    }
+    manager["http_filters"][0] = doors.http_filter(options)
     (host,) = manager["route_config"]["virtual_hosts"]
     routes = (named_routes or {}).items()
     host["routes"] = [*(_route(prefix, name) for prefix, name in routes), *host["routes"]]
@@ -102,24 +86,9 @@ def module_config(
     return config
 
 
-def _module() -> dict:
-    return {"name": "claimgate_envoy", "do_not_close": True, "metrics_namespace": "claimgate"}
-
-
-def _struct(value: dict) -> dict:
-    return {"@type": "type.googleapis.com/google.protobuf.Struct", "value": value}
-
-
 def _route(prefix: str, name: str) -> dict:
     return {
         "match": {"prefix": prefix},
         "route": {"cluster": "upstream"},
-        "typed_per_filter_config": {
-            FILTER: {
-                "@type": f"{_TYPES}.DynamicModuleFilterPerRoute",
-                "dynamic_module_config": _module(),
-                "filter_name": FILTER,
-                "filter_config": _struct({"route": name}),
-            }
-        },
+        "typed_per_filter_config": {doors.EXT_AUTHZ: doors.route_config(name)},
     }
