@@ -57,10 +57,13 @@ impl Configuration {
             open::engine(&loaded.settings.auth, &contents, &[], &metrics, runtime)?;
         let config = ConfigHandle::new(snapshot(engine, &loaded, &metrics));
         metrics.config_loaded(UnixTime::now());
-        let follower =
-            Follower { options, metrics: metrics.clone(), config: config.clone(), sources };
-        let tasks =
-            vec![runtime.spawn(follower.run(contents)), runtime.spawn(tidy(config.clone()))];
+        let mut tasks = vec![runtime.spawn(tidy(config.clone()))];
+        // What names no file needs no thread of the system's watcher.
+        if !contents.is_empty() {
+            let (metrics, config) = (metrics.clone(), config.clone());
+            let follower = Follower { options, metrics, config, sources };
+            tasks.push(runtime.spawn(follower.run(contents)));
+        }
         let carried = Carried::default();
         Ok(Self { config, metrics, carried, tasks, background: Some(background) })
     }
