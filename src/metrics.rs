@@ -25,7 +25,7 @@ use prometheus::{
 };
 
 use crate::{
-    decision::Recall,
+    decision::CacheResult,
     provider::{AnswerKind, oauth2::key_source::FetchResult},
     reason::Reason,
     time::UnixTime,
@@ -241,8 +241,8 @@ impl Families {
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
         }
-        for recall in Recall::ALL {
-            self.token_cache.with_label_values(&[recall.as_str()]);
+        for result in CacheResult::ALL {
+            self.token_cache.with_label_values(&[result.as_str()]);
         }
         for reason in [Reason::Public, Reason::MissingToken, Reason::Internal] {
             self.checks.with_label_values(&[checks::decision_of(reason), reason.as_str(), ""]);

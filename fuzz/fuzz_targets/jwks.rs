@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use claimgate::provider::oauth2::keys::{KeySet, Parsed};
+use claimgate::keys::{KeySet, Parsed};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

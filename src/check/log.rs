@@ -138,7 +138,7 @@ mod tests {
                 identity: Arc::new(Identity::default()),
             }),
             answers: SmallVec::new(),
-            recall: None,
+            cache: None,
         }
     }
 

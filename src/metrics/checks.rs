@@ -12,7 +12,7 @@ use claimgate_core::per_thread::PerThread;
 
 use super::{Census, Families, Metrics, durations::Timings};
 use crate::{
-    decision::{Decision, ProviderId, Recall, Verdict},
+    decision::{CacheResult, Decision, ProviderId, Verdict},
     engine::Engine,
     provider::{AnswerKind, Provider},
     reason::Reason,
@@ -59,8 +59,8 @@ impl CheckMeters {
         for (ProviderId(id), answer) in &decision.answers {
             shard.answers.add(usize::from(*id) * AnswerKind::ALL.len() + *answer as usize);
         }
-        if let Some(recall) = decision.recall {
-            shard.recalls.add(recall as usize);
+        if let Some(result) = decision.cache {
+            shard.cache_results.add(result as usize);
         }
         shard.timings[usize::from(matches!(decision.verdict, Verdict::Deny(_)))].add(elapsed);
         let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
@@ -100,7 +100,7 @@ struct Shard {
     checks: Counts,
     /// By provider, then by answer.
     answers: Counts,
-    recalls: Counts,
+    cache_results: Counts,
     /// Of the allowed ones, of the denied ones.
     timings: [Timings; 2],
     in_flight: AtomicI64,
@@ -111,7 +111,7 @@ impl Shards {
         let shard = || Shard {
             checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
             answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
-            recalls: Counts::new(Recall::ALL.len()),
+            cache_results: Counts::new(CacheResult::ALL.len()),
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
@@ -144,8 +144,10 @@ impl Families {
                     self.answers.with_label_values(&[provider, answer.as_str()]).inc_by(count);
                 }
             }
-            for (cell, count) in shard.recalls.take() {
-                self.token_cache.with_label_values(&[Recall::ALL[cell].as_str()]).inc_by(count);
+            for (cell, count) in shard.cache_results.take() {
+                self.token_cache
+                    .with_label_values(&[CacheResult::ALL[cell].as_str()])
+                    .inc_by(count);
             }
             self.durations.collect_from(&shard.timings);
         }

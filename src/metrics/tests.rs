@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::*;
 use crate::{
-    decision::{Caller, Decision, Denial, ProviderId, Recall, Verdict},
+    decision::{CacheResult, Caller, Decision, Denial, ProviderId, Verdict},
     identity::Identity,
     principal::Principal,
 };
@@ -27,7 +27,7 @@ fn allowed_by(provider: u16) -> Decision<'static> {
     Decision {
         provider: Some(ProviderId(provider)),
         answers: smallvec![(ProviderId(provider), AnswerKind::Authenticated)],
-        recall: Some(Recall::Hit),
+        cache: Some(CacheResult::Hit),
         ..Decision::new(Verdict::Allow, Reason::Ok)
     }
 }
@@ -82,7 +82,7 @@ fn a_check_is_counted_in_every_family_that_it_concerns() {
             (ProviderId(0), AnswerKind::NotMine),
             (ProviderId(1), AnswerKind::Refused),
         ]),
-        recall: Some(Recall::Miss),
+        cache: Some(CacheResult::Miss),
         ..Decision::deny(Denial::InvalidToken, Reason::Expired)
     };
     meters.record(&refused, Duration::from_micros(20));

@@ -81,7 +81,7 @@ fn signature_verifies(case: &Case) -> bool {
     verify().is_some()
 }
 
-fn claimgate_kid(key: &Arc<claimgate::provider::oauth2::keys::VerifyingKey>) -> Option<&str> {
+fn claimgate_kid(key: &Arc<claimgate::keys::VerifyingKey>) -> Option<&str> {
     key.kid()
 }
 

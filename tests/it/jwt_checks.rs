@@ -5,7 +5,7 @@ use std::time::Duration;
 use claimgate::{
     Engine, Reason,
     claims::ClaimPath,
-    decision::{Decision, Denial, Recall, Verdict},
+    decision::{CacheResult, Decision, Denial, Verdict},
     issuer::signing::SigningKey,
     provider::oauth2::{Algorithm, keys::KeySet},
     settings::{ClaimRule, KeyLocation, KeySourceSettings, OAuth2Settings},
@@ -270,19 +270,19 @@ fn a_known_token_is_judged_by_the_clock_at_every_use() {
     let engine = engine(vec![settings()], &[&key]);
     let token = key.sign(&claims(json!({"nbf": NOW - 10.0}))).unwrap();
     let steps = [
-        (NOW, Reason::Ok, Some(Recall::Miss), 1),
-        (NOW, Reason::Ok, Some(Recall::Hit), 1),
-        (NOW - 50.0, Reason::NotYetValid, Some(Recall::Hit), 1),
-        (NOW + 99.0, Reason::Ok, Some(Recall::Hit), 1),
+        (NOW, Reason::Ok, Some(CacheResult::Miss), 1),
+        (NOW, Reason::Ok, Some(CacheResult::Hit), 1),
+        (NOW - 50.0, Reason::NotYetValid, Some(CacheResult::Hit), 1),
+        (NOW + 99.0, Reason::Ok, Some(CacheResult::Hit), 1),
         // Past `exp` nothing is remembered, though the skew still lets it in.
-        (NOW + 100.0, Reason::Ok, Some(Recall::Miss), 0),
-        (NOW + 101.0, Reason::Ok, Some(Recall::Miss), 0),
-        (NOW + 130.0, Reason::Expired, Some(Recall::Miss), 0),
+        (NOW + 100.0, Reason::Ok, Some(CacheResult::Miss), 0),
+        (NOW + 101.0, Reason::Ok, Some(CacheResult::Miss), 0),
+        (NOW + 130.0, Reason::Expired, Some(CacheResult::Miss), 0),
     ];
-    for (now, reason, recall, remembered) in steps {
+    for (now, reason, result, cached) in steps {
         let decision = check(&engine, &token, now);
-        assert_eq!((decision.reason, decision.recall), (reason, recall), "{now}");
-        assert_eq!(engine.token_cache().len(), remembered, "{now}");
+        assert_eq!((decision.reason, decision.cache), (reason, result), "{now}");
+        assert_eq!(engine.token_cache().len(), cached, "{now}");
     }
 }
 
@@ -324,13 +324,13 @@ fn a_token_that_many_threads_bring_at_once_is_remembered_once() {
     let engine = engine(vec![settings()], &[&key]);
     for round in 1..=20 {
         let token = key.sign(&claims(json!({"jti": round.to_string()}))).unwrap();
-        let decided = at_once(&engine, &token, |decision| (decision.reason, decision.recall));
-        for (reason, recall) in decided {
+        let decided = at_once(&engine, &token, |decision| (decision.reason, decision.cache));
+        for (reason, result) in decided {
             assert_eq!(reason, Reason::Ok);
-            assert!(matches!(recall, Some(Recall::Miss | Recall::Hit)), "nothing waits");
+            assert!(matches!(result, Some(CacheResult::Miss | CacheResult::Hit)), "nothing waits");
         }
         assert_eq!(engine.token_cache().len(), round);
-        assert_eq!(check(&engine, &token, NOW).recall, Some(Recall::Hit));
+        assert_eq!(check(&engine, &token, NOW).cache, Some(CacheResult::Hit));
     }
 }
 

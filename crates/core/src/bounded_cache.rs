@@ -1,5 +1,5 @@
-//! Caches that are bounded by what their entries take as well as by how many
-//! they are.
+//! Caches that are bounded by the bytes of their entries as well as by their
+//! number.
 
 use std::hash::Hash;
 
@@ -10,7 +10,7 @@ use quick_cache::{Weighter, sync::Cache};
 pub type BoundedCache<K, V> = Cache<K, Weighed<V>, ByBytes, RandomState>;
 
 /// A value, and how much memory the cache takes for it, in bytes. That is
-/// found out once: what a cache counts must not change while it is there.
+/// computed once: the weight of an entry must not change while it is cached.
 #[derive(Clone, Debug)]
 pub struct Weighed<V> {
     /// What is cached.
@@ -21,7 +21,7 @@ pub struct Weighed<V> {
 
 /// What a cache itself needs for an entry, counted generously: the entry and
 /// the links of its order, a place to find it by, and half as much again for
-/// those that were let go and may come back.
+/// evicted entries that may come back.
 pub const ENTRY_BYTES: usize = 160;
 
 /// A cache is made of parts with a lock and a bound of their own, each for at
@@ -29,8 +29,7 @@ pub const ENTRY_BYTES: usize = 160;
 /// out of its part.
 const ROOMY_ENTRY_BYTES: usize = 16 * 1024;
 
-/// A cache for no more than so many entries, nor for more than take so many
-/// bytes.
+/// A cache of at most so many entries, which take at most so many bytes.
 pub fn bounded<K: Hash + Eq, V: Clone>(
     entries: usize,
     bytes: usize,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    identity::Identity, policy::routes::Route, principal::Principal, provider::AnswerKind,
+    identity::Identity, policy::routes::Route, principal::Principal, provider::answer::AnswerKind,
     reason::Reason,
 };
 
@@ -31,8 +31,8 @@ pub struct Decision<'e> {
     pub caller: Option<Caller>,
     /// Who was asked and what they said, in order.
     pub answers: SmallVec<[(ProviderId, AnswerKind); 4]>,
-    /// Whether the token was remembered, if anybody looked.
-    pub recall: Option<Recall>,
+    /// Whether the token was cached, if a provider looked.
+    pub cache: Option<CacheResult>,
 }
 
 /// Allow, or one of the ways to deny.
@@ -58,7 +58,7 @@ pub enum Denial {
     InvalidToken,
     /// The token is good, but not for this (`insufficient_scope`).
     Forbidden,
-    /// Nobody can tell right now; try again.
+    /// No provider could decide; the client should retry.
     Unavailable,
     /// Something is set up wrongly on our side.
     Internal,
@@ -73,20 +73,20 @@ pub struct Caller {
     pub identity: Arc<Identity>,
 }
 
-/// Whether a verified token was remembered.
+/// Whether a verified token was cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Recall {
+pub enum CacheResult {
     /// It was.
     Hit,
     /// It was not, so its signature was computed.
     Miss,
-    /// Another request was just computing it. Kept for those who read the
-    /// metric: no request waits for another one's signature any more.
+    /// Another request was just computing it. Kept for readers of the metric:
+    /// no request waits for another one's signature any more.
     Wait,
 }
 
-impl Recall {
+impl CacheResult {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Wait];
 

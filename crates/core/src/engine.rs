@@ -1,4 +1,4 @@
-//! The decision: extract the token, ask the providers, apply the policy.
+//! The decision: find the token, ask the providers, apply the policy.
 
 use std::{
     fmt,
@@ -14,6 +14,7 @@ use crate::{
     claims::RuleOutcome,
     credential::{Credential, Notes},
     decision::{Caller, Decision, Denial, ProviderId, ResourceId, Verdict},
+    identity::{MAX_VALUE_BYTES, TooLarge},
     policy::{
         denials::DenialStyle,
         identity::IdentityHeaders,
@@ -21,9 +22,10 @@ use crate::{
         routes::{NoRoute, Route, Routes},
         upstream::Edits,
     },
+    principal::Principal,
     provider::{
         Provider,
-        chain::{Chain, NoCaller, Patience},
+        chain::{Chain, NoCaller, Wait},
     },
     reason::Reason,
     request::Request,
@@ -82,28 +84,28 @@ impl Engine {
         self.check_until(request, now, std::future::pending()).await
     }
 
-    /// Decides a request, waiting for providers until `give_up` is ready. Who
-    /// has not answered by then counts as unavailable.
+    /// Decides a request, waiting for providers until `give_up` is ready. A
+    /// provider that has not answered by then counts as unavailable.
     pub async fn check_until<'e>(
         &'e self,
         request: &Request<'_>,
         now: UnixTime,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, None, Patience::Until(pin!(give_up))).await
+        self.decide(request, now, None, Wait::Until(pin!(give_up))).await
     }
 
     /// Decides a request if that needs no I/O; `None` means that a provider
     /// must wait for something, so [`Engine::check`] has to be awaited.
     pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
-        let decision = pin!(self.decide(request, now, None, Patience::None));
+        let decision = pin!(self.decide(request, now, None, Wait::Never));
         match decision.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(decision) => Some(decision),
             Poll::Pending => None,
         }
     }
 
-    /// As [`Engine::check_until`], telling `notes` why.
+    /// As [`Engine::check_until`]; collects in `notes` why.
     pub async fn explain<'e>(
         &'e self,
         request: &Request<'_>,
@@ -111,7 +113,7 @@ impl Engine {
         notes: &Notes,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, Some(notes), Patience::Until(pin!(give_up))).await
+        self.decide(request, now, Some(notes), Wait::Until(pin!(give_up))).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
@@ -137,18 +139,18 @@ impl Engine {
     }
 
     /// Whether tokens are kept from the upstream and this request has more
-    /// places for one than are looked through. Public paths are no exception:
+    /// places for one than are looked through. Public paths are not exempt:
     /// tokens are removed there, too.
     pub(crate) fn cannot_hide_tokens(&self, request: &Request<'_>) -> bool {
         !self.forward_token && self.sources.are_crowded(request)
     }
 
-    /// The routes, for whoever explains a decision.
+    /// The routes, for [`crate::explain`].
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
     }
 
-    /// The token sources, for whoever explains a decision.
+    /// The token sources, for [`crate::explain`].
     pub fn sources(&self) -> &TokenSources {
         &self.sources
     }
@@ -189,7 +191,7 @@ impl Engine {
         request: &Request<'_>,
         now: UnixTime,
         notes: Option<&Notes>,
-        patience: Patience<'_>,
+        wait: Wait<'_>,
     ) -> Decision<'e> {
         if !self.enabled {
             return Decision::new(Verdict::Allow, Reason::Disabled);
@@ -226,17 +228,20 @@ impl Engine {
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
         let Lookup { found: cached, hash } = self.cache.lookup(&found.token, now);
-        let credential =
+        let mut credential =
             Credential::new(&found.token, request, now).with_cached(cached).noted(notes);
         let filters = [&rules.providers, &*found.providers];
-        let outcome = self.chain.ask(&credential, filters, &self.identity, patience).await;
-        if let Some(verified) = credential.learned() {
-            self.cache.insert(Arc::clone(verified), hash);
+        let admit = |principal, provider: &dyn Provider, credential: &Credential<'_>| {
+            self.admit(principal, provider, credential)
+        };
+        let outcome = self.chain.ask(&mut credential, filters, admit, wait).await;
+        if let Some(verified) = outcome.verified {
+            self.cache.insert(verified, hash);
         }
         let decided = Decision {
             provider: outcome.provider,
             answers: outcome.answers,
-            recall: credential.recall(),
+            cache: outcome.cache,
             ..decided
         };
         match outcome.result {
@@ -251,6 +256,24 @@ impl Engine {
                 None => Decision { caller: Some(caller), reason: Reason::Ok, ..decided },
             },
         }
+    }
+
+    /// The caller, with what the upstream is told about it; the reason to
+    /// refuse a caller that the upstream can't be told about.
+    fn admit(
+        &self,
+        principal: Arc<Principal>,
+        provider: &dyn Provider,
+        credential: &Credential<'_>,
+    ) -> Result<Caller, Reason> {
+        let rendered = self.identity.render(&principal, provider.name(), provider.method());
+        let identity = rendered.map_err(|TooLarge| {
+            credential.note(|| {
+                format!("its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header")
+            });
+            Reason::MalformedToken
+        })?;
+        Ok(Caller { principal, identity })
     }
 
     /// Fetch standard, section 3.3.2: what makes a request a CORS preflight.
@@ -306,7 +329,7 @@ impl Decision<'_> {
             route: None,
             caller: None,
             answers: SmallVec::new(),
-            recall: None,
+            cache: None,
         }
     }
 

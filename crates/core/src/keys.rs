@@ -1,9 +1,9 @@
 //! Verification keys, parsed once from a JWK Set (RFC 7517).
 //!
 //! Issuers publish all sorts of keys beside those that sign their tokens:
-//! encryption keys, curves nobody here knows, leftovers. One such key must not
+//! encryption keys, unsupported curves, leftovers. One such key must not
 //! cost the others, so a key that can't verify is skipped and named, while a
-//! document that is no JWK Set, or holds no key to verify with, is an error.
+//! document that is not a JWK Set, or holds no key to verify with, is an error.
 
 use std::{
     fmt,
@@ -133,7 +133,7 @@ impl KeySet {
     /// kept, as RFC 7517, 4.5 allows.
     ///
     /// # Errors
-    /// If the document is no JWK Set or holds no usable key.
+    /// If the document is not a JWK Set or holds no usable key.
     pub fn parse(document: &[u8]) -> Result<Parsed, KeySetError> {
         let mut keys: Vec<Arc<VerifyingKey>> = Vec::new();
         let mut skipped = Vec::new();
@@ -170,7 +170,7 @@ impl KeySet {
     }
 
     /// This set as the successor of `old`: a key that both hold stays the
-    /// very same [`Arc`], so that whatever was verified with it stays verified.
+    /// very same [`Arc`], so that tokens verified with it stay verified.
     pub fn succeeding(mut self, old: &Self) -> Self {
         for key in &mut self.keys {
             if let Some(same) = old.keys.iter().find(|same| same.is_live() && same.is_same(key)) {

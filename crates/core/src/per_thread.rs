@@ -1,5 +1,5 @@
-//! One of a thing for every thread, so that what a thread writes often lies in
-//! no other core's cache.
+//! One value for every thread, so that a cache line which a thread often writes
+//! to does not move between cores.
 
 use std::{
     sync::{
@@ -9,8 +9,8 @@ use std::{
     thread,
 };
 
-/// As many of a thing as threads run at once. Two threads may share one, which
-/// is slower and has to be no less right.
+/// As many values as threads run at once. Two threads may share one, which is
+/// slower and must still be correct.
 #[derive(Debug)]
 pub struct PerThread<T>(Box<[Apart<T>]>);
 
@@ -48,8 +48,8 @@ pub fn thread_number() -> usize {
     THREAD.with(|thread| *thread)
 }
 
-/// What a lock guards, unless somebody else holds it: whoever decides waits for
-/// nobody. Only for what a panic leaves none half-done of.
+/// What a lock guards, unless another thread holds it: a decision never waits
+/// for a lock. Only for values that a panic can't leave half-changed.
 pub fn free<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match lock.try_lock() {
         Ok(held) => Some(held),

@@ -22,8 +22,8 @@ pub struct Principal {
     pub client_id: Option<String>,
     /// When the token ends.
     pub expires_at: Option<UnixTime>,
-    /// What the upstream is told, once somebody rendered it; the number is
-    /// that of the [`crate::policy::identity::IdentityHeaders`] that did.
+    /// What the upstream is told, once rendered; the number is that of the
+    /// [`crate::policy::identity::IdentityHeaders`] that rendered it.
     pub(crate) rendered: OnceLock<(u64, Arc<Identity>)>,
 }
 

@@ -1,4 +1,4 @@
-//! Providers: who is asked about a token, and the four answers they give.
+//! Providers: they are asked about a token and give one of four answers.
 //!
 //! A provider either recognises a token or leaves it to the next one. It says
 //! *refused* only for a token it recognises, *unavailable* when it can't tell
@@ -32,18 +32,18 @@
 //! }
 //! ```
 //!
-//! A provider that must ask somebody returns [`Answering::Later`]; the future
-//! may need whatever runtime the embedding program has, the engine needs none.
+//! A provider that needs I/O returns [`Answering::Later`]; the future may need
+//! whatever runtime the embedding program has, the engine needs none.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+pub use self::answer::{Answer, AnswerKind, Answering};
+use crate::{credential::Credential, token_cache::VerifiedToken};
 
-use crate::{credential::Credential, principal::Principal, reason::Reason};
-
+pub mod answer;
 pub mod api_key;
 pub mod chain;
 pub mod oauth2;
 
-/// Somebody who can tell whether a token is good.
+/// Tells whether a token is valid.
 pub trait Provider: Send + Sync {
     /// The unique name it has in the configuration.
     fn name(&self) -> &str;
@@ -60,14 +60,22 @@ pub trait Provider: Send + Sync {
     /// caller that can't wait drops it unpolled and asks again.
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a>;
 
+    /// Its answer for a token that it verified before; `None` if another
+    /// provider did. Asked first where the token cache has an entry.
+    #[doc(hidden)]
+    fn answer_cached(&self, cached: &VerifiedToken, credential: &Credential<'_>) -> Option<Answer> {
+        let _ = (cached, credential);
+        None
+    }
+
     /// The `iss` of the only tokens it recognises. The chain then asks it
     /// about JWTs of this issuer alone, however many providers there are.
     fn issuer(&self) -> Option<&str> {
         None
     }
 
-    /// Whether it takes tokens that are no JWTs. Decides between the reasons
-    /// `unknown_key` and `malformed_token` when nobody recognises a token.
+    /// Whether it takes tokens that are not JWTs. Decides between the reasons
+    /// `unknown_key` and `malformed_token` when no provider recognises a token.
     fn takes_opaque_tokens(&self) -> bool {
         self.issuer().is_none()
     }
@@ -76,84 +84,5 @@ pub trait Provider: Send + Sync {
     /// authenticated; `None` leaves it to the general setting.
     fn forward_token(&self) -> Option<bool> {
         None
-    }
-}
-
-/// What a provider says of a token.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// The token is not one of its own.
-    NotMine,
-    /// The token is good.
-    Authenticated(Arc<Principal>),
-    /// The token is its own and no good.
-    Refused(Reason),
-    /// It can't tell right now.
-    Unavailable,
-}
-
-impl Answer {
-    /// Which of the four it is.
-    pub fn kind(&self) -> AnswerKind {
-        match self {
-            Self::NotMine => AnswerKind::NotMine,
-            Self::Authenticated(_) => AnswerKind::Authenticated,
-            Self::Refused(_) => AnswerKind::Refused,
-            Self::Unavailable => AnswerKind::Unavailable,
-        }
-    }
-}
-
-/// The four answers without what they carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum AnswerKind {
-    /// See [`Answer::Authenticated`].
-    Authenticated,
-    /// See [`Answer::NotMine`].
-    NotMine,
-    /// See [`Answer::Refused`].
-    Refused,
-    /// See [`Answer::Unavailable`].
-    Unavailable,
-}
-
-impl AnswerKind {
-    /// All four.
-    pub const ALL: [Self; 4] =
-        [Self::Authenticated, Self::NotMine, Self::Refused, Self::Unavailable];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Authenticated => "authenticated",
-            Self::NotMine => "not_mine",
-            Self::Refused => "refused",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// An answer, now or later.
-pub enum Answering<'a> {
-    /// Known without I/O.
-    Now(Answer),
-    /// Waits for somebody.
-    Later(Pin<Box<dyn Future<Output = Answer> + Send + 'a>>),
-}
-
-impl<'a> Answering<'a> {
-    /// Boxes a future.
-    pub fn later(future: impl Future<Output = Answer> + Send + 'a) -> Self {
-        Self::Later(Box::pin(future))
-    }
-}
-
-impl fmt::Debug for Answering<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
-            Self::Later(_) => f.write_str("Later"),
-        }
     }
 }

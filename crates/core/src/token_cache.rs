@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use ahash::RandomState;
 
-pub(crate) use self::verified::{ProviderTag, VerifiedToken};
+pub(crate) use self::verified::ProviderTag;
+pub use self::verified::VerifiedToken;
 use self::{hot::HotTokens, refused::RefusedTokens};
 use crate::{
     bounded_cache::{self, BoundedCache, Weighed},
@@ -25,6 +26,13 @@ pub(crate) struct Lookup {
     pub(crate) found: Option<Arc<VerifiedToken>>,
     /// The token's hash, if it was needed; spares [`TokenCache::insert`] another.
     pub(crate) hash: Option<u64>,
+}
+
+/// A provider verified a token without an entry of its own.
+#[derive(Debug)]
+pub(crate) struct CacheMiss {
+    /// The new entry, if the cache shall keep one.
+    pub(crate) entry: Option<Arc<VerifiedToken>>,
 }
 
 /// A cache of verified tokens, bounded by their number and by their bytes.

@@ -8,8 +8,8 @@ use super::{
     unusable::Unusable,
 };
 
-/// A JWK that can verify signatures. Private members, if somebody published
-/// them, are not looked at.
+/// A JWK that can verify signatures. Private members, if they were published,
+/// are not read.
 pub(super) struct Jwk {
     pub(super) kid: Option<String>,
     pub(super) public: PublicKey,

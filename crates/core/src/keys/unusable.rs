@@ -12,7 +12,7 @@ pub enum Unusable {
     /// A member has the wrong JSON type.
     #[error("`{0}` is not a string")]
     NotAString(&'static str),
-    /// A shared secret: whoever could verify with it could sign as well.
+    /// A shared secret: a holder who can verify with it can sign as well.
     #[error("`kty` is \"oct\", a shared secret")]
     Symmetric,
     /// Not RSA, EC or OKP.

@@ -15,15 +15,15 @@ use crate::{
     time::UnixTime,
 };
 
-/// The longest key, in bytes. Longer tokens are no API keys, which is seen
-/// without hashing them: any client may send them.
+/// The longest key, in bytes. Longer tokens are not API keys and are not
+/// hashed: any client may send them.
 pub const MAX_KEY_BYTES: usize = 4096;
 
-/// Knows API keys by their SHA-256.
+/// Finds API keys by their SHA-256.
 pub struct ApiKeys {
     name: String,
     forward_token: Option<bool>,
-    /// By the first bytes of the hash. They are no secret in themselves, and
+    /// By the first bytes of the hash. They are not secret in themselves, and
     /// the rest is compared in constant time.
     by_prefix: AHashMap<u64, Vec<ApiKey>>,
 }
@@ -118,7 +118,7 @@ impl ApiKey {
     }
 }
 
-/// Why a key that is known is refused at the moment `now`, if it is.
+/// Why a configured key is refused at the moment `now`, if it is.
 pub fn refusal(
     revoked: bool,
     not_before: Option<UnixTime>,

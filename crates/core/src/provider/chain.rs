@@ -1,4 +1,4 @@
-//! The ordered chain of providers: who is asked about a token, and what
+//! The ordered chain of providers: which are asked about a token, and what
 //! their answers come to.
 
 use std::{pin::Pin, sync::Arc};
@@ -7,33 +7,38 @@ use ahash::AHashMap;
 use futures_util::future::{Either, select};
 use smallvec::SmallVec;
 
-use super::{Answer, AnswerKind, Answering, Provider};
+use super::{
+    Provider,
+    answer::{Answer, AnswerKind, Answering},
+};
 use crate::{
     credential::Credential,
-    decision::{Caller, ProviderId},
-    identity::{MAX_VALUE_BYTES, TooLarge},
-    policy::identity::IdentityHeaders,
-    provider_id::ProviderFilter,
+    decision::{CacheResult, Caller},
+    principal::Principal,
+    provider_id::{ProviderFilter, ProviderId},
     reason::Reason,
     token::jwt,
+    token_cache::{CacheMiss, VerifiedToken},
 };
 
 /// All providers, in order.
 pub struct Chain {
     providers: Vec<Arc<dyn Provider>>,
-    /// Those that any token is shown to.
+    /// Those that are asked about any token.
     of_any_token: Vec<ProviderId>,
     /// Those that recognise the JWTs of one issuer.
     by_issuer: AHashMap<String, Vec<ProviderId>>,
 }
 
-/// How long providers may take.
-pub enum Patience<'a> {
-    /// No time at all. The chain stops for ever at the first that would, and
-    /// whoever asked it asks again with more patience.
-    None,
-    /// Until this is ready; then nobody is waited for any more.
+/// How long the chain waits for providers.
+pub enum Wait<'a> {
+    /// Not at all. At the first provider that needs I/O the chain stays
+    /// pending for ever; the caller then asks it anew and waits.
+    Never,
+    /// Until this is ready; then no provider is waited for any more.
     Until(Pin<&'a mut (dyn Future<Output = ()> + Send)>),
+    /// No longer: the time is up.
+    Over,
 }
 
 /// What the chain came to.
@@ -41,18 +46,23 @@ pub enum Patience<'a> {
 pub struct Outcome {
     /// The caller, or why there is none.
     pub result: Result<Caller, NoCaller>,
-    /// Who decided.
+    /// The provider that decided.
     pub provider: Option<ProviderId>,
-    /// Who was asked and what they said.
+    /// The providers that were asked, and their answers.
     pub answers: SmallVec<[(ProviderId, AnswerKind); 4]>,
+    /// Whether the token was cached, if a provider looked: the last that did.
+    pub cache: Option<CacheResult>,
+    /// The entry to keep in the token cache: that of the first provider which
+    /// verified the token.
+    pub(crate) verified: Option<Arc<VerifiedToken>>,
 }
 
-/// Why nobody was authenticated.
+/// Why no caller was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCaller {
-    /// The token is no good.
+    /// The token is not valid.
     Refused(Reason),
-    /// Whoever could tell can't right now.
+    /// No provider could decide.
     Unavailable,
 }
 
@@ -81,56 +91,59 @@ impl Chain {
     }
 
     /// Asks the providers that both filters allow, in order, until one
-    /// authenticates.
+    /// authenticates a caller that `admit` lets in.
     pub async fn ask(
         &self,
-        credential: &Credential<'_>,
+        credential: &mut Credential<'_>,
         filters: [&ProviderFilter; 2],
-        headers: &IdentityHeaders,
-        mut patience: Patience<'_>,
+        admit: impl Fn(Arc<Principal>, &dyn Provider, &Credential<'_>) -> Result<Caller, Reason>,
+        mut wait: Wait<'_>,
     ) -> Outcome {
         let mut answers = SmallVec::new();
+        let (mut cache, mut verified) = (None, None);
         let mut refusal = None;
         let mut unavailable = None;
-        let mut given_up = false;
         for id in self.candidates(credential) {
             if !filters.iter().all(|filter| filter.allows(id)) {
                 continue;
             }
             let provider = self.get(id);
             credential.begin_notes(Some(provider.name()));
-            let answer = match provider.authenticate(credential) {
-                Answering::Later(_) if given_up => {
-                    credential.note(|| "the time is up, so it was not waited for".into());
-                    Answer::Unavailable
+            let hit = credential.cached().and_then(|it| provider.answer_cached(it, credential));
+            let answer = match hit {
+                Some(answer) => {
+                    cache = Some(CacheResult::Hit);
+                    answer
                 }
-                Answering::Now(answer) => answer,
-                Answering::Later(answer) => match &mut patience {
-                    // Not polled: that would begin what nobody waits for.
-                    Patience::None => std::future::pending().await,
-                    Patience::Until(give_up) => match select(answer, give_up.as_mut()).await {
-                        Either::Left((answer, _)) => answer,
-                        Either::Right(_) => {
-                            given_up = true;
-                            credential.note(|| "it did not answer in time".into());
-                            Answer::Unavailable
-                        }
-                    },
+                None => match provider.authenticate(credential) {
+                    Answering::Now(answer) => answer,
+                    Answering::Later(answer) => wait.for_answer(answer, credential).await,
                 },
             };
-            let answer = identify(answer, provider, headers, credential);
+            if let Some(CacheMiss { entry }) = credential.take_cache_miss() {
+                cache = Some(CacheResult::Miss);
+                verified = verified.or(entry);
+            }
+            let answer = match answer {
+                Answer::Authenticated(principal) => match admit(principal, provider, credential) {
+                    Ok(caller) => {
+                        credential.begin_notes(None);
+                        answers.push((id, AnswerKind::Authenticated));
+                        let result = Ok(caller);
+                        return Outcome { result, provider: Some(id), answers, cache, verified };
+                    }
+                    Err(reason) => Answer::Refused(reason),
+                },
+                answer => answer,
+            };
             answers.push((id, answer.kind()));
             match answer {
-                Identified::Yes(caller) => {
-                    credential.begin_notes(None);
-                    return Outcome { result: Ok(caller), provider: Some(id), answers };
-                }
-                Identified::No(Answer::Refused(reason)) => {
+                Answer::Refused(reason) => {
                     credential.note_refusal(reason);
                     refusal = refusal.or(Some((id, reason)));
                 }
-                Identified::No(Answer::Unavailable) => unavailable = unavailable.or(Some(id)),
-                Identified::No(_) => {}
+                Answer::Unavailable => unavailable = unavailable.or(Some(id)),
+                Answer::NotMine | Answer::Authenticated(_) => {}
             }
         }
         credential.begin_notes(None);
@@ -139,14 +152,16 @@ impl Chain {
             (None, Some(id)) => (NoCaller::Unavailable, Some(id)),
             (None, None) => (NoCaller::Refused(self.unrecognised(credential, filters)), None),
         };
-        Outcome { result: Err(result), provider, answers }
+        Outcome { result: Err(result), provider, answers, cache, verified }
     }
 
     /// The providers that may recognise the token, in order: those of any
-    /// token and those of its issuer. Whoever wants to know why hears from
-    /// all of them.
-    fn candidates(&self, credential: &Credential<'_>) -> impl Iterator<Item = ProviderId> {
-        let (everybody, any_token, by_issuer) = match credential.is_noted() {
+    /// token and those of its issuer. If notes are wanted, it is all of them.
+    fn candidates<'c>(
+        &'c self,
+        credential: &Credential<'_>,
+    ) -> impl Iterator<Item = ProviderId> + use<'c> {
+        let (all, any_token, by_issuer) = match credential.is_noted() {
             true => (self.providers.len(), &[][..], false),
             false => (0, &self.of_any_token[..], !self.by_issuer.is_empty()),
         };
@@ -162,10 +177,10 @@ impl Chain {
             (Some(_), _) => of_issuer.next(),
             (None, _) => of_any_token.next(),
         });
-        (0..).map(ProviderId).take(everybody).chain(in_order)
+        (0..).map(ProviderId).take(all).chain(in_order)
     }
 
-    /// Why a token that nobody recognises is no good.
+    /// Why a token that no provider recognises is refused.
     fn unrecognised(&self, credential: &Credential<'_>, filters: [&ProviderFilter; 2]) -> Reason {
         if credential.jwt().is_some() {
             return Reason::UnknownIssuer;
@@ -182,42 +197,28 @@ impl Chain {
     }
 }
 
-/// An answer, with the identity headers of whoever was authenticated.
-enum Identified {
-    Yes(Caller),
-    No(Answer),
-}
-
-impl Identified {
-    fn kind(&self) -> AnswerKind {
+impl Wait<'_> {
+    /// The answer of a provider that needs I/O, if it comes in time.
+    async fn for_answer(
+        &mut self,
+        answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>>,
+        credential: &Credential<'_>,
+    ) -> Answer {
         match self {
-            Self::Yes(_) => AnswerKind::Authenticated,
-            Self::No(answer) => answer.kind(),
-        }
-    }
-}
-
-/// A caller that the upstream can't be told about is not let through.
-fn identify(
-    answer: Answer,
-    provider: &dyn Provider,
-    headers: &IdentityHeaders,
-    credential: &Credential<'_>,
-) -> Identified {
-    match answer {
-        Answer::Authenticated(principal) => {
-            match headers.render(&principal, provider.name(), provider.method()) {
-                Ok(identity) => Identified::Yes(Caller { principal, identity }),
-                Err(TooLarge) => {
-                    credential.note(|| {
-                        format!(
-                            "its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header"
-                        )
-                    });
-                    Identified::No(Answer::Refused(Reason::MalformedToken))
+            // Not polled: that would begin I/O whose end is not waited for.
+            Self::Never => std::future::pending().await,
+            Self::Over => {
+                credential.note(|| "the time is up, so it was not waited for".into());
+                Answer::Unavailable
+            }
+            Self::Until(give_up) => {
+                if let Either::Left((answer, _)) = select(answer, give_up.as_mut()).await {
+                    return answer;
                 }
+                credential.note(|| "it did not answer in time".into());
+                *self = Self::Over;
+                Answer::Unavailable
             }
         }
-        other => Identified::No(other),
     }
 }

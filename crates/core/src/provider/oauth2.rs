@@ -16,7 +16,6 @@ use std::{
 use super::{Answer, Answering, Provider};
 use crate::{
     credential::Credential,
-    decision::Recall,
     keys::{KeyStore, Refresh, VerifyingKey},
     reason::Reason,
     settings::OAuth2Settings,
@@ -53,9 +52,9 @@ pub struct OAuth2 {
 
 /// Why a token was not verified.
 enum Failure {
-    /// It is no good.
+    /// It is not valid.
     Refused(Reason),
-    /// The issuer's keys, as known, do not have the one it names.
+    /// The current keys of the issuer do not have the one it names.
     NoSuchKey,
 }
 
@@ -86,36 +85,23 @@ impl OAuth2 {
         }
     }
 
-    /// The answer for a token that this provider verified before.
-    fn cached(&self, credential: &Credential<'_>) -> Option<Answer> {
-        let cached = credential.cached().filter(|cached| cached.by == self.tag)?;
-        credential.record(Recall::Hit);
-        credential.note(|| "its signature was verified before".into());
-        Some(match checks::times(&self.settings, &cached.times, credential) {
-            Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
-            Err(reason) => Answer::Refused(reason),
-        })
-    }
-
     /// Verifies and judges a token with the keys at hand.
     fn judge(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Failure> {
         let now = credential.now();
         // An entry that ends now would never be found.
         let lasts = jwt.expires_at().is_some_and(|exp| exp > now.as_seconds());
         if !lasts || credential.cached().is_some() {
-            credential.record(Recall::Miss);
+            credential.missed_cache(None);
             return self
                 .verify(credential, jwt)
                 .map(|verified| Answer::Authenticated(verified.principal));
         }
         // Two requests with one new token both compute its signature: to wait
-        // for another thread costs more, and an invalid token would
-        // make everything wait that this thread has to do.
-        let verified = self.verify(credential, jwt)?;
-        credential.record(Recall::Miss);
-        let principal = Arc::clone(&verified.principal);
-        credential.learn(Arc::new(verified));
-        Ok(Answer::Authenticated(principal))
+        // for another thread costs more, and with an invalid token it would
+        // delay everything else that this thread has to do.
+        let verified = Arc::new(self.verify(credential, jwt)?);
+        credential.missed_cache(Some(Arc::clone(&verified)));
+        Ok(Answer::Authenticated(Arc::clone(&verified.principal)))
     }
 
     fn verify(
@@ -183,7 +169,7 @@ impl OAuth2 {
             });
             Failure::Refused(Reason::BadSignature)
         };
-        if self.cache.refused().knows(credential.token(), &keys) {
+        if self.cache.refused().contains(credential.token(), &keys) {
             return Err(refused());
         }
         // The same key has verified the token for another provider.
@@ -203,7 +189,7 @@ impl OAuth2 {
         })
     }
 
-    /// What makes a token somebody else's.
+    /// What makes a token another provider's.
     fn describe_other(&self, credential: &Credential<'_>) -> String {
         let ours = format!("it is no JWT of {:?}", self.issuer);
         match credential.jwt() {
@@ -218,7 +204,7 @@ impl OAuth2 {
         }
     }
 
-    /// Why nobody can tell whether the issuer has the token's key.
+    /// Why it is unknown whether the issuer has the token's key.
     fn note_unavailable(&self, credential: &Credential<'_>) {
         credential.note(|| match self.keys.last_error() {
             Some(error) => format!("its keys can't be fetched: {error}"),
@@ -258,9 +244,9 @@ impl OAuth2 {
         })
     }
 
-    /// The answer once a fetch has settled which keys there are: after a good
-    /// one a missing key does not exist, after a failed one nobody knows. The
-    /// fetch may have ended since the keys were looked at, hence the last look.
+    /// The answer once a refresh has settled which keys there are: after a good
+    /// one a missing key does not exist, after a failed one that is unknown. The
+    /// refresh may have ended since the keys were looked at, hence the last look.
     fn settled(&self, credential: &Credential<'_>, jwt: &Unverified, good: bool) -> Answer {
         match self.judge(credential, jwt).or_else(refused) {
             Ok(answer) => answer,
@@ -298,10 +284,18 @@ impl Provider for OAuth2 {
         self.forward_token
     }
 
-    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
-        if let Some(answer) = self.cached(credential) {
-            return Answering::Now(answer);
+    fn answer_cached(&self, cached: &VerifiedToken, credential: &Credential<'_>) -> Option<Answer> {
+        if cached.by != self.tag {
+            return None;
         }
+        credential.note(|| "its signature was verified before".into());
+        Some(match checks::times(&self.settings, &cached.times, credential) {
+            Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
+            Err(reason) => Answer::Refused(reason),
+        })
+    }
+
+    fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
         let Some(jwt) = credential.jwt().filter(|jwt| jwt.issuer() == Some(&self.issuer)) else {
             credential.note(|| self.describe_other(credential));
             return Answering::Now(Answer::NotMine);

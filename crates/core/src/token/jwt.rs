@@ -1,4 +1,4 @@
-//! Reading a JWT before its signature is looked at (RFC 7515, RFC 7519).
+//! Reading a JWT before its signature is verified (RFC 7515, RFC 7519).
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ mod pass;
 pub use header::{Header, Member};
 pub use pass::{MAX_DEPTH, MAX_VALUES};
 
-/// A readable JWT whose signature nobody has looked at.
+/// A readable JWT whose signature has not been verified.
 pub struct Unverified {
     header: Arc<Header>,
     facts: Facts,
@@ -32,9 +32,10 @@ pub struct Unverified {
 
 impl Unverified {
     /// Reads a compact JWS whose payload is a claims set; `None` if it is not
-    /// one. Members that occur twice and an `iss` that is no string make it
+    /// one. Members that occur twice and an `iss` that is not a string make it
     /// unreadable: different readers would see different tokens. So do more
-    /// than [`MAX_VALUES`] values or more than [`MAX_DEPTH`] inside each other. No claim is built yet.
+    /// than [`MAX_VALUES`] values or more than [`MAX_DEPTH`] inside each other.
+    /// No claim is built yet.
     pub fn read(token: &str) -> Option<Self> {
         let [header, claims, signature] = parts(token)?;
         let header_read = read_header(header)?;
@@ -55,12 +56,12 @@ impl Unverified {
         &self.header
     }
 
-    /// The claims. To build them costs far more than all that is known
-    /// without: worth it for a token whose signature is good.
+    /// The claims. To build them costs far more than to read all the rest:
+    /// worth it for a token whose signature is valid.
     pub fn claims(&self) -> &Claims {
         let build = || serde_json::from_str::<ClaimsSet>(&self.payload).ok();
-        // What was passed over can be read. If not, there are no claims, and
-        // a token without `exp` is refused.
+        // The first pass found it readable. If it is not after all, there are
+        // no claims, and a token without `exp` is refused.
         self.claims.get_or_init(|| build().map(|ClaimsSet(claims)| claims).unwrap_or_default())
     }
 
@@ -117,8 +118,8 @@ pub fn pretends_to_be_a_jwt(token: &str) -> bool {
 /// The longest header of five parts that is looked at, in bytes.
 const MAX_JWE_HEADER: usize = 4096;
 
-/// Why [`Unverified::read`] can't read a token, for whoever holds it: at the
-/// most a short piece of its header or claims is in it, none of its signature.
+/// Why [`Unverified::read`] can't read a token. It holds at the most a short
+/// piece of the token's header or claims, and nothing of its signature.
 pub fn defect(token: &str) -> String {
     let Some([header, claims, signature]) = parts(token) else {
         let parts = token.split('.').count();

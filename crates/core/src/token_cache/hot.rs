@@ -18,7 +18,7 @@ use crate::{
     time::UnixTime,
 };
 
-/// How many tokens a thread keeps at hand; a power of two.
+/// How many tokens a thread keeps copies of; a power of two.
 const SLOTS: usize = 128;
 
 /// A token that would take a larger part of a thread's room than one in so
@@ -36,7 +36,7 @@ struct Shelf {
     slots: Vec<Slot>,
     /// What all of them take.
     bytes: usize,
-    /// The slot that makes room next.
+    /// The slot that is emptied next when room is needed.
     hand: usize,
 }
 
@@ -93,32 +93,32 @@ impl HotTokens {
             let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
             for at in 0..shelf.slots.len() {
                 if shelf.slots[at].kept.as_ref().is_some_and(|kept| !kept.value.is_valid(now)) {
-                    shelf.let_go(at);
+                    shelf.evict(at);
                 }
             }
         }
     }
 
-    /// The shelf of this thread, unless another one is at it.
+    /// The shelf of this thread, unless another thread holds it.
     fn own(&self) -> Option<MutexGuard<'_, Shelf>> {
         free(self.shelves.own())
     }
 }
 
 impl Shelf {
-    /// Keeps a copy in place of the one that is there; others make room for
-    /// it, one slot after the other.
+    /// Keeps a copy in place of the one that is there; other slots are emptied
+    /// for it, one after the other, until there is room.
     fn keep(&mut self, at: usize, kept: Entry, room: usize) {
-        self.let_go(at);
+        self.evict(at);
         while self.bytes > 0 && self.bytes + kept.bytes > room {
-            self.let_go(self.hand);
+            self.evict(self.hand);
             self.hand = (self.hand + 1) % SLOTS;
         }
         self.bytes += kept.bytes;
         self.slots[at].kept = Some(kept);
     }
 
-    fn let_go(&mut self, at: usize) {
+    fn evict(&mut self, at: usize) {
         if let Some(kept) = self.slots[at].kept.take() {
             self.bytes -= kept.bytes;
         }

@@ -1,10 +1,10 @@
 //! The tokens that were just refused for their signature.
 //!
 //! A client that sends one bad token over and over would have a signature
-//! computed each time. Each thread keeps the last few in a place of its own,
-//! so that a flood of them makes no other thread wait. That is of a fixed
-//! size: a token is kept as its SHA-256, together with the key set that it was
-//! held against. By another set it is judged anew, so nothing here ever ends.
+//! computed each time. Each thread keeps the last few in a table of its own, so
+//! that a flood of them delays no other thread. The table is of a fixed size: a
+//! token is kept as its SHA-256, together with the key set that refused it.
+//! With another set it is verified anew, so entries need no end.
 
 use std::{
     ptr,
@@ -32,7 +32,7 @@ struct Slot {
     tail: u64,
     /// The whole token, so that no other token is refused in its place.
     digest: [u8; 32],
-    /// As long as this is here, no other set has the same address.
+    /// As long as this is here, no other set can have the same address.
     keys: Weak<KeySet>,
 }
 
@@ -41,8 +41,8 @@ impl RefusedTokens {
         Self { shelves: PerThread::new(Mutex::default) }
     }
 
-    /// Whether this thread just found that no key of this set verifies it.
-    pub(crate) fn knows(&self, token: &str, keys: &Arc<KeySet>) -> bool {
+    /// Whether this thread found lately that no key of this set verifies it.
+    pub(crate) fn contains(&self, token: &str, keys: &Arc<KeySet>) -> bool {
         let Some(tail) = tail(token) else { return false };
         let Some(shelf) = free(self.shelves.own()) else { return false };
         let same =
@@ -51,8 +51,8 @@ impl RefusedTokens {
         slot.is_some_and(|slot| slot.digest == sha256(token))
     }
 
-    /// Notes that no key of this set verifies the token. The one that was in
-    /// its place makes way.
+    /// Keeps that no key of this set verifies the token, in place of the token
+    /// that has the same slot.
     pub(crate) fn add(&self, token: &str, keys: &Arc<KeySet>) {
         let Some(tail) = tail(token) else { return };
         let Some(mut shelf) = free(self.shelves.own()) else { return };
@@ -77,10 +77,10 @@ mod tests {
     #[test]
     fn a_token_is_known_by_the_key_set_that_refused_it_alone() {
         let (refused, one, other) = (RefusedTokens::new(), Arc::new(keys()), Arc::new(keys()));
-        assert!(!refused.knows("a.b.signature", &one));
+        assert!(!refused.contains("a.b.signature", &one));
         refused.add("a.b.signature", &one);
-        assert!(refused.knows("a.b.signature", &one));
-        assert!(!refused.knows("a.b.signature", &other));
+        assert!(refused.contains("a.b.signature", &one));
+        assert!(!refused.contains("a.b.signature", &other));
     }
 
     /// A client chooses how its token ends.
@@ -88,10 +88,10 @@ mod tests {
     fn a_token_that_ends_like_a_refused_one_is_another() {
         let (refused, keys) = (RefusedTokens::new(), Arc::new(keys()));
         refused.add("bad.token.signature", &keys);
-        assert!(!refused.knows("good.token.signature", &keys));
+        assert!(!refused.contains("good.token.signature", &keys));
         refused.add("worse.token.signature", &keys);
-        let known =
-            ["bad", "worse"].map(|begin| refused.knows(&format!("{begin}.token.signature"), &keys));
+        let known = ["bad", "worse"]
+            .map(|begin| refused.contains(&format!("{begin}.token.signature"), &keys));
         assert_eq!(known, [false, true], "the latest is in their place");
     }
 
@@ -100,7 +100,7 @@ mod tests {
         let refused = RefusedTokens::new();
         for _ in 0..100 {
             let keys = Arc::new(keys());
-            assert!(!refused.knows("a.b.signature", &keys));
+            assert!(!refused.contains("a.b.signature", &keys));
             refused.add("a.b.signature", &keys);
         }
     }
@@ -118,6 +118,6 @@ mod tests {
     fn what_is_too_short_to_be_signed_is_not_kept() {
         let (refused, keys) = (RefusedTokens::new(), Arc::new(keys()));
         refused.add("a.b.c", &keys);
-        assert!(!refused.knows("a.b.c", &keys));
+        assert!(!refused.contains("a.b.c", &keys));
     }
 }

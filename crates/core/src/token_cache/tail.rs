@@ -1,4 +1,4 @@
-//! Where the tables of a thread keep a token.
+//! The slot of a token in the tables of a thread.
 
 /// The end of a token, which is the end of its signature: as good as random
 /// for a token that was verified. A client that makes up a signature chooses

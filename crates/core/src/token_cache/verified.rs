@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A token whose signature and claims were checked.
-pub(crate) struct VerifiedToken {
+pub struct VerifiedToken {
     /// The full token; compared before the entry is used.
     pub(crate) token: Box<str>,
     /// Which provider verified it.

@@ -1,5 +1,5 @@
-//! What a token must say, once somebody has to believe it: the checks of a
-//! provider in the order in which they are made.
+//! The checks of a JWT's header and claims, in the order in which they are
+//! made.
 
 use serde_json::Value;
 
@@ -85,8 +85,8 @@ pub(super) fn algorithm(
     })
 }
 
-/// The types of the registered claims, whether or not anybody needs them
-/// (RFC 7519, section 4.1), and its times.
+/// The types of the registered claims, whether or not they are needed here
+/// (RFC 7519, section 4.1), and the token's times.
 pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Result<Stated, Reason> {
     let claims = jwt.claims();
     let wrong = |name: &str| {
@@ -123,7 +123,7 @@ pub(super) fn expiry(stated: &Stated, credential: &Credential<'_>) -> Result<Tim
     Ok(Times { expires_at, not_before: stated.not_before, issued_at: stated.issued_at })
 }
 
-/// Whether the token is good at this moment.
+/// Whether the token is valid at this moment.
 pub(super) fn times(
     settings: &OAuth2Settings,
     times: &Times,
@@ -229,7 +229,7 @@ pub(super) fn client(
     Err(Reason::WrongClient)
 }
 
-/// The claims that make the token good.
+/// The claims that the provider requires.
 pub(super) fn required_claims(
     settings: &OAuth2Settings,
     jwt: &Unverified,

@@ -1,4 +1,4 @@
-//! The claims of a JWT, built once its signature is known to be good.
+//! The claims of a JWT, built once its signature is verified.
 
 use std::{borrow::Cow, fmt};
 

@@ -1,7 +1,7 @@
 //! One pass over JSON that builds nothing.
 //!
 //! A token costs its sender a few bytes for every value that it makes a reader
-//! build, whoever signed it. So a token is first passed over: whether it is
+//! build, whether or not it is signed. So a token is first passed over: whether it is
 //! JSON in which no object has a name twice, and what the few members say that
 //! are needed to find its provider and its key.
 
