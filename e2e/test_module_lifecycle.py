@@ -168,6 +168,13 @@ def test_a_listener_update_fails_no_request_and_fetches_nothing(stack: Stack):
     assert set(flow.outcomes) == {200}, flow.outcomes
     assert issuer.jwks_fetches() == 1
 
+    def counted() -> int:
+        text = web.get(envoy.admin, "/stats/prometheus").body.decode().splitlines()
+        lines = [line for line in text if "claimgate_checks_total{" in line and 'reason="ok"' in line]
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+
+    web.wait_until(lambda: counted() == flow.total, "every request in Envoy's statistics")
+
 
 def test_a_panic_is_a_500_and_envoy_lives_on(stack: Stack):
     gateway = module_gateway.gateway(stack, SLOW)

@@ -21,7 +21,7 @@ use crate::{
     load::{self, LoadError},
     open,
     options::FilterOptions,
-    stats::{Carried, Stats},
+    stats::{Carried, Gathered, Stats},
 };
 
 /// How often tokens that can't be used any more are dropped from memory.
@@ -32,6 +32,7 @@ const TIDY: Duration = Duration::from_secs(60);
 pub(crate) struct Configuration {
     config: ConfigHandle,
     metrics: Metrics,
+    gathered: Gathered,
     carried: Carried,
     tasks: Vec<JoinHandle<()>>,
     /// `None` where Envoy only validates.
@@ -64,15 +65,15 @@ impl Configuration {
             let follower = Follower { options, metrics, config, sources };
             tasks.push(runtime.spawn(follower.run(contents)));
         }
-        let carried = Carried::default();
-        Ok(Self { config, metrics, carried, tasks, background: Some(background) })
+        let (gathered, carried) = (Gathered::default(), Carried::default());
+        Ok(Self { config, metrics, gathered, carried, tasks, background: Some(background) })
     }
 
     /// One that decides nothing: it was found good where Envoy only validates.
     pub(crate) fn idle(engine: Engine, loaded: &Loaded, metrics: Metrics) -> Self {
         let config = ConfigHandle::new(snapshot(engine, loaded, &metrics));
-        let (carried, tasks) = (Carried::default(), Vec::new());
-        Self { config, metrics, carried, tasks, background: None }
+        let (gathered, carried) = (Gathered::default(), Carried::default());
+        Self { config, metrics, gathered, carried, tasks: Vec::new(), background: None }
     }
 
     /// What decides right now. A request keeps what it began with.
@@ -92,7 +93,7 @@ impl Configuration {
     /// Carries the metrics over to Envoy's statistics.
     pub(crate) fn carry_over(&self, stats: &Stats, to: &impl Statistics) {
         self.metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
-        stats.carry_over(&self.metrics, &self.carried, to);
+        stats.carry_over(&self.gathered.of(&self.metrics), &self.carried, to);
     }
 }
 

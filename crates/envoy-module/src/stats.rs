@@ -4,15 +4,16 @@
 //! that a request pays for neither a look-up of names nor a shared counter.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use claimgate::metrics::Metrics;
-use prometheus::proto::{Histogram, Metric, MetricType};
+use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
 
 use crate::abi::{ConfigContext, StatId, Statistics};
 
@@ -52,12 +53,35 @@ pub(crate) struct Carried(Mutex<HashMap<Series, u64>>);
 /// A name and its labels' values, in order.
 type Series = (&'static str, Vec<String>);
 
+/// The metrics as they were a moment ago, gathered once for all filters that
+/// carry them over at about the same time.
+#[derive(Default)]
+pub(crate) struct Gathered(Mutex<Option<(Instant, Arc<[MetricFamily]>)>>);
+
+/// Less than the time between two turns of one filter.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
+impl Gathered {
+    /// What `metrics` hold, or held a moment ago.
+    pub(crate) fn of(&self, metrics: &Metrics) -> Arc<[MetricFamily]> {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some((at, families)) if at.elapsed() < A_MOMENT => Arc::clone(families),
+            _ => {
+                let families: Arc<[_]> = metrics.gather().into();
+                *latest = Some((Instant::now(), Arc::clone(&families)));
+                families
+            }
+        }
+    }
+}
+
 /// The statistics of one filter's configuration.
 pub(crate) struct Stats {
     counters: Vec<Defined>,
     gauges: Vec<Defined>,
     /// The counters that this filter's statistics hold.
-    held: Mutex<HashMap<Series, ()>>,
+    held: Mutex<HashSet<Series>>,
     is_due: AtomicBool,
 }
 
@@ -97,7 +121,12 @@ impl Stats {
     }
 
     /// Carries over what was counted since the last time.
-    pub(crate) fn carry_over(&self, metrics: &Metrics, carried: &Carried, to: &impl Statistics) {
+    pub(crate) fn carry_over(
+        &self,
+        families: &[MetricFamily],
+        carried: &Carried,
+        to: &impl Statistics,
+    ) {
         let mut carried = carried.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut count = |name: &str, labels: &[(&str, &str)], total: u64| {
@@ -106,14 +135,14 @@ impl Stats {
             // Once even if nothing was counted: a counter lives as long as
             // somebody's statistics hold it, and those of an earlier listener
             // may be about to go.
-            let is_new = held.insert(series.clone(), ()).is_none();
+            let is_new = held.insert(series.clone());
             let before = carried.insert(series, total).unwrap_or(0);
             let more = total.saturating_sub(before);
             if more > 0 || is_new {
                 to.add(counter.id, &values, more);
             }
         };
-        for family in metrics.gather() {
+        for family in families {
             for metric in family.get_metric() {
                 let labels = labels_of(metric);
                 let name = family.name();
@@ -226,7 +255,7 @@ mod tests {
         for (stats, reloads, expected) in cases {
             (0..reloads).for_each(|_| metrics.config_reloaded(true, now));
             let recorded = Recorded::default();
-            stats.carry_over(&metrics, &carried, &recorded);
+            stats.carry_over(&metrics.gather(), &carried, &recorded);
             assert_eq!(added(&recorded), expected);
         }
     }
