@@ -118,7 +118,7 @@ def test_other_tokens_of_the_cluster_are_refused(gateway: Gateway):
         ("another namespace", "/v1/batches", good, 403),
         ("made for the API server", "/v1/models", gateway.token("default", "elsewhere"), 401),
         (
-            "made for somebody else",
+            "made for another service",
             "/v1/models",
             gateway.token("default", "elsewhere", "--audience", "vault"),
             401,
