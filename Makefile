@@ -41,7 +41,7 @@ unit: ## unit and integration tests, without Envoy
 e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)
 
-e2e-module: ## those that are about decisions once more, with Claimgate inside Envoy; ARGS='-k denials' picks some
+e2e-module: ## the end-to-end tests of decisions again, with Claimgate inside Envoy; ARGS='-k denials' picks some
 	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
 
 DECISIONS := $(addprefix test_,$(addsuffix .py,headers denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers))

@@ -134,7 +134,7 @@ def cases(gateway: Gateway) -> list[Case]:
     return [
         Case("a valid token", "/orders", web.bearer(orders), 200, as_orders),
         Case("no token", "/orders", [], 401),
-        Case("something that is no token", "/orders", web.bearer("abc123"), 401),
+        Case("something that is not a token", "/orders", web.bearer("abc123"), 401),
         Case("an expired token", "/orders", web.bearer(expired), 401),
         Case("a token without the scope", "/orders", web.bearer(gateway.token("billing")), 403),
         Case("/admin without the admin scope", "/admin", web.bearer(orders), 403),

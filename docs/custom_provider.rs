@@ -1,4 +1,4 @@
-//! An authorization service for Envoy with a provider of its own.
+//! An authorization service for Envoy with a custom provider.
 
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 

@@ -228,7 +228,7 @@ claims() { # TOKEN
             for (i = 1; i <= length($2); i++) {
                 sextet = index(alphabet, substr($2, i, 1)) - 1
                 if (sextet < 0) exit
-                # `room` is what the bits at hand must be divided by to leave
+                # `room` is the divisor of the current bits that leaves
                 # a byte; not every awk knows powers.
                 bits = bits * 64 + sextet
                 room = room == 0 ? 64 : room == 64 ? 16 : room == 16 ? 4 : 1
