@@ -135,7 +135,7 @@ struct Connection<'w> {
     in_flight: usize,
     /// Bytes that the server still accepts on the connection.
     window: i64,
-    /// Bytes received since it was last told that it may send more.
+    /// Bytes received since the last window update.
     received: u32,
     answers: Answers,
 }

@@ -228,7 +228,7 @@ async fn honest_callers(address: &str, messages: &[Bytes], how_long: Duration) -
             let sent = Instant::now();
             let answer = ask(&mut connection, &address, message).await.expect("an answer");
             waited.borrow_mut().push(sent.elapsed().as_secs_f64() * 1e6);
-            assert!(answer.starts_with(&ALLOWED), "an honest caller was turned away");
+            assert!(answer.starts_with(&ALLOWED), "an honest caller was denied");
         });
     }
     while let Some(done) = tasks.join_next().await {
