@@ -27,13 +27,13 @@ pub(super) fn check(
     elapsed: Duration,
 ) {
     match decision.verdict {
-        Verdict::Allow | Verdict::Answer(_) if enabled!(target: TARGET, Level::DEBUG) => {
+        Verdict::Allow | Verdict::Respond(_) if enabled!(target: TARGET, Level::DEBUG) => {
             allowed(&Facts::of(request, decision, provider, elapsed));
         }
         Verdict::Deny(_) if enabled!(target: TARGET, Level::INFO) => {
             denied(&Facts::of(request, decision, provider, elapsed));
         }
-        Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => {}
+        Verdict::Allow | Verdict::Respond(_) | Verdict::Deny(_) => {}
     }
 }
 

@@ -45,7 +45,7 @@ fn record(
             Status::error(decision.reason.as_str())
         }
         // A denial is the service's work, not an error of it.
-        Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => Status::Unset,
+        Verdict::Allow | Verdict::Respond(_) | Verdict::Deny(_) => Status::Unset,
     };
     let attributes = attributes(request, decision, provider, elapsed);
     tracer.checked(position, end - elapsed..end, attributes, status, asked);
