@@ -24,8 +24,8 @@ use std::{
 use claimgate::{
     Engine,
     envoy::{
-        answer,
         decode::{Names, check_request},
+        response,
     },
 };
 use envoy_types::{
@@ -105,7 +105,7 @@ fn check(engine: &Engine, message: &[u8]) -> [u64; 3] {
     let decoded = ALLOCATIONS.get();
     let decision = decide(engine, &request);
     let decided = ALLOCATIONS.get();
-    black_box(answer::encode(engine, &request, &decision));
+    black_box(response::encode(engine, &request, &decision));
     [decoded - start, decided - decoded, ALLOCATIONS.get() - decided]
 }
 

@@ -43,7 +43,7 @@ impl AsRef<[u8]> for Encoded {
 }
 
 impl Writer {
-    /// With room for `capacity` bytes; more is found when needed.
+    /// A writer with room for `capacity` bytes; it grows when needed.
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity + PREFIX_BYTES;
         Self { buffer: vec![0; capacity], start: capacity }
