@@ -1,8 +1,11 @@
 //! `envoy.service.auth.v3.CheckRequest`, decoded in place.
 //!
 //! The message is walked once. What the engine needs is borrowed from it, the
-//! rest is skipped, and nothing is built that would have to be dropped. It is
-//! read as any protobuf library does: unknown fields are skipped, repeated
+//! rest is skipped, and nothing is built that would have to be dropped: with
+//! prost, which takes six times as long, `whole_check` would take more than
+//! twice as long (`benches/engine.rs`).
+//!
+//! It is read as any protobuf library does: unknown fields are skipped, repeated
 //! parts of a message are merged, and the last of a repeated scalar counts.
 //! Three things differ, each on the safe side:
 //!
@@ -122,8 +125,8 @@ impl<'a> Reading<'a> {
 
     #[inline]
     fn header(&mut self, name: &'a str, value: &'a [u8]) {
-        // No early exit: names are short, and this way the loop is one of
-        // whole vectors.
+        // No early exit, so that the loop is one of whole vectors: with `any`,
+        // `whole_check` takes 3 % longer (`benches/engine.rs`).
         self.upper_case |= name.bytes().fold(false, |upper, b| upper | b.is_ascii_uppercase());
         self.request.headers.push(name, value);
     }

@@ -14,7 +14,7 @@ use std::{
 
 use claimgate_core::per_thread::{free, thread_number};
 
-use crate::{reason::Reason, texts::Texts, time::UnixTime};
+use crate::{reason::Reason, time::UnixTime};
 
 /// How many denials are kept.
 pub const KEPT: usize = 200;
@@ -64,7 +64,14 @@ pub struct DenialRecord {
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
-    values: Texts,
+    provider: String,
+    route: String,
+    subject: String,
+    method: String,
+    path: String,
+    host: String,
+    request_id: String,
+    trace_id: String,
 }
 
 impl DenialLog {
@@ -79,13 +86,10 @@ impl DenialLog {
         let own = thread_number() % self.lists.len();
         let (before, after) = self.lists.split_at(own);
         let Some(mut list) = after.iter().chain(before).find_map(free) else { return };
-        // Evict the oldest, and reuse its memory.
-        let mut record = match list.len() {
-            KEPT.. => list.pop_front().unwrap_or_default(),
-            _ => DenialRecord::default(),
-        };
-        record.fill(new);
-        list.push_back(record);
+        if list.len() >= KEPT {
+            list.pop_front();
+        }
+        list.push_back(DenialRecord::from(new));
     }
 
     /// The last [`KEPT`] denials, the latest first.
@@ -111,66 +115,63 @@ fn lock(list: &Mutex<List>) -> MutexGuard<'_, List> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Default for DenialRecord {
-    fn default() -> Self {
-        Self { at: UnixTime::from_seconds(0.0), reason: Reason::Internal, values: Texts::default() }
+impl From<&NewDenial<'_>> for DenialRecord {
+    fn from(new: &NewDenial<'_>) -> Self {
+        let known = |value: Option<&str>| cut(value.unwrap_or_default()).to_owned();
+        Self {
+            at: new.at,
+            reason: new.reason,
+            provider: known(new.provider),
+            route: known(new.route),
+            subject: known(new.subject),
+            method: cut(new.method).to_owned(),
+            path: cut(new.path).to_owned(),
+            host: cut(new.host).to_owned(),
+            request_id: known(new.request_id),
+            trace_id: known(new.trace_id),
+        }
     }
 }
 
 impl DenialRecord {
-    fn fill(&mut self, new: &NewDenial<'_>) {
-        (self.at, self.reason) = (new.at, new.reason);
-        let values = [
-            new.provider.unwrap_or_default(),
-            new.route.unwrap_or_default(),
-            new.subject.unwrap_or_default(),
-            new.method,
-            new.path,
-            new.host,
-            new.request_id.unwrap_or_default(),
-            new.trace_id.unwrap_or_default(),
-        ];
-        self.values.fill(values.map(cut).into_iter());
-    }
-
     /// The provider that decided.
     pub fn provider(&self) -> &str {
-        self.values.get(0)
+        &self.provider
     }
 
     /// The route that the request matched, or that Envoy named.
     pub fn route(&self) -> &str {
-        self.values.get(1)
+        &self.route
     }
 
     /// The authenticated subject.
     pub fn subject(&self) -> &str {
-        self.values.get(2)
+        &self.subject
     }
 
     /// The request's method.
     pub fn method(&self) -> &str {
-        self.values.get(3)
+        &self.method
     }
 
     /// Its path without the query.
     pub fn path(&self) -> &str {
-        self.values.get(4)
+        &self.path
     }
 
     /// Its host.
     pub fn host(&self) -> &str {
-        self.values.get(5)
+        &self.host
     }
 
     /// Its `x-request-id`.
     pub fn request_id(&self) -> &str {
-        self.values.get(6)
+        &self.request_id
     }
 
     /// The trace it belongs to.
     pub fn trace_id(&self) -> &str {
-        self.values.get(7)
+        &self.trace_id
     }
 }
 

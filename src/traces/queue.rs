@@ -99,10 +99,11 @@ impl Queue {
     }
 }
 
-/// Exports queued spans. It polls the queue from time to time only: waking a
-/// task for each span would cost the thread that made it more than the span,
-/// and a constant stream of spans would cost the cores that decide. A flush
-/// exports everything in the queue without a pause.
+/// Exports queued spans. It polls the queue from time to time only: with a
+/// wake-up per span, a check takes 50 % more CPU at 2,000 checks/s, and 66 %
+/// more under full load, where it also sends every span it can; with the SDK's
+/// `BatchSpanProcessor` 8 % and 61 % more (`make bench ARGS=observing`, all
+/// sampled). A flush exports everything in the queue without a pause.
 async fn export<E: SpanExporter>(
     exporter: E,
     mut inbox: mpsc::Receiver<Message>,
