@@ -1,5 +1,5 @@
 //! Counts the heap allocations of one check, from the bytes of Envoy's message
-//! to the bytes of the answer. Prints JSON.
+//! to the bytes of the response. Prints JSON.
 
 #![allow(
     clippy::expect_used,

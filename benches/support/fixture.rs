@@ -1,4 +1,4 @@
-//! What the benchmarks of the engine decide by, and about what.
+//! The configurations and requests of the engine's benchmarks.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use serde_json::{Map, json};
 
 use super::claims::claims;
 
-/// When every benchmark takes place.
+/// The time of every decision.
 pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
 
 /// An issuer with one key.
@@ -199,7 +199,7 @@ pub(crate) fn message(authorization: &str) -> Vec<u8> {
     CheckRequest { attributes: Some(attributes) }.encode_to_vec()
 }
 
-/// The decision, and everything that the upstream is told with it.
+/// Decides, and makes everything that the upstream gets.
 pub(crate) fn allow(engine: &Engine, authorization: &str) {
     let request = request(authorization);
     let decision = decide(engine, &request);
