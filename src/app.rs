@@ -55,7 +55,7 @@ pub mod workers;
 
 pub use candidate::LoadError;
 pub use claimgate_remote::providers::ProviderError;
-pub use offline::try_out;
+pub use offline::dry_run;
 pub use start_error::StartError;
 
 use active::ActiveConfig;

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 /// The service could not start with them.
-pub async fn try_out(settings: Settings) -> Result<(), StartError> {
+pub async fn dry_run(settings: Settings) -> Result<(), StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
     // Without an await before the drop, no task that fetches keys runs.
     drop(Candidate::build(settings, &Contents::new(), &[], &Instruments::from(metrics))?);

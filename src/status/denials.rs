@@ -17,7 +17,7 @@ use claimgate_core::per_thread::{free, thread_number};
 use crate::{reason::Reason, time::UnixTime};
 
 /// How many denials are kept.
-pub const KEPT: usize = 200;
+pub const CAPACITY: usize = 200;
 
 /// The longest that any one value is kept, in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 256;
@@ -29,7 +29,7 @@ pub struct DenialLog {
     merged: Mutex<List>,
 }
 
-/// Denials, the oldest first; never more than [`KEPT`].
+/// Denials, the oldest first; never more than [`CAPACITY`].
 type List = VecDeque<DenialRecord>;
 
 /// A denied request, to be recorded.
@@ -86,20 +86,20 @@ impl DenialLog {
         let own = thread_number() % self.lists.len();
         let (before, after) = self.lists.split_at(own);
         let Some(mut list) = after.iter().chain(before).find_map(free) else { return };
-        if list.len() >= KEPT {
+        if list.len() >= CAPACITY {
             list.pop_front();
         }
         list.push_back(DenialRecord::from(new));
     }
 
-    /// The last [`KEPT`] denials, the latest first.
+    /// The last [`CAPACITY`] denials, the latest first.
     pub fn latest(&self) -> Vec<DenialRecord> {
         let mut merged = lock(&self.merged);
         for list in &self.lists {
             merged.extend(mem::take(&mut *lock(list)));
         }
         merged.make_contiguous().sort_by(|a, b| a.at.as_seconds().total_cmp(&b.at.as_seconds()));
-        let surplus = merged.len().saturating_sub(KEPT);
+        let surplus = merged.len().saturating_sub(CAPACITY);
         merged.drain(..surplus);
         merged.iter().rev().cloned().collect()
     }
@@ -217,15 +217,15 @@ mod tests {
     #[test]
     fn the_last_ones_are_kept_latest_first() {
         let denials = log(1);
-        for number in 0..KEPT + 50 {
+        for number in 0..CAPACITY + 50 {
             denials.add(&denial(number as f64, &format!("/{number}")));
             if number == 100 {
                 assert_eq!(denials.latest().len(), 101, "what was merged stays");
             }
         }
         let latest = denials.latest();
-        assert_eq!(latest.len(), KEPT);
-        assert_eq!((latest[0].path(), latest[KEPT - 1].path()), ("/249", "/50"));
+        assert_eq!(latest.len(), CAPACITY);
+        assert_eq!((latest[0].path(), latest[CAPACITY - 1].path()), ("/249", "/50"));
         denials.clear();
         assert_eq!(denials.latest().len(), 0);
     }
