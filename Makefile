@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers
+.PHONY: help build module test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -20,7 +20,10 @@ help: ## list the targets
 build: ## build the release binary
 	$(CARGO) build --locked --release
 
-test: lint unit e2e chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
+module: ## build the filter that Envoy loads, target/release/libclaimgate_envoy.so
+	$(CARGO) build --locked --release --package claimgate-envoy
+
+test: lint unit e2e e2e-module chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
 
 lint: circles layers ## check the format, the lints, and what depends on what
 	$(CARGO) fmt --check
@@ -37,6 +40,11 @@ unit: ## unit and integration tests, without Envoy
 
 e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)
+
+e2e-module: ## those that are about decisions once more, with Claimgate inside Envoy; ARGS='-k denials' picks some
+	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
+
+DECISIONS := $(addprefix test_,$(addsuffix .py,headers denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers))
 
 chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS='-k tls'
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && cd charts/tests && "$$venv/bin/python" -m pytest $(ARGS)

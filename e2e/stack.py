@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import doors
 import tools
 import web
 
@@ -52,7 +53,7 @@ class Program:
         self.log = _fresh(folder / f"{name}.log")
         self.output = self.log.with_suffix(".out")
         self._command = [str(part) for part in command]
-        self._environment = {**os.environ, **environment}
+        self.environment = environment
         self._folder = working_folder
         self.start()
 
@@ -66,7 +67,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
-                env=self._environment,
+                env={**os.environ, **self.environment},
                 cwd=self._folder,
                 start_new_session=True,
             )
@@ -258,20 +259,36 @@ class Stack:
             program.wait_ready(lambda: web.get(program.admin, "/livez").status == 200)
         return program
 
-    def envoy(self, config: str | dict, *, working_folder: Path | None = None) -> Envoy:
+    def envoy(
+        self,
+        config: str | dict,
+        *,
+        working_folder: Path | None = None,
+        program: Path | None = None,
+        log_level: str = "warning",
+        **environment: str,
+    ) -> Envoy:
         """Envoy with this configuration, as YAML text or as a dict; names of
-        files in it are relative to `working_folder`."""
+        files in it are relative to `working_folder`. `program` is another
+        Envoy than the pinned one."""
+        if doors.IS_MODULE and isinstance(config, dict):
+            services = {it.grpc: it for it in self.programs if isinstance(it, Claimgate)}
+            files = {address: service.config for address, service in services.items()}
+            config, asked = doors.inside(config, files)
+            for address in asked:
+                environment = {**services[address].environment, **environment}
+            environment = {**doors.environment(), **environment}
         text, suffix = (config, "yaml") if isinstance(config, str) else (json.dumps(config, indent=2), "json")
         file = _fresh(self.folder / f"envoy.{suffix}")
         file.write_text(text)
         admin = _fresh(self.folder / "envoy-admin.txt")
         command = [
-            tools.envoy(),
-            *("--config-path", file, "--admin-address-path", admin, "--log-level", "warning"),
+            program or tools.envoy(),
+            *("--config-path", file, "--admin-address-path", admin, "--log-level", log_level),
             # Several may run on one machine, and nothing here restarts hot.
             *("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "20"),
         ]
-        envoy = self.start(Envoy, "envoy", command, working_folder=working_folder)
+        envoy = self.start(Envoy, "envoy", command, environment, working_folder)
         envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
         envoy.admin = admin.read_text().strip()
         # Listeners that a control plane sends come some time after that.

@@ -25,6 +25,7 @@ BROWSER = HERE / "browser"
 SDKS = HERE / "sdks"
 PATH_SERVERS = HERE / "path_servers"
 KEYCLOAK = "26.4.0"
+MODULE_ENVOYS = HERE / "module_envoys"
 ARCHIVE_SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c0a"
 
 
@@ -84,18 +85,47 @@ def envoy() -> Path:
 
 
 @functools.cache
+def module_envoys() -> dict[str, Path]:
+    """Every Envoy that the module serves, by version; the newest one last."""
+    older = sorted(MODULE_ENVOYS.glob("*.txt"))
+    return {**{file.stem: venv(file) / "bin" / "envoy" for file in older}, "pinned": envoy()}
+
+
+@functools.cache
 def claimgate() -> Path:
     """The program under test: CLAIMGATE_BIN, or else the one that Cargo builds
     now, in the profile that CLAIMGATE_PROFILE names (dev by default)."""
     named = os.environ.get("CLAIMGATE_BIN")
     if named:
         return Path(named).resolve()
+    for artifact in _cargo_build("claimgate", "--bin", "claimgate"):
+        if artifact.get("executable"):
+            return Path(artifact["executable"])
+    raise ToolMissing("cargo build made no program called claimgate")
+
+
+@functools.cache
+def envoy_module() -> Path:
+    """The library that Envoy loads: CLAIMGATE_MODULE, or else the one that
+    Cargo builds now, with what its tests plant in it."""
+    named = os.environ.get("CLAIMGATE_MODULE")
+    if named:
+        return Path(named).resolve()
+    options = ["--package", "claimgate-envoy", "--features", "planted-panic"]
+    for artifact in _cargo_build("claimgate's Envoy module", *options):
+        if artifact["target"]["name"] == "claimgate_envoy":
+            return Path(artifact["filenames"][0])
+    raise ToolMissing("cargo build made no library called claimgate_envoy")
+
+
+def _cargo_build(what: str, *options: str) -> list[dict]:
+    """The artifacts of a build, as Cargo reports them."""
     cargo = shlex.split(os.environ.get("CARGO", "cargo"))
     if not shutil.which(cargo[0]):
         raise ToolMissing("cargo is not installed; see https://rustup.rs")
     profile = os.environ.get("CLAIMGATE_PROFILE", "dev")
-    say(f"building claimgate (profile {profile}; the first time takes some minutes)")
-    command = [*cargo, "build", "--locked", "--bin", "claimgate", "--profile", profile]
+    say(f"building {what} (profile {profile}; the first time takes some minutes)")
+    command = [*cargo, "build", "--locked", *options, "--profile", profile]
     built = subprocess.run(
         [*command, "--message-format", "json-render-diagnostics"],
         cwd=ROOT,
@@ -104,11 +134,8 @@ def claimgate() -> Path:
     )
     if built.returncode != 0:
         raise ToolMissing("cargo build failed; see its message above")
-    for line in built.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("reason") == "compiler-artifact" and message.get("executable"):
-            return Path(message["executable"])
-    raise ToolMissing("cargo build made no program called claimgate")
+    messages = map(json.loads, built.stdout.splitlines())
+    return [message for message in messages if message.get("reason") == "compiler-artifact"]
 
 
 @functools.cache

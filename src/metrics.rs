@@ -21,6 +21,7 @@ use std::{
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    proto::MetricFamily,
 };
 
 use crate::{
@@ -177,6 +178,12 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, MetricsError> {
         self.0.collect_counts();
         Ok(TextEncoder::new().encode_to_string(&self.0.registry.gather())?)
+    }
+
+    /// Every series, for those who export them in another way.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.0.collect_counts();
+        self.0.registry.gather()
     }
 
     /// The configuration was loaded for the first time.

@@ -1,0 +1,282 @@
+//! What is done to a stream once its request is decided.
+//!
+//! Everything is copied out of the request first, since Envoy's memory of it
+//! is good until the first change only. The copies lie end to end in one
+//! buffer, which a worker uses again for the next request.
+
+use std::{cell::Cell, ops::Range};
+
+use claimgate_core::{
+    Decision, Engine, Request,
+    decision::Verdict,
+    policy::upstream::Edits,
+    response::{ClientResponse, Response, metadata::Metadata},
+};
+use tracing::warn;
+
+use crate::{
+    abi::{self, Outcome, Stream},
+    metadata::{self, Flat},
+};
+
+/// Where Envoy's ext_authz puts its metadata: access logs and rate limits
+/// find it there, whoever decided.
+const NAMESPACE: &str = "envoy.filters.http.ext_authz";
+
+/// What is done to a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// The HTTP status of the answer to the client; `None` lets the request
+    /// go on.
+    status: Option<u16>,
+    /// The request headers to set and remove, or the headers of the answer.
+    headers: Vec<Edit>,
+    /// Behind the names and values, in the same buffer.
+    body: Range<usize>,
+    details: Range<usize>,
+    text: Vec<u8>,
+    /// As a serialized `Struct`, where this Envoy takes it.
+    metadata: Vec<u8>,
+    /// The same member by member, where it does not.
+    flat: Flat,
+}
+
+/// A header's name, and its value unless it is removed.
+#[derive(Clone, Debug)]
+struct Edit {
+    name: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
+thread_local! {
+    /// The effects of this worker's last request, for their memory.
+    static SPARE: Cell<Effects> = Cell::default();
+}
+
+impl Effects {
+    /// Empty ones, perhaps in memory that was used before.
+    pub(crate) fn spare() -> Self {
+        let mut effects = SPARE.take();
+        effects.clear();
+        effects
+    }
+
+    /// Leaves the memory to this thread's next request.
+    pub(crate) fn give_back(self) {
+        SPARE.set(self);
+    }
+
+    /// What `decision`, which `engine` made of `request`, comes to.
+    pub(crate) fn fill(&mut self, engine: &Engine, request: &Request<'_>, decision: &Decision<'_>) {
+        self.clear();
+        let told = Metadata::of(engine, decision);
+        if abi::takes_struct_metadata() {
+            metadata::write(&mut self.metadata, &told);
+        } else {
+            self.flat = Flat::of(&told);
+        }
+        match Response::of(engine, request, decision) {
+            Response::Upstream(edits) => self.upstream(&edits, request),
+            Response::Client(response) => self.client(&response, request, decision),
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn carry_out(&self, stream: &mut Stream<'_>) -> Outcome {
+        if !self.metadata.is_empty() {
+            stream.set_metadata(NAMESPACE, &self.metadata);
+        }
+        self.flat.set(stream, NAMESPACE);
+        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        let Some(status) = self.status else {
+            for Edit { name, value } in &self.headers {
+                match value {
+                    Some(value) => stream.set_request_header(text(name), text(value)),
+                    None => stream.remove_request_header(text(name)),
+                }
+            }
+            return Outcome::Continue;
+        };
+        let headers = self.headers.iter().filter_map(|Edit { name, value }| {
+            value.as_ref().map(|value| (text(name), text(value)))
+        });
+        stream.respond(status, headers, text(&self.body), text(&self.details));
+        Outcome::Answered
+    }
+
+    fn clear(&mut self) {
+        self.status = None;
+        self.headers.clear();
+        (self.body, self.details) = (0..0, 0..0);
+        self.text.clear();
+        self.metadata.clear();
+        self.flat = Flat::default();
+    }
+
+    fn upstream(&mut self, edits: &Edits<'_>, request: &Request<'_>) {
+        for (name, value) in &edits.set {
+            self.set(name, &[value]);
+        }
+        for name in &edits.remove {
+            self.remove(name);
+        }
+        if !edits.remove_query.is_empty() {
+            let name = self.push(&[":path"]);
+            let start = self.text.len();
+            let removed = edits.remove_query.iter().map(|name| &**name);
+            crate::query::append_without(&mut self.text, request.path, removed);
+            self.headers.push(Edit { name, value: Some(start..self.text.len()) });
+        }
+    }
+
+    fn client(
+        &mut self,
+        response: &ClientResponse<'_>,
+        request: &Request<'_>,
+        decision: &Decision<'_>,
+    ) {
+        self.status = Some(response.status);
+        for (name, value) in response.headers() {
+            self.set(name, value.pieces());
+        }
+        if request.headers.first("content-type").is_some_and(is_grpc) {
+            // Envoy would say that all is well.
+            self.set("grpc-status", &[grpc_status(response.status)]);
+        }
+        self.body = self.push(&response.body);
+        let end = match decision.verdict {
+            Verdict::Deny(_) => "claimgate_denied{",
+            Verdict::Allow | Verdict::Answer(_) => "claimgate_answered{",
+        };
+        self.details = self.push(&[end, decision.reason.as_str(), "}"]);
+    }
+
+    /// Sets a header. Envoy validates nothing, takes an empty value for a
+    /// removal in some versions, and passes a line break on.
+    fn set(&mut self, name: &str, value: &[&str]) {
+        let name_at = self.push(&[name]);
+        let value = self.push(value);
+        let is_sendable = self.text.get(value.clone()).is_some_and(is_sendable);
+        if !is_sendable {
+            warn!(name, "a header with an empty or unprintable value is not set");
+        }
+        self.headers.push(Edit { name: name_at, value: is_sendable.then_some(value) });
+    }
+
+    fn remove(&mut self, name: &str) {
+        let name = self.push(&[name]);
+        self.headers.push(Edit { name, value: None });
+    }
+
+    fn push(&mut self, pieces: &[&str]) -> Range<usize> {
+        let start = self.text.len();
+        for piece in pieces {
+            self.text.extend_from_slice(piece.as_bytes());
+        }
+        start..self.text.len()
+    }
+}
+
+/// RFC 9110, section 5.5.
+fn is_sendable(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t')
+}
+
+/// As Envoy tells gRPC callers: `application/grpc`, or that with `+proto` and
+/// the like; gRPC-Web is ordinary HTTP.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// What Envoy's ext_authz makes of an HTTP status for a gRPC caller.
+const fn grpc_status(status: u16) -> &'static str {
+    match status {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        429 | 502 | 503 | 504 => "14",
+        _ => "2",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claimgate_core::{Reason, decision::Denial, token_cache::TokenCache};
+
+    use super::*;
+
+    fn engine(config: &str) -> Engine {
+        let loaded = claimgate_config::load(config, &|_| None).unwrap();
+        let memory = TokenCache::of(&loaded.settings.auth).into();
+        Engine::new(&loaded.settings.auth, Vec::new(), memory)
+    }
+
+    fn shown(effects: &Effects) -> Vec<(String, Option<String>)> {
+        let text = |range: &Range<usize>| {
+            String::from_utf8_lossy(&effects.text[range.clone()]).into_owned()
+        };
+        let edits = effects.headers.iter();
+        edits.map(|edit| (text(&edit.name), edit.value.as_ref().map(text))).collect()
+    }
+
+    const OFF: &str = "auth: {enabled: false, forward_token: false, token_sources: [{query: t}]}";
+
+    #[test]
+    fn an_allowed_request_loses_its_token_and_what_could_pass_for_an_identity() {
+        let engine = engine(OFF);
+        let request = Request {
+            method: "GET",
+            path: "/a?x&t=secret",
+            headers: [("x_auth_subject", &b"root"[..])].into_iter().collect(),
+            ..Request::default()
+        };
+        let mut effects = Effects::default();
+        let decision = Decision::new(Verdict::Allow, Reason::Disabled);
+        effects.fill(&engine, &request, &decision);
+        assert_eq!(effects.status, None);
+        let shown = shown(&effects);
+        assert!(shown.contains(&(":path".into(), Some("/a?x".into()))), "{shown:?}");
+        for removed in ["x-auth-subject", "x_auth_subject"] {
+            assert!(shown.contains(&(removed.into(), None)), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_says_why_and_tells_grpc_callers_in_their_own_way() {
+        let engine = engine(OFF);
+        let cases = [
+            (Denial::BadRequest, 400, "13"),
+            (Denial::Challenge, 401, "16"),
+            (Denial::Forbidden, 403, "7"),
+            (Denial::Unavailable, 503, "14"),
+            (Denial::Internal, 500, "2"),
+        ];
+        for (denial, status, grpc) in cases {
+            let request = Request {
+                headers: [("content-type", &b"application/grpc+proto"[..])].into_iter().collect(),
+                ..Request::default()
+            };
+            let mut effects = Effects::default();
+            effects.fill(&engine, &request, &Decision::deny(denial, Reason::Internal));
+            assert_eq!(effects.status, Some(status));
+            assert!(shown(&effects).contains(&("grpc-status".into(), Some(grpc.into()))));
+            assert_eq!(effects.text[effects.details.clone()], *b"claimgate_denied{internal}");
+            effects.fill(&engine, &Request::default(), &Decision::deny(denial, Reason::Internal));
+            assert!(!shown(&effects).iter().any(|(name, _)| name == "grpc-status"));
+        }
+    }
+
+    #[test]
+    fn a_value_that_no_header_can_carry_removes_the_header() {
+        let mut effects = Effects::default();
+        for value in ["", "a\r\nx-forged: 1", "a\nb", "a\0"] {
+            effects.clear();
+            effects.set("x-a", &[value]);
+            assert_eq!(shown(&effects), [("x-a".into(), None)], "{value:?}");
+        }
+        effects.clear();
+        effects.set("x-a", &["a", "\tb c"]);
+        assert_eq!(shown(&effects), [("x-a".into(), Some("a\tb c".into()))]);
+    }
+}

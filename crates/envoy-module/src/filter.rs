@@ -1,0 +1,171 @@
+//! One stream's way through the filter.
+
+use std::{
+    cell::{Cell, OnceCell},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::Guard;
+use claimgate::check::Snapshot;
+use tokio::{task::JoinHandle, time::interval};
+use tracing::error;
+
+use crate::{
+    abi::{self, ConfigContext, HeaderRoom, HttpFilter, Outcome, RouteConfig, Stream},
+    configuration::Configuration,
+    decide,
+    effects::Effects,
+    load::LoadError,
+    log,
+    options::{self, FilterOptions},
+    registry,
+    request::{BorrowedRequest, OwnedRequest},
+    stats::Stats,
+};
+
+thread_local! {
+    /// Where Envoy lists the headers of this worker's requests.
+    static ROOM: Cell<HeaderRoom> = Cell::default();
+}
+
+/// A filter in a listener's configuration.
+pub(crate) struct FilterConfig {
+    configuration: Arc<Configuration>,
+    stats: Stats,
+    /// Has the statistics carried over from time to time.
+    ticks: Option<JoinHandle<()>>,
+}
+
+impl Drop for FilterConfig {
+    fn drop(&mut self) {
+        if let Some(ticks) = &self.ticks {
+            ticks.abort();
+        }
+    }
+}
+
+/// How often statistics are carried over to Envoy.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The filter of one stream.
+#[derive(Default)]
+pub(crate) struct Filter {
+    /// Where the decision that the stream waits for will be.
+    pending: OnceCell<Slot>,
+}
+
+/// The effects of a decision that was made on another thread.
+type Slot = Arc<Mutex<Option<Effects>>>;
+
+impl HttpFilter for Filter {
+    type Config = FilterConfig;
+
+    fn loaded() {
+        log::start();
+    }
+
+    fn config(text: &[u8], is_validation: bool, envoy: &ConfigContext<'_>) -> Option<FilterConfig> {
+        let opened = FilterOptions::parse(text).map_err(LoadError::from);
+        let opened = opened.and_then(|options| registry::open(options, is_validation));
+        let configuration = opened.inspect_err(LoadError::log).ok()?;
+        let stats = Stats::define(envoy);
+        let ticks = configuration.spawn_with(|| {
+            let wake = envoy.wake();
+            async move {
+                let mut ticks = interval(TICK);
+                loop {
+                    ticks.tick().await;
+                    wake.wake();
+                }
+            }
+        });
+        Some(FilterConfig { configuration, stats, ticks })
+    }
+
+    fn config_scheduled(config: &FilterConfig, envoy: &ConfigContext<'_>) {
+        if abi::counts_outside_of_streams() {
+            config.configuration.carry_over(&config.stats, envoy);
+        } else {
+            config.stats.set_due();
+        }
+    }
+
+    fn route(text: &[u8]) -> Option<RouteConfig> {
+        let read = options::route(text);
+        read.inspect_err(|error| error!("{error}, on a route")).ok()
+    }
+
+    /// Decides the request, or has it decided later.
+    fn request_headers(&self, config: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
+        let started = Instant::now();
+        if config.stats.is_due() {
+            config.configuration.carry_over(&config.stats, stream);
+        }
+        let snapshot = config.configuration.snapshot();
+        let mut room = ROOM.take();
+        let decided = {
+            let request = BorrowedRequest::of(stream, &mut room);
+            #[cfg(feature = "planted-panic")]
+            planted(&request, "headers");
+            let decided = decide::now(&snapshot, &request, started);
+            decided.ok_or_else(|| OwnedRequest::of(&request))
+        };
+        ROOM.set(room);
+        match decided {
+            Ok(effects) => {
+                let outcome = effects.carry_out(stream);
+                effects.give_back();
+                outcome
+            }
+            Err(request) => {
+                self.decide_later(config, Guard::into_inner(snapshot), request, started, stream)
+            }
+        }
+    }
+
+    /// Carries out what was decided while the stream waited.
+    fn scheduled(&self, _: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
+        let Some(slot) = self.pending.get() else { return Outcome::Wait };
+        let decided = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(effects) = decided else { return Outcome::Wait };
+        #[cfg(feature = "planted-panic")]
+        planted(&BorrowedRequest::of(stream, &mut HeaderRoom::default()), "scheduled");
+        effects.carry_out(stream)
+    }
+
+    fn panicked(&self, config: &FilterConfig, stream: &mut Stream<'_>) {
+        decide::panicked(&config.configuration.snapshot()).carry_out(stream);
+    }
+}
+
+impl Filter {
+    /// Has the request decided on the background thread.
+    fn decide_later(
+        &self,
+        config: &FilterConfig,
+        snapshot: Arc<Snapshot>,
+        request: OwnedRequest,
+        started: Instant,
+        stream: &mut Stream<'_>,
+    ) -> Outcome {
+        let slot = Arc::clone(self.pending.get_or_init(Slot::default));
+        let wake = stream.wake();
+        config.configuration.spawn_with(|| async move {
+            let effects = decide::later(snapshot, request, started).await;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(effects);
+            wake.wake();
+        });
+        Outcome::Wait
+    }
+}
+
+/// Panics if the request asks for it, at `place`.
+#[cfg(feature = "planted-panic")]
+#[allow(clippy::panic)]
+fn planted(request: &BorrowedRequest<'_>, place: &str) {
+    let request = claimgate::check::Exchange::request(request, &());
+    if request.headers.first("x-planted-panic") == Some(place.as_bytes()) {
+        panic!("planted");
+    }
+}

@@ -1,0 +1,68 @@
+//! Reading the configuration that a filter names, and what can be wrong.
+
+use std::io;
+
+use claimgate::metrics;
+use claimgate_config::{ConfigErrors, Loaded};
+use claimgate_files::Hung;
+use claimgate_remote::providers::ProviderError;
+use tracing::error;
+
+use crate::options::{FilterOptions, OptionsError};
+
+/// Why a filter can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// `filter_config` names no configuration.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The configuration is wrong, or a file that it names.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A provider can't be set up.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The operating system has no threads or file descriptors left.
+    #[error("cannot start a thread: {0}, raise the limits of this process")]
+    Thread(#[from] io::Error),
+    /// A defect that no input brings about.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] metrics::SetupError),
+    /// A file is on a mount that hangs.
+    #[error("the configuration's files can't be watched: {0}")]
+    Hung(#[from] Hung),
+    /// Reading panicked, which was logged.
+    #[error("the configuration can't be read")]
+    Interrupted,
+}
+
+impl LoadError {
+    /// Says what is wrong, one line for each thing.
+    pub(crate) fn log(&self) {
+        match self {
+            Self::Config(errors) => {
+                for wrong in errors.iter() {
+                    error!("{wrong}");
+                }
+            }
+            other => error!("{other}"),
+        }
+    }
+}
+
+/// Reads a configuration, and looks into every file that it names. What
+/// belongs to listeners of its own is left out: Envoy listens here.
+pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
+    let mut loaded = match options {
+        FilterOptions::File(path) => claimgate_config::read(path)?,
+        FilterOptions::Inline(text) => {
+            claimgate_config::load(text, &|name| std::env::var(name).ok())?
+        }
+    };
+    loaded.settings.server.grpc.tls = None;
+    loaded.settings.server.tracing = None;
+    let named = loaded.settings.files();
+    loaded.files.retain(|file| named.contains(&file.path));
+    loaded.check_files()?;
+    Ok(loaded)
+}

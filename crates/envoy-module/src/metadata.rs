@@ -1,0 +1,214 @@
+//! The dynamic metadata of a decision: as the bytes of one
+//! `google.protobuf.Struct`, or member by member for an Envoy that takes no
+//! whole one.
+
+use claimgate_core::{
+    decision::Caller,
+    response::metadata::{MAX_DEPTH, Metadata},
+};
+use serde_json::Value;
+
+use crate::abi::Stream;
+
+/// Appends the serialized `Struct` of all that is told.
+pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
+    string_field(to, "reason", metadata.reason.as_str());
+    if let Some(provider) = metadata.provider {
+        string_field(to, "provider", provider);
+    }
+    if let Some(caller) = metadata.caller {
+        if let Some(method) = metadata.method {
+            string_field(to, "method", method);
+        }
+        write_caller(to, caller);
+    }
+}
+
+fn write_caller(to: &mut Vec<u8>, caller: &Caller) {
+    let principal = &caller.principal;
+    if let Some(subject) = &principal.subject {
+        string_field(to, "subject", subject);
+    }
+    let scopes = &principal.scopes.names;
+    if !scopes.is_empty() {
+        field(to, "scopes", |to| {
+            message(to, value::LIST, |to| {
+                for scope in scopes.iter() {
+                    message(to, list::VALUES, |to| bytes(to, value::STRING, scope.as_bytes()));
+                }
+            });
+        });
+    }
+    if let Some(client_id) = &principal.client_id {
+        string_field(to, "client_id", client_id);
+    }
+    if let Some(expires_at) = principal.expires_at {
+        field(to, "expires_at", |to| double(to, value::NUMBER, expires_at.as_seconds()));
+    }
+    let claims = caller.identity.claims(&principal.claims);
+    if claims.clone().next().is_some() {
+        field(to, "claims", |to| {
+            message(to, value::STRUCT, |to| write_struct(to, claims, MAX_DEPTH));
+        });
+    }
+}
+
+fn write_struct<'v>(
+    to: &mut Vec<u8>,
+    members: impl Iterator<Item = (&'v str, &'v Value)>,
+    depth: usize,
+) {
+    for (key, member) in members {
+        field(to, key, |to| write_value(to, member, depth - 1));
+    }
+}
+
+fn write_value(to: &mut Vec<u8>, json: &Value, depth: usize) {
+    match json {
+        Value::Bool(bool) => varint_field(to, value::BOOL, u64::from(*bool)),
+        Value::Number(number) => double(to, value::NUMBER, number.as_f64().unwrap_or_default()),
+        Value::String(string) => bytes(to, value::STRING, string.as_bytes()),
+        Value::Array(elements) if depth > 0 => message(to, value::LIST, |to| {
+            for element in elements {
+                message(to, list::VALUES, |to| write_value(to, element, depth - 1));
+            }
+        }),
+        Value::Object(object) if depth > 0 => {
+            let members = object.iter().map(|(name, value)| (name.as_str(), value));
+            message(to, value::STRUCT, |to| write_struct(to, members, depth));
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => varint_field(to, value::NULL, 0),
+    }
+}
+
+fn string_field(to: &mut Vec<u8>, key: &str, text: &str) {
+    field(to, key, |to| bytes(to, value::STRING, text.as_bytes()));
+}
+
+/// One entry of the `fields` of a `Struct`.
+fn field(to: &mut Vec<u8>, key: &str, write_value: impl FnOnce(&mut Vec<u8>)) {
+    message(to, structure::FIELDS, |to| {
+        bytes(to, map_entry::KEY, key.as_bytes());
+        message(to, map_entry::VALUE, write_value);
+    });
+}
+
+/// A message field; `body` writes the message.
+fn message(to: &mut Vec<u8>, number: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    to.push(tag(number, wire::LENGTH_DELIMITED));
+    let start = to.len();
+    body(to);
+    // Nearly every length takes one byte, so little is moved.
+    let length = to.len() - start;
+    let mut prefix = Varint::of(length as u64);
+    to.splice(start..start, &mut prefix);
+}
+
+fn bytes(to: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    to.push(tag(number, wire::LENGTH_DELIMITED));
+    to.extend(Varint::of(bytes.len() as u64));
+    to.extend_from_slice(bytes);
+}
+
+fn double(to: &mut Vec<u8>, number: u8, double: f64) {
+    to.push(tag(number, wire::FIXED64));
+    to.extend_from_slice(&double.to_le_bytes());
+}
+
+fn varint_field(to: &mut Vec<u8>, number: u8, varint: u64) {
+    to.push(tag(number, wire::VARINT));
+    to.extend(Varint::of(varint));
+}
+
+const fn tag(number: u8, wire_type: u8) -> u8 {
+    number << 3 | wire_type
+}
+
+/// The bytes of a number, seven bits each, the lowest first.
+struct Varint(Option<u64>);
+
+impl Varint {
+    fn of(number: u64) -> Self {
+        Self(Some(number))
+    }
+}
+
+impl Iterator for Varint {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let number = self.0?;
+        let low = (number & 0x7f) as u8;
+        self.0 = Some(number >> 7).filter(|rest| *rest > 0);
+        Some(if self.0.is_some() { low | 0x80 } else { low })
+    }
+}
+
+/// Metadata member by member. The claims are left out: no call sets a
+/// structure within a structure.
+#[derive(Debug, Default)]
+pub(crate) struct Flat {
+    strings: Vec<(&'static str, String)>,
+    expires_at: Option<f64>,
+    scopes: Vec<String>,
+}
+
+impl Flat {
+    /// The members of what is told.
+    pub(crate) fn of(metadata: &Metadata<'_>) -> Self {
+        let principal = metadata.caller.map(|caller| &caller.principal);
+        let strings = [
+            ("reason", Some(metadata.reason.as_str())),
+            ("provider", metadata.provider),
+            ("method", metadata.method.filter(|_| principal.is_some())),
+            ("subject", principal.and_then(|principal| principal.subject.as_deref())),
+            ("client_id", principal.and_then(|principal| principal.client_id.as_deref())),
+        ];
+        let present = |(key, text): (_, Option<&str>)| Some((key, text?.to_owned()));
+        Self {
+            strings: strings.into_iter().filter_map(present).collect(),
+            expires_at: principal.and_then(|of| of.expires_at).map(|at| at.as_seconds()),
+            scopes: principal.map(|of| of.scopes.names.to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// Sets all of them.
+    pub(crate) fn set(&self, stream: &mut Stream<'_>, namespace: &str) {
+        for (key, text) in &self.strings {
+            stream.set_metadata_string(namespace, key, text);
+        }
+        if let Some(expires_at) = self.expires_at {
+            stream.set_metadata_number(namespace, "expires_at", expires_at);
+        }
+        for scope in &self.scopes {
+            stream.add_metadata_string(namespace, "scopes", scope);
+        }
+    }
+}
+
+/// The wire types of Protocol Buffers.
+mod wire {
+    pub(super) const VARINT: u8 = 0;
+    pub(super) const FIXED64: u8 = 1;
+    pub(super) const LENGTH_DELIMITED: u8 = 2;
+}
+
+/// The field numbers of `google/protobuf/struct.proto`.
+mod structure {
+    pub(super) const FIELDS: u8 = 1;
+}
+mod map_entry {
+    pub(super) const KEY: u8 = 1;
+    pub(super) const VALUE: u8 = 2;
+}
+mod value {
+    pub(super) const NULL: u8 = 1;
+    pub(super) const NUMBER: u8 = 2;
+    pub(super) const STRING: u8 = 3;
+    pub(super) const BOOL: u8 = 4;
+    pub(super) const STRUCT: u8 = 5;
+    pub(super) const LIST: u8 = 6;
+}
+mod list {
+    pub(super) const VALUES: u8 = 1;
+}

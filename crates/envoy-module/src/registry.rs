@@ -1,0 +1,90 @@
+//! The configurations of this process. Listeners and filters that name the
+//! same one share its keys, its token memory and its counters.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use claimgate::metrics::{self, Metrics};
+use claimgate_config::Loaded;
+use claimgate_files::Contents;
+use tracing::warn;
+
+use crate::{
+    background::Background,
+    configuration::Configuration,
+    load::{self, LoadError},
+    open,
+    options::FilterOptions,
+};
+
+/// The configurations that somebody uses.
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { open: Vec::new(), background: Weak::new() });
+
+struct Registry {
+    open: Vec<(FilterOptions, Weak<Configuration>)>,
+    background: Weak<Background>,
+}
+
+/// The configuration that `options` name, opened unless it is in use.
+///
+/// It is read in any case: what is wrong with it by now is an error, even if
+/// an earlier version is in force.
+pub(crate) fn open(
+    options: FilterOptions,
+    validating: bool,
+) -> Result<Arc<Configuration>, LoadError> {
+    let contents = options.content();
+    let loaded = load::read(&options)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    if validating {
+        return try_out(&loaded).map(Arc::new);
+    }
+    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    registry.open.retain(|(_, configuration)| configuration.strong_count() > 0);
+    let found = registry.open.iter().find(|(name, _)| *name == options);
+    if let Some(configuration) = found.and_then(|(_, configuration)| configuration.upgrade()) {
+        return Ok(configuration);
+    }
+    let background = registry.background()?;
+    let (name, metrics) = (options.clone(), new_metrics()?);
+    let configuration = Configuration::open(name, contents, loaded, metrics, background)?;
+    let configuration = Arc::new(configuration);
+    registry.open.push((options, Arc::downgrade(&configuration)));
+    Ok(configuration)
+}
+
+impl Registry {
+    /// The one background thread, started if there is none.
+    fn background(&mut self) -> io::Result<Arc<Background>> {
+        if let Some(background) = self.background.upgrade() {
+            return Ok(background);
+        }
+        // An earlier one may be installed.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let background = Arc::new(Background::start()?);
+        self.background = Arc::downgrade(&background);
+        Ok(background)
+    }
+}
+
+/// Sets up everything as in earnest; no thread is started and nothing fetched.
+fn try_out(loaded: &Loaded) -> Result<Configuration, LoadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let metrics = new_metrics()?;
+    let auth = &loaded.settings.auth;
+    let contents = Contents::new();
+    // The runtime never runs, so neither do the tasks that fetch.
+    let (engine, _) = open::engine(auth, &contents, &[], &metrics, runtime.handle())?;
+    Ok(Configuration::idle(engine, loaded, metrics))
+}
+
+fn new_metrics() -> Result<Metrics, metrics::SetupError> {
+    let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
+    Metrics::new(env!("CARGO_PKG_VERSION"), revision)
+}

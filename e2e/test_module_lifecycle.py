@@ -1,0 +1,215 @@
+"""Claimgate inside Envoy while keys, files, listeners and clients come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import module_gateway
+import standard
+import tools
+import web
+from module_gateway import ModuleGateway
+from stack import Stack
+
+SLOW = "server:\n  check_timeout_ms: 1000\n" + module_gateway.CONFIG
+
+
+def unknown(gateway: ModuleGateway) -> web.Headers:
+    """A token whose key the issuer has and Claimgate has not seen yet."""
+    gateway.issuer.rotate()
+    return web.bearer(gateway.token())
+
+
+def replace(file: Path, text: str) -> None:
+    """In one step, as an editor or Kubernetes would."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, file)
+
+
+def alive(gateway: ModuleGateway) -> None:
+    """It decides as ever, with nothing in the log that should not be."""
+    assert gateway.get("/orders", web.bearer("job-key")).status == 200
+    assert gateway.get("/orders").status == 401
+
+
+def test_a_check_that_waits_stops_no_other(stack: Stack):
+    gateway = module_gateway.gateway(stack, SLOW)
+    alive(gateway)
+    headers = unknown(gateway)
+    gateway.issuer.signal(signal.SIGSTOP)
+    with gateway.flow("/orders", lambda: web.bearer("job-key")) as flow:
+        reply = gateway.get("/orders", headers)
+        assert (reply.status, reply.header("retry-after")) == (503, "1")
+    assert set(flow.outcomes) == {200}, flow.outcomes
+    gateway.issuer.signal(signal.SIGCONT)
+    web.wait_until(lambda: gateway.get("/orders", headers).status == 200, "the new key")
+
+
+def test_a_request_goes_on_with_its_body_when_the_key_is_there(stack: Stack):
+    gateway = module_gateway.gateway(stack, SLOW)
+    headers = unknown(gateway)
+    reply = web.send(gateway.envoy.address, "POST", "/orders", headers, b"b" * 200_000)
+    assert reply.seen.get("x-auth-subject") == "web"
+
+
+def test_clients_that_leave_while_their_check_waits(stack: Stack):
+    gateway = module_gateway.gateway(stack, SLOW)
+    ((_, authorization),) = unknown(gateway)
+    gateway.issuer.signal(signal.SIGSTOP)
+    host, port = gateway.envoy.address.rsplit(":", 1)
+    request = f"GET /orders HTTP/1.1\r\nhost: a\r\nauthorization: {authorization}\r\n\r\n".encode()
+    for _ in range(10):
+        clients = [socket.create_connection((host, int(port))) for _ in range(100)]
+        for client in clients:
+            client.sendall(request)
+        for client in clients:
+            client.close()
+    web.wait_until(
+        lambda: gateway.envoy.stat("http.e2e.downstream_rq_active") == 0, "all requests gone"
+    )
+    gateway.issuer.signal(signal.SIGCONT)
+    alive(gateway)
+
+
+def test_the_end_in_the_middle_of_a_wait(stack: Stack):
+    gateway = module_gateway.gateway(stack, SLOW)
+    ((_, authorization),) = unknown(gateway)
+    gateway.issuer.signal(signal.SIGSTOP)
+    host, port = gateway.envoy.address.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(f"GET / HTTP/1.1\r\nhost: a\r\nauthorization: {authorization}\r\n\r\n".encode())
+        web.wait_until(
+            lambda: gateway.envoy.stat("http.e2e.downstream_rq_active") == 1, "a request that waits"
+        )
+        assert gateway.envoy.stop() == 0
+    gateway.issuer.signal(signal.SIGCONT)
+
+
+def test_rotation_fails_no_request(stack: Stack):
+    gateway = module_gateway.gateway(stack, SLOW)
+    tokens = [gateway.token()]
+    turn = iter(range(10**9))
+    with gateway.flow("/orders", lambda: web.bearer(tokens[next(turn) % len(tokens)])) as flow:
+        flow.pass_by(200)
+        before = gateway.issuer.jwks_fetches()
+        gateway.issuer.rotate()
+        tokens.append(gateway.token())
+        flow.pass_by(400)
+        fetches = gateway.issuer.jwks_fetches() - before
+    assert set(flow.outcomes) == {200}, flow.outcomes
+    assert fetches == 1
+
+
+def test_reloads_good_and_bad(stack: Stack):
+    gateway = module_gateway.gateway(stack)
+    headers = web.bearer(gateway.token())
+    changed = module_gateway.CONFIG.replace("    claims:", "    subject: x-user\n    claims:")
+    with gateway.flow("/orders", lambda: headers) as flow:
+        for count, text in enumerate([changed, module_gateway.CONFIG, changed], start=1):
+            replace(gateway.config, text)
+            web.wait_until(lambda: gateway.logged("configuration reloaded") == count, "a reload")
+            flow.pass_by(100)
+        replace(gateway.config, changed + "  no_such_key: 1\n")
+        web.wait_until(lambda: gateway.logged("configuration not reloaded") == 1, "a failure")
+        flow.pass_by(100)
+    assert set(flow.outcomes) == {200}, flow.outcomes
+    seen = gateway.get("/orders", headers).seen
+    assert (seen.get("x-user"), seen.get("x-auth-subject")) == ("web", None)
+    assert gateway.issuer.jwks_fetches() == 1
+
+
+def test_listeners_share_a_configuration(stack: Stack):
+    gateway = module_gateway.gateway(stack, listeners=3)
+    headers = web.bearer(gateway.token())
+    addresses = gateway.envoy.listeners().values()
+    assert len(addresses) == 3
+    assert [web.get(address, "/orders", headers).status for address in addresses] == [200] * 3
+    assert gateway.issuer.jwks_fetches() == 1
+
+
+def test_a_listener_update_fails_no_request_and_fetches_nothing(stack: Stack):
+    """Listeners come from a file, as from a control plane."""
+    issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
+    rules = stack.folder / "gateway.yaml"
+    rules.write_text(module_gateway.CONFIG)
+    config = module_gateway.module_config({"config_file": str(rules)}, upstream)
+    (listener,) = config["static_resources"].pop("listeners")
+    listener["name"] = "edge"
+    listener["drain_type"] = "DEFAULT"
+    file = stack.folder / "lds.json"
+
+    def publish(version: int) -> None:
+        typed = {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", **listener}
+        # A change that makes Envoy build all filters of the listener again.
+        typed["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"] = f"v{version}"
+        replace(file, json.dumps({"version_info": str(version), "resources": [typed]}))
+
+    publish(0)
+    config["dynamic_resources"] = {
+        "lds_config": {"path_config_source": {"path": str(file)}, "resource_api_version": "V3"}
+    }
+    config["node"] = {"id": "test", "cluster": "test"}
+    envoy = module_gateway.start(stack, config, ISSUER_URL=issuer.url)
+    headers = web.bearer(issuer.token("web", "web-secret"))
+    # Connections of a listener that drains are closed between two requests.
+    with web.Flow(envoy.address, "/orders", lambda: headers) as flow:
+        for version in range(1, 6):
+            publish(version)
+            web.wait_until(
+                lambda: envoy.stat("listener_manager.lds.update_success") > version, "an update"
+            )
+            flow.pass_by(50)
+    assert set(flow.outcomes) == {200}, flow.outcomes
+    assert issuer.jwks_fetches() == 1
+
+    def counted() -> int:
+        text = web.get(envoy.admin, "/stats/prometheus").body.decode().splitlines()
+        lines = [line for line in text if "claimgate_checks_total{" in line and 'reason="ok"' in line]
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+
+    web.wait_until(lambda: counted() == flow.total, "every request in Envoy's statistics")
+
+
+def test_a_panic_is_a_500_and_envoy_lives_on(stack: Stack):
+    gateway = module_gateway.gateway(stack, SLOW)
+    planted = [*web.bearer("job-key"), ("x-planted-panic", "headers")]
+    reply = gateway.get("/orders", planted)
+    assert (reply.status, reply.json()["error"]) == (500, "server_error")
+    alive(gateway)
+    waiting = [*unknown(gateway), ("x-planted-panic", "scheduled")]
+    assert gateway.get("/orders", waiting).status == 500
+    alive(gateway)
+    assert gateway.logged("panicked, please report this") == 2
+    assert gateway.logged('"planted"') == 0
+
+
+def test_validation_starts_nothing_and_fetches_nothing(stack: Stack):
+    issuer = stack.issuer(*standard.CLIENTS)
+    rules = stack.folder / "gateway.yaml"
+    rules.write_text(module_gateway.CONFIG)
+    config = module_gateway.module_config({"config_file": str(rules)}, "127.0.0.1:9")
+    file = stack.folder / "envoy.json"
+    environment = {
+        **os.environ,
+        "ISSUER_URL": issuer.url,
+        "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(tools.envoy_module().parent),
+    }
+
+    def validate() -> subprocess.CompletedProcess:
+        file.write_text(json.dumps(config))
+        command = [tools.envoy(), "--mode", "validate", "--config-path", file]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    good = validate()
+    assert good.returncode == 0, good.stderr
+    assert issuer.jwks_fetches() == 0
+    rules.write_text(module_gateway.CONFIG + "  no_such_key: 1\n")
+    bad = validate()
+    assert bad.returncode == 1
+    assert "auth.no_such_key" in bad.stderr
