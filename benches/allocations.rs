@@ -1,5 +1,5 @@
 //! Counts the heap allocations of one check, from the bytes of Envoy's message
-//! to the bytes of the answer. Prints JSON.
+//! to the bytes of the response. Prints JSON.
 
 #![allow(
     clippy::expect_used,
@@ -24,8 +24,8 @@ use std::{
 use claimgate::{
     Engine,
     envoy::{
-        answer,
         decode::{Names, check_request},
+        response,
     },
 };
 use mimalloc::MiMalloc;
@@ -36,7 +36,7 @@ use support::fixture::{Bench, Issuer, bearer, decide, message};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The allocator of the service, counting the allocations of this thread.
+/// The allocator of the service, counting what this thread asks of it.
 struct Counting;
 
 thread_local! {
@@ -48,7 +48,7 @@ fn count() {
 }
 
 #[expect(unsafe_code, reason = "an allocator can't be written without")]
-// SAFETY: forwards every call unchanged.
+// SAFETY: hands every call on as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -100,6 +100,6 @@ fn check(engine: &Engine, message: &[u8]) -> [u64; 3] {
     let decoded = ALLOCATIONS.get();
     let decision = decide(engine, &request);
     let decided = ALLOCATIONS.get();
-    black_box(answer::encode(engine, &request, &decision));
+    black_box(response::encode(engine, &request, &decision));
     [decoded - start, decided - decoded, ALLOCATIONS.get() - decided]
 }

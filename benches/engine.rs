@@ -1,4 +1,4 @@
-//! Micro-benchmarks of the engine: the cost of each part of a decision, in
+//! Micro-benchmarks of the engine: what each piece of a decision costs, in
 //! time and in heap allocations.
 
 #![allow(
@@ -19,8 +19,8 @@ mod support {
 use claimgate::{
     Request,
     envoy::{
-        answer,
         decode::{Names, check_request},
+        response,
     },
     policy::routes::Routes,
     provider::oauth2::jwt::Unverified,
@@ -59,7 +59,7 @@ fn whole_check(bencher: Bencher) {
         let names = Names::new();
         let request = check_request(divan::black_box(&message), &names).expect("a message");
         let decision = decide(&engine, &request);
-        answer::encode(&engine, &request, &decision)
+        response::encode(&engine, &request, &decision)
     });
 }
 

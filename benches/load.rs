@@ -1,9 +1,9 @@
 //! A load generator for `Authorization/Check` that sends another token with
-//! every check, which h2load can't, and reads every answer.
+//! every check, which h2load can't, and reads every response.
 //!
-//! The requests differ only in their tokens, so everything else is encoded
-//! once and written as bytes; of the responses only frames are read. So it is
-//! much faster than any server it measures. Prints JSON.
+//! The requests differ in their tokens alone, so everything else is put
+//! together once and written as bytes; of the responses only frames are read.
+//! That keeps it well ahead of any server it measures. Prints JSON.
 //!
 //! `load ADDRESS MESSAGE TOKENS LIMIT`: MESSAGE is a file with a
 //! `CheckRequest` that has the first of the TOKENS, a file of tokens of one
@@ -32,8 +32,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const CONNECTIONS: usize = 2;
 const STREAMS: usize = 50;
 
-/// How much a connection reads before it sends again: a part of the pending
-/// responses, so that the server never runs out of checks in between.
+/// A connection reads so much before it sends again: a part of the responses
+/// under way, so that the server never runs out of checks in between.
 const READ_BYTES: usize = 8 * 1024;
 
 fn main() -> Result<()> {
@@ -42,17 +42,17 @@ fn main() -> Result<()> {
     let [address, message, tokens, limit] = arguments.as_slice() else { return Ok(()) };
     let work = Work::new(&fs::read(message)?, &fs::read(tokens)?, limit)?;
     let start = Instant::now();
-    let answers = thread::scope(|scope| {
+    let counts = thread::scope(|scope| {
         let connections: Vec<_> = (0..CONNECTIONS)
             .map(|_| scope.spawn(|| Connection::open(address, &work)?.run(start)))
             .collect();
-        let mut sum = Answers::default();
+        let mut sum = Counts::default();
         for connection in connections {
             sum.add(&connection.join().map_err(|_| "a connection panicked")??);
         }
         Ok::<_, Box<dyn Error + Send + Sync>>(sum)
     })?;
-    let Answers { allowed, denied } = answers;
+    let Counts { allowed, denied } = counts;
     let seconds = start.elapsed().as_secs_f64();
     println!(r#"{{"allowed": {allowed}, "denied": {denied}, "seconds": {seconds}}}"#);
     Ok(())
@@ -112,19 +112,19 @@ impl Work {
 }
 
 #[derive(Default)]
-struct Answers {
+struct Counts {
     allowed: u64,
     denied: u64,
 }
 
-impl Answers {
+impl Counts {
     fn add(&mut self, other: &Self) {
         self.allowed += other.allowed;
         self.denied += other.denied;
     }
 }
 
-/// An HTTP/2 connection (RFC 9113), with only what this program needs.
+/// An HTTP/2 connection (RFC 9113), as far as this one purpose needs it.
 struct Connection<'w> {
     work: &'w Work,
     stream: TcpStream,
@@ -133,11 +133,11 @@ struct Connection<'w> {
     input: Vec<u8>,
     next_stream: u32,
     in_flight: usize,
-    /// Bytes that the server still accepts on the connection.
+    /// Bytes that the server still takes on the connection.
     window: i64,
-    /// Bytes received since the last window update.
+    /// Bytes received since it was last told that it may send more.
     received: u32,
-    answers: Answers,
+    counts: Counts,
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -176,14 +176,14 @@ impl<'w> Connection<'w> {
             in_flight: 0,
             window: DEFAULT_WINDOW.into(),
             received: 0,
-            answers: Answers::default(),
+            counts: Counts::default(),
         };
         connection.frame(SETTINGS, 0, 0, &[]);
         connection.frame(WINDOW_UPDATE, 0, 0, &(LARGE_WINDOW - DEFAULT_WINDOW).to_be_bytes());
         Ok(connection)
     }
 
-    fn run(mut self, start: Instant) -> Result<Answers> {
+    fn run(mut self, start: Instant) -> Result<Counts> {
         let mut buffer = vec![0; READ_BYTES];
         let mut is_done = false;
         while !is_done || self.in_flight > 0 {
@@ -206,7 +206,7 @@ impl<'w> Connection<'w> {
             self.input.extend(&buffer[..length]);
             self.read_frames()?;
         }
-        Ok(self.answers)
+        Ok(self.counts)
     }
 
     fn frame_header(&mut self, length: usize, kind: u8, flags: u8, stream: u32) {
@@ -274,13 +274,13 @@ impl<'w> Connection<'w> {
             DATA => {
                 self.received += payload.len() as u32;
                 match payload.get(GRPC_HEADER..) {
-                    Some(message) if message.starts_with(ALLOWED) => self.answers.allowed += 1,
-                    _ => self.answers.denied += 1,
+                    Some(message) if message.starts_with(ALLOWED) => self.counts.allowed += 1,
+                    _ => self.counts.denied += 1,
                 }
             }
             SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => self.frame(PING, ACK, 0, payload),
-            // A stream's window never limits: each sends one message.
+            // That of a stream is never in the way: each sends one message.
             WINDOW_UPDATE if stream == 0 => {
                 let more = payload.try_into().map(u32::from_be_bytes)?;
                 self.window += i64::from(more);

@@ -1,11 +1,12 @@
 //! Pairs of measurements whose ratio counts. The two of a pair take turns
-//! within one process, so that a slow machine affects both. Prints JSON: the
-//! rate per second of each side, for each turn.
+//! within one process, so that a slow moment of the machine affects both.
+//! Prints JSON: how often per second each side did its work, turn by turn.
 //!
 //! `pairs verify TURNS` compares the engine, with tokens that are not cached,
-//! with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with that
-//! crate, which parses the key for every token, and a cached token with it;
-//! `pairs threads TURNS` one thread that decides on known tokens with two.
+//! with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
+//! that crate, which parses the key anew for every token, and a token that the
+//! engine has cached with it; `pairs threads TURNS` one thread that decides
+//! about known tokens with two.
 
 #![allow(
     clippy::expect_used,
@@ -79,12 +80,11 @@ fn take_turns(
     rates
 }
 
-/// A token comes again only after so many others that it is no longer
-/// cached.
+/// Tokens repeat only after so many others that none of them is cached any more.
 const TOKENS: usize = 4000;
 const CACHED: usize = 16;
 
-/// So few tokens that a slow machine affects both sides.
+/// Few enough tokens that a slow moment of the machine affects both sides.
 const STRIDE: usize = 20;
 
 fn verify(turns: usize) {
@@ -105,8 +105,8 @@ fn verify(turns: usize) {
     println!("{}", json!({"engine": engine, "aws-lc-rs": aws_lc_rs}));
 }
 
-/// The work of each side, on a few tokens by one and then on the same by the
-/// other.
+/// What each side does with every token, some tokens by one and then the same
+/// by the other.
 fn stride_by_stride(turns: usize, a: impl Fn(usize), b: impl Fn(usize)) -> [Vec<f64>; 2] {
     let turn = || {
         let mut seconds = [0.0; 2];
@@ -121,7 +121,7 @@ fn stride_by_stride(turns: usize, a: impl Fn(usize), b: impl Fn(usize)) -> [Vec<
     [0, 1].map(|side| turns.iter().map(|turn| turn[side]).collect())
 }
 
-/// The claims that a service would read.
+/// What a service would read of a token.
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "reading it is what counts")]
 struct Claims {
@@ -205,7 +205,7 @@ fn threads(turns: usize) {
 /// How long one side of a turn lasts.
 const TURN: Duration = Duration::from_millis(300);
 
-/// Decides on each header on its own thread, all at the same time.
+/// Decides about each header on a thread of its own, all at the same time.
 fn hits_per_second(engine: &Engine, headers: &[&str]) -> f64 {
     let start = Barrier::new(headers.len());
     let run = |header: &str| {

@@ -1,4 +1,4 @@
-//! The settings and requests of the engine's benchmarks.
+//! The configurations and requests of the engine's benchmarks.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl Bench {
         let cache = Arc::new(TokenCache::of(&AuthSettings {
             headers: headers.clone(),
             token_cache_entries: self.cached,
-            // The number of entries is the limit here.
+            // The number is the bound here.
             token_cache_bytes: (self.cached * 4096).max(64 * 1024 * 1024),
             ..AuthSettings::default()
         }));
@@ -184,7 +184,7 @@ pub(crate) fn request(authorization: &str) -> Request<'_> {
     }
 }
 
-/// The message that Envoy sends.
+/// The message that Envoy asks with.
 pub(crate) fn message(authorization: &str) -> Vec<u8> {
     let fields = HEADERS.into_iter().chain([("authorization", authorization)]);
     let http = attribute_context::HttpRequest {
@@ -199,7 +199,7 @@ pub(crate) fn message(authorization: &str) -> Vec<u8> {
     CheckRequest { attributes: Some(attributes) }.encode_to_vec()
 }
 
-/// The decision, and everything that the upstream gets with it.
+/// Decides, and makes everything that the upstream gets.
 pub(crate) fn allow(engine: &Engine, authorization: &str) {
     let request = request(authorization);
     let decision = decide(engine, &request);

@@ -1,4 +1,4 @@
-//! Any text gives settings or errors, and neither errors nor warnings show
+//! Any text results in settings or errors, and neither errors nor warnings show
 //! values from the environment.
 
 #![no_main]

@@ -1,5 +1,5 @@
-//! An accepted key document is JSON and gives the same keys in another
-//! notation; no key verifies an invented signature.
+//! An accepted key document is JSON, and means the same when it is formatted in
+//! another way; no key verifies a made-up signature.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use claimgate::keys::{KeySet, Parsed};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// The properties that distinguish one set of keys from another.
+/// What tells one set of keys from another.
 fn summary(parsed: &Parsed) -> Vec<(Option<&str>, Vec<&str>)> {
     let keys = parsed.set.iter();
     keys.map(|key| (key.kid(), key.algorithms().map(|it| it.as_str()).collect())).collect()

@@ -1,4 +1,4 @@
-//! Every server reads an accepted path as the same route.
+//! An allowed path leads every server to the same route.
 
 #![no_main]
 

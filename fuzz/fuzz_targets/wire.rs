@@ -1,4 +1,4 @@
-//! The walker over `CheckRequest` accepts what prost accepts, and reads the same.
+//! The decoder of `CheckRequest` accepts what prost accepts, and reads the same.
 
 #![no_main]
 
@@ -39,7 +39,7 @@ fn has_odd_entry(mut message: &[u8], place: &[u32], map: u32) -> bool {
 fuzz_target!(|bytes: &[u8]| {
     let names = Names::new();
     let ours = check_request(bytes, &names);
-    // Unused parts are not decoded, so the reverse need not hold.
+    // Parts that are not read are not looked at, so the reverse need not hold.
     let Ok(theirs) = CheckRequest::decode(bytes) else { return };
     // prost takes a map's entry for one whatever its wire type, and no other
     // reader does; libraries write what both read.
@@ -59,7 +59,7 @@ fuzz_target!(|bytes: &[u8]| {
             |value: String, raw: Vec<u8>| if raw.is_empty() { value.into_bytes() } else { raw };
         raw.into_iter().map(|it| (it.key, value(it.value, it.raw_value))).collect()
     };
-    // The walker keeps both values of a name that occurs twice.
+    // A name that a map has twice keeps both values with us.
     for (name, value) in theirs {
         let name = name.to_ascii_lowercase();
         assert!(ours.headers.all(&name).any(|it| it == value), "{name} is lost");

@@ -1,8 +1,8 @@
-//! Every reading of a path, step by step, without optimisation.
+//! Every reading of a path, computed step by step without optimizations.
 
 use percent_encoding::percent_decode;
 
-/// How `;…` parameters are handled.
+/// What is done about `;…` parameters.
 #[derive(Clone, Copy, PartialEq)]
 enum Parameters {
     Kept,
@@ -26,7 +26,7 @@ pub fn readings(path: &str) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     for parameters in [Parameters::Kept, Parameters::CutFirst, Parameters::CutDecoded] {
         for decoding in [Decoding::Unreserved, Decoding::Once, Decoding::Always] {
-            // Backslashes, double slashes, case, the trailing slash.
+            // Backslashes, double slashes, case, the slash at the end.
             for choice in 0..16_u8 {
                 readings.push(read(path, parameters, decoding, choice));
             }

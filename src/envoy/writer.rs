@@ -45,7 +45,7 @@ impl AsRef<[u8]> for Encoded {
 }
 
 impl Writer {
-    /// With room for `capacity` bytes; more is found when needed. With little
+    /// A writer with room for `capacity` bytes; it grows when needed. With little
     /// room at first, `whole_check` takes 6 % longer (`benches/engine.rs`).
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity + PREFIX_BYTES;
