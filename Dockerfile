@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The image: the program, the root certificates, and what the program links to.
+# The image: the program, the root certificates, and the libraries it links to.
 # No shell and no package manager; scripts/rootfs.sh makes the same file system
 # without Docker, and tests it.
 
@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     CLAIMGATE_REVISION="$REVISION" cargo build --locked --release --bin claimgate \
     && scripts/rootfs.sh target/release/claimgate /rootfs
 
-# Nothing but the files, for whoever wants them without an image.
+# Only the files, for use without an image.
 FROM scratch AS files
 COPY --from=build /rootfs /
 

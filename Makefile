@@ -1,4 +1,4 @@
-# Everything a contributor does, by name. `make` alone lists it.
+# All tasks of a contributor. `make` alone lists them.
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -29,7 +29,7 @@ lint: circles layers ## check the format, the lints, and what depends on what
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 
-circles: ## check that no files depend on each other but a module and its own child
+circles: ## check that no files depend on each other except a module and its own child
 	@$(PYTHON) scripts/circles.py $(ARGS)
 
 layers: ## check which libraries a crate must not depend on
@@ -41,7 +41,7 @@ unit: ## unit and integration tests, without Envoy
 e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)
 
-e2e-module: ## those that are about decisions once more, with Claimgate inside Envoy; ARGS='-k denials' picks some
+e2e-module: ## the end-to-end tests of decisions again, with Claimgate inside Envoy; ARGS='-k denials' picks some
 	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
 
 DECISIONS := $(addprefix test_,$(addsuffix .py,headers denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers))
@@ -49,34 +49,34 @@ DECISIONS := $(addprefix test_,$(addsuffix .py,headers denials token_removal env
 chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS='-k tls'
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && cd charts/tests && "$$venv/bin/python" -m pytest $(ARGS)
 
-chart-generate: ## write the chart's README.md and values.schema.json again
+chart-generate: ## regenerate the chart's README.md and values.schema.json
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && "$$venv/bin/python" charts/schema/generate.py
 
 test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio'
 	@venv=$$($(PYTHON) e2e/tools.py kube/requirements.txt) && cd kube && "$$venv/bin/python" -m pytest $(ARGS)
 
-rootfs: ## the image's root file system without Docker, in target/rootfs; BINARY=… takes another program than the release build
+rootfs: ## the image's root file system without Docker, in target/rootfs; BINARY=… uses another program than the release build
 	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
 	rm -rf target/rootfs
 	scripts/rootfs.sh $(or $(BINARY),target/release/claimgate) target/rootfs
 
-rootfs-test: ## what is in the image, how big it is, and that a release program works in it
+rootfs-test: ## check the image's content and size, and that a release program works in it
 	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
 	@CLAIMGATE_PROFILE=release CLAIMGATE_BIN="$(abspath $(or $(BINARY),target/release/claimgate))" $(MAKE) --no-print-directory e2e ARGS="test_image.py -rP $(ARGS)"
 
-demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/
+demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 uses examples/envoy/
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge)
 
-bench: ## what a check costs, next to the yardsticks, into docs/benchmarks.md; ARGS='--quick grpc'
+bench: ## measure the cost of a check against the baselines, into docs/benchmarks.md; ARGS='--quick grpc'
 	@$(PYTHON) bench/bench.py $(ARGS)
 
-undisturbed: ## how long honest callers wait beside a flood of one bad token; PROFILE=costs builds faster
+undisturbed: ## measure how long honest callers wait during a flood of one bad token; PROFILE=costs builds faster
 	$(CARGO) bench --locked --profile $(or $(PROFILE),release) --bench undisturbed -- measure
 
-costs: ## what requests without a valid token may cost, in CPU time of a plain denial; fails if one is over its bar
+costs: ## measure requests without a valid token, in multiples of a plain denial's CPU time; fails if one is over its limit
 	$(CARGO) bench --locked --profile costs --bench costs -- $(ARGS)
 
-deny: $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## check licences, bans and sources of dependencies; advisories where their database can be had
+deny: $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny ## check licences, bans and sources of dependencies; advisories where their database is available
 	scripts/deny.sh $<
 
 $(CACHE)/cargo-deny-%/bin/cargo-deny:
@@ -99,13 +99,13 @@ $(CACHE)/cargo-fuzz-%/bin/cargo-fuzz:
 docs: $(CACHE)/mdbook-$(MDBOOK_VERSION)/bin/mdbook ## build the book into target/book; a warning or a dead link is an error
 	@$(PYTHON) scripts/book.py build $<
 
-docs-reference: ## write the pages of the book that are made from the program again
+docs-reference: ## regenerate the pages of the book that are made from the program
 	CLAIMGATE_WRITE_DOCS=1 $(CARGO) test --locked --test it docs::reference
 
 $(CACHE)/mdbook-%/bin/mdbook:
 	$(CARGO) install --locked --version $* --root $(CACHE)/mdbook-$* --target-dir $(CACHE)/mdbook-build --no-default-features --features search mdbook
 	rm -rf $(CACHE)/mdbook-build
 
-schema: ## write the JSON Schema of the config file again
+schema: ## regenerate the JSON Schema of the config file
 	$(CARGO) run --locked --quiet -- schema > schema/claimgate.schema.json.new
 	mv schema/claimgate.schema.json.new schema/claimgate.schema.json

@@ -1,8 +1,8 @@
-"""What a check costs, side by side with the yardsticks: `make bench`.
+"""Measures the cost of a check against the baselines: `make bench`.
 
 Runs every section, or those named, and writes docs/benchmarks.md after a full
 run of all. With --quick, or with sections named, the page goes to stdout.
-Takes a Linux machine with two cores and nothing else to do.
+Needs an idle Linux machine with two cores.
 """
 
 from __future__ import annotations

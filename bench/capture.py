@@ -1,9 +1,9 @@
 """Records the CheckRequest that the real Envoy sends: `python3 bench/capture.py`.
 
 Envoy gets a gRPC server that reads one message and never answers. HTTP/2 is
-frames with a length, a type and a stream; the message is what the DATA frames
-hold, behind five bytes of gRPC's. The headers of the call need no reading.
-The token in the message is a word in its place: wire.py puts real ones in.
+frames with a length, a type and a stream; the message is the content of the
+DATA frames after gRPC's five-byte prefix. The headers of the call are skipped.
+The token in the message is a placeholder: wire.py puts real ones in.
 """
 
 from __future__ import annotations

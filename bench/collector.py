@@ -1,5 +1,5 @@
-"""A stand-in for an OpenTelemetry collector: takes whatever is posted to it
-and counts. Prints its address; answers a GET with how much it has got."""
+"""A stand-in for an OpenTelemetry collector: accepts every POST and counts.
+Prints its address; answers a GET with the count."""
 
 from __future__ import annotations
 

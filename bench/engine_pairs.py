@@ -43,7 +43,7 @@ def measure(effort: Effort) -> Results:
 
 
 def _threads(turns: int) -> dict[str, dict[str, list[float]]]:
-    """Turn by turn, because two threads need both cores undisturbed."""
+    """In turns, because two threads need both cores undisturbed."""
     rates: dict[str, dict[str, list[float]]] = {}
     for _ in range(turns):
         turn = json.loads(rig.undisturbed(lambda: programs.run("pairs", "threads", 1)))

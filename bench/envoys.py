@@ -21,8 +21,7 @@ CLIENT_HEADERS = {
     "x-stainless-retry-count": "0",
     "x-stainless-runtime": "CPython",
 }
-"""What a chat client sends beside its token; with those that Envoy adds there
-are 17 headers."""
+"""The headers of a chat client beside its token; with Envoy's there are 17."""
 
 
 def start(stack: Stack, name: str, filters: list[dict], authz: str | None, core: int) -> Envoy:
@@ -57,8 +56,8 @@ def ext_authz(timeout: str = "1s") -> dict:
 
 
 def jwt_authn(issuer: str, jwks_file: str, cached: bool) -> dict:
-    """Envoy's own verification, told to do what Claimgate does as far as it
-    can: verify, take issuer and times into account, and set a header."""
+    """Envoy's own verification, configured as close to Claimgate as possible:
+    verify, check issuer and times, and set a header."""
     provider = {
         "issuer": issuer,
         "local_jwks": {"filename": jwks_file},

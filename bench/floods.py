@@ -1,11 +1,11 @@
-"""What honest checks cost while others flood: the p99 with and without.
+"""The latency of honest checks during a flood: the p99 with and without.
 
     bench/floods.py PROGRAM [SECONDS]
 
 Starts PROGRAM and sends it one honest check after the other, undisturbed and
 during each flood in turns, several times; prints medians of the p99 of all
-rounds, their ratio, and the most memory that the program took. It needs
-nothing but Python: the little of HTTP/2 that it speaks is written here.
+rounds, their ratio, and the program's peak memory. It needs only Python: it
+implements the few parts of HTTP/2 that it uses.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Connection:
         return self.stream
 
     def frames(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """What comes, for ever; settings and pings are answered."""
+        """Reads frames without end; answers settings and pings."""
         while True:
             while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3]):
                 more = self.socket.recv(1 << 16)
@@ -153,7 +153,7 @@ def stalled_streams(grpc: int, _: int, stop: threading.Event) -> None:
 
 
 def silent_connections(grpc: int, admin: int, stop: threading.Event) -> None:
-    """300 connections to each port that say nothing."""
+    """300 silent connections to each port."""
     ports = [grpc, admin] * 300
     silent = [socket.create_connection(("127.0.0.1", port)) for port in ports]
     stop.wait()
@@ -172,7 +172,7 @@ FLOODS: list[Callable[[int, int, threading.Event], None]] = [
 def flood(
     what: Callable[[int, int, threading.Event], None] | None, grpc: int, admin: int
 ) -> Iterator[None]:
-    """Floods while it is entered, if there is something to flood with."""
+    """Floods while entered, if there is a flood."""
     stop = threading.Event()
     thread = threading.Thread(target=what or (lambda *_: None), args=(grpc, admin, stop))
     thread.start()
@@ -185,7 +185,7 @@ def flood(
 
 
 def p99(grpc: int, seconds: float) -> float:
-    """Of honest checks, one after the other, in microseconds."""
+    """Latencies of honest checks, one after the other, in microseconds."""
     connection = Connection(grpc)
     body = wire.framed(wire.check_request(f"Bearer {KEY}"))
     end, times = time.monotonic() + seconds, []

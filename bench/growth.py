@@ -1,4 +1,5 @@
-"""What becomes of speed and memory when there is more of something."""
+"""How speed and memory change with the number of tokens, keys, issuers and
+routes."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class Results:
 
 
 BYTES_OF_A_TOKEN = 4096
-"""More than is kept of one."""
+"""More than the cache keeps."""
 
 TOKENS, KEYS, ISSUERS, ROUTES = "known tokens", "API keys", "issuers", "routes"
 
@@ -60,7 +61,7 @@ class Case:
     size: int
     service: Claimgate
     run: Callable[[str], Sample]
-    """Puts it under load up to a limit, as load.varying takes it."""
+    """Puts it under load up to a limit of `load.varying`."""
 
 
 def measure(effort: Effort) -> Results:
@@ -113,7 +114,7 @@ def _case(
 def _tokens(stack: Stack, effort: Effort) -> Iterable[Case]:
     minted = programs.mint(stack.folder / "minted", "RS256", ISSUER, effort.tokens)
     provider = programs.provider(ISSUER, minted.jwks)
-    # A cache of this kind starts to let go of some a little before it is full.
+    # The cache starts to evict a little before it is full.
     room = 2 * effort.tokens
     auth = programs.auth(
         [provider], token_cache_entries=room, token_cache_bytes=room * BYTES_OF_A_TOKEN
@@ -169,7 +170,7 @@ def _routes(stack: Stack, effort: Effort) -> Iterable[Case]:
 
 
 def _idle() -> float:
-    """Resident memory of a service with one issuer that nobody has asked."""
+    """Resident memory of a service with one issuer before any request."""
     with Stack() as stack:
         minted = programs.mint(stack.folder / "minted", "RS256", ISSUER, 1)
         auth = programs.auth([programs.provider(ISSUER, minted.jwks)])

@@ -16,9 +16,9 @@ from stack import Stack
 RS256, ES256 = "https://rs256.example.com", "https://es256.example.com"
 API_KEY = "cgk_5vLw2m8Rz1Xq7Tn4Jb9Yd3Ks6Hf0Pa"
 
-# Few are remembered, so that none of the many is when it comes again.
+# Few are cached, so that none of the many is still cached when it comes again.
 EVER_NEW = 5_000
-REMEMBERED = 10
+CACHED = 10
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def _measure(stack: Stack, effort: Effort) -> Results:
         "required_scopes": ["https://gateway.internal/no-one"],
     }
     tokens = programs.claimgate(stack, "tokens", programs.auth(issuers, routes=[admin]), core)
-    forgetful = programs.auth(issuers, token_cache_entries=REMEMBERED)
-    forgetful = programs.claimgate(stack, "forgetful", forgetful, core)
+    uncached = programs.auth(issuers, token_cache_entries=CACHED)
+    uncached = programs.claimgate(stack, "uncached", uncached, core)
     keys = {"name": "keys", "type": "api_key", "keys": [_key(API_KEY)]}
     keys = programs.claimgate(stack, "keys", programs.auth([keys]), core)
 
@@ -97,8 +97,8 @@ def _measure(stack: Stack, effort: Effort) -> Results:
         (KNOWN, tokens, same(known), 'claimgate_token_cache_total{result="hit"}'),
         (KEY, keys, same(with_key), 'claimgate_checks_total{reason="ok"}'),
         (DENIED, tokens, same(denied), 'claimgate_checks_total{reason="insufficient_scope"}'),
-        (NEW_RS256, forgetful, varied(new_rs256, rs256), MISSES),
-        (NEW_ES256, forgetful, varied(new_es256, es256), MISSES),
+        (NEW_RS256, uncached, varied(new_rs256, rs256), MISSES),
+        (NEW_ES256, uncached, varied(new_es256, es256), MISSES),
     ]
     pairs = []
     for kind, service, run, metric in kinds:

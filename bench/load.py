@@ -19,11 +19,11 @@ CALL = "/envoy.service.auth.v3.Authorization/Check"
 
 
 class WrongAnswers(Exception):
-    """The server did not do what it was to be measured at."""
+    """The server did not do the work that was to be measured."""
 
 
 def h2load(server: Program, address: str, body: Path, seconds: int) -> Sample:
-    """The same check, over and over."""
+    """The same check, repeated."""
     command = rig.pinned(
         rig.LOAD_CORE,
         *("h2load", "--clients", CONNECTIONS, "--max-concurrent-streams", STREAMS),
@@ -35,7 +35,7 @@ def h2load(server: Program, address: str, body: Path, seconds: int) -> Sample:
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     server_cpu = rig.cpu_seconds(server) - before
     load_cpu = rig.children_cpu() - load_before
-    # Its own rate leaves out connecting and the end, when answers are awaited.
+    # Its own rate leaves out connecting and the final wait for responses.
     finished = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text)
     counts = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed", text)
     if not finished or not counts or counts[1] != counts[2] or int(counts[2]) == 0:

@@ -1,5 +1,5 @@
-"""What it costs to be watched: the same checks with and without the status
-page, which remembers every denial, and with and without traces."""
+"""The cost of observability: the same checks with and without the status page,
+which records every denial, and with and without traces."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ KNOWN, DENIED = "known RS256 token", "denial (scope missing)"
 PAGE, NOT_SAMPLED, ALL_SAMPLED = "status page", "traces, none sampled", "traces, all sampled"
 
 PATIENCE = 2
-"""How many times the usual number of repetitions: a few percent are looked for."""
+"""Multiplies the number of repetitions, to see differences of a few percent."""
 
 WATCHED = {KNOWN: (PAGE, NOT_SAMPLED, ALL_SAMPLED), DENIED: (PAGE,)}
-"""What each kind of check is measured with."""
+"""The features that each kind of check is measured with."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,18 @@ def _measure(stack: Stack, effort: Effort) -> list[Pair]:
 
 
 def _collector(stack: Stack) -> str:
-    """The URL of a collector that takes everything, away from the service."""
+    """The URL of a collector that accepts everything, on the other core."""
     command = rig.pinned(rig.LOAD_CORE, sys.executable, place.HERE / "collector.py")
     _, address = programs.listening(stack, "collector", command)
     return f"http://{address}"
 
 
 def _confirm(off: Claimgate, page: Claimgate, collector: str) -> None:
-    """What was to be on was on."""
+    """Checks that the measured feature was on."""
     if web.get(off.admin, "/").status != 404:
         raise load.WrongAnswers("the status page is on where it was to be off")
-    remembered = web.get(page.admin, "/status.json").json()["denials"]
-    if len(remembered) != 200:
-        raise load.WrongAnswers(f"{len(remembered)} denials are remembered instead of 200")
+    denials = web.get(page.admin, "/status.json").json()["denials"]
+    if len(denials) != 200:
+        raise load.WrongAnswers(f"{len(denials)} denials are recorded instead of 200")
     if int(web.get(collector.removeprefix("http://"), "/").body) == 0:
         raise load.WrongAnswers("no spans were sent")

@@ -1,4 +1,4 @@
-"""Where things are. Importing this makes the modules of e2e/ importable."""
+"""Paths. Importing this makes the modules of e2e/ importable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in a benchmark, and how it is got."""
+"""The programs of a benchmark, and how they are built or installed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _targets() -> dict[str, Path]:
 
 
 def run(target: str, *arguments: object, core: int | None = None) -> str:
-    """What a benchmark target prints, kept on one core if that is named."""
+    """The output of a benchmark target, pinned to a core if one is named."""
     command = [str(_targets()[target]), *map(str, arguments)]
     if core is not None:
         command = rig.pinned(core, *command)
@@ -109,7 +109,7 @@ def listening(stack: Stack, name: str, command: list) -> tuple[Program, str]:
 
 
 def empty_server(stack: Stack, core: int) -> tuple[Program, str]:
-    """The yardstick and its address."""
+    """The baseline and its address."""
     command = rig.pinned(core, _targets()["empty_server"], "127.0.0.1:0")
     return listening(stack, "empty-server", command)
 
@@ -151,8 +151,8 @@ def provider(issuer: str, jwks: Path, name: str = "machines", **more: object) ->
 
 
 def auth(providers: list[dict], **more: object) -> dict:
-    """What all benchmarks have in common: a scope that every request needs,
-    and five identity headers."""
+    """The settings of all benchmarks: a scope that every request needs, and
+    five identity headers."""
     return {
         "providers": providers,
         "required_scopes": ["https://gateway.internal/invoke"],

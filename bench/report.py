@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: what was measured, how, and whether it is good enough."""
+"""docs/benchmarks.md: the results, the method, and whether targets are met."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def _introduction(measured: Measured) -> str:
     return f"""\
 # Benchmarks
 
-`make bench` measured all of this and wrote this page on {date.today()}; `python3 bench/bench.py --quick` is a short run that writes nothing. What counts are ratios within one run: absolute numbers are those of this machine on that day.
+`make bench` measured all of this and wrote this page on {date.today()}; `python3 bench/bench.py --quick` is a short run that writes nothing. Compare ratios within one run: absolute numbers are those of this machine on that day.
 
 **Machine.** {_processor()}, {os.cpu_count()} cores, {_memory()} of memory, Linux {platform.release()}. {_rustc()}. Commit {_commit()}.
 
-**Method.** Two programs that are compared take turns: each runs once per repetition, in an order that is reversed from one repetition to the next, after one run of each that does not count. There are {effort.repetitions} repetitions of {effort.seconds} s. A sample during which the host of this virtual machine kept more than {rig.TOLERATED:.0%} of the cores' time to itself is taken again, up to {rig.TRIES} times, whatever it says. A ratio is the median of the ratios of the repetitions, with the least and the greatest in brackets; other numbers are medians.
+**Method.** Two programs that are compared take turns: each runs once per repetition, in an order that is reversed from one repetition to the next, after one run of each that does not count. There are {effort.repetitions} repetitions of {effort.seconds} s. A sample during which the host of this virtual machine kept more than {rig.TOLERATED:.0%} of the cores' time to itself is repeated, up to {rig.TRIES} times, whatever its result. A ratio is the median of the ratios of the repetitions, with the least and the greatest in brackets; other numbers are medians.
 
-The server has core {rig.SERVER_CORE} to itself and the load comes from core {rig.LOAD_CORE}. CPU time is what the scheduler counts for all threads of the server (`/proc/PID/task/*/schedstat`), user and system, so it includes the server's share of the kernel's network stack. Load is {load.CONNECTIONS} HTTP/2 connections with {load.STREAMS} streams each, all of them always busy.
+The server has core {rig.SERVER_CORE} to itself and the load comes from core {rig.LOAD_CORE}. CPU time is what the scheduler counts for all threads of the server (`/proc/PID/task/*/schedstat`), user and system, so it includes the server's share of the kernel's network stack. The load has {load.CONNECTIONS} HTTP/2 connections with {load.STREAMS} streams each, all of them always in use.
 
 The message is a `CheckRequest` as Envoy sends it (`bench/capture.py` recorded it), with 17 headers and a Cognito-like token. The empty server (`benches/empty_server.rs`) is tonic with envoy-types and all defaults: it decodes the message, decides nothing and allows. Claimgate checks a required scope, sets five identity headers and writes metadata.
 """
@@ -66,7 +66,7 @@ The message is a `CheckRequest` as Envoy sends it (`bench/capture.py` recorded i
 
 @dataclass(frozen=True)
 class Bar:
-    """Something that must be shown."""
+    """A target."""
 
     what: str
     value: float
@@ -81,7 +81,7 @@ class Bar:
     def row(self) -> list[str]:
         sign = "≥" if self.at_least else "≤"
         unit = f" {self.unit}" if self.unit else ""
-        # Enough digits to see on which side of the bar it lies.
+        # Enough digits to see on which side of the limit it is.
         return [
             self.what,
             f"{sign} {self.limit:g}{unit}",
@@ -163,10 +163,10 @@ def _grpc(results: grpc_alone.Results) -> str:
         "gRPC alone",
         f"The message has {results.message_bytes:,} bytes, {results.token_bytes:,} of them the "
         "token. Checks that repeat come from h2load; ever-new tokens from `benches/load.rs`, "
-        f"which cycles through {grpc_alone.EVER_NEW:,} while {grpc_alone.REMEMBERED} are "
-        "remembered; Claimgate's own metrics confirm that they were verified anew. A denial "
+        f"which cycles through {grpc_alone.EVER_NEW:,} while {grpc_alone.CACHED} are "
+        "cached; Claimgate's own metrics confirm that each was verified again. A denial "
         "includes its log line. “Busy” is how much of their cores the server and the load "
-        "took: where the load's is at 100 %, the server could have answered more.\n\n" + table,
+        "used: where the load's is at 100 %, the server could have answered more.\n\n" + table,
     )
 
 
@@ -196,12 +196,12 @@ def _envoy(results: through_envoy.Results) -> str:
         "Through Envoy",
         f"Envoy {results.envoy_version}, with one worker thread, and the service share core "
         f"{rig.SERVER_CORE}, as a proxy and its sidecar do; wrk, with {through_envoy.CONNECTIONS} "
-        f"connections, has core {rig.LOAD_CORE} and does not fill it. So requests/s tell what a "
-        "request costs in all. Every request has the same known token; Envoy answers it itself "
+        f"connections, has core {rig.LOAD_CORE} and does not fill it. So requests/s show the "
+        "total cost of a request. Every request has the same known token; Envoy answers it itself "
         "with an empty 200, so nothing but authorization differs. The empty server sets no "
         "header and no metadata, so Envoy has less to do with its answers than with Claimgate's. "
-        "CPU is in seconds per 100,000 requests. “Added” p99 is what the p99 exceeds that "
-        "without authorization by, in the same repetition.\n\n"
+        "CPU is in seconds per 100,000 requests. “Added” p99 is the difference to the "
+        "p99 without authorization in the same repetition.\n\n"
         f"{table}\n"
         f"Claimgate against the empty server: requests/s {results.rate_ratio}, "
         f"added p99 {results.added_p99_ratio}.\n",
@@ -265,7 +265,7 @@ def _engine(results: engine_pairs.Results) -> str:
     return _section(
         "The engine alone",
         "Within one process (`benches/pairs.rs`, `benches/allocations.rs`), from the request's "
-        "headers to the headers for the upstream. Two threads decide about one token each.\n\n"
+        "headers to the headers for the upstream. Two threads decide on one token each.\n\n"
         f"{verify}\n{threads}\n{allocations}",
     )
 
@@ -288,9 +288,9 @@ def _observing(pairs: list[observing.Pair]) -> str:
     )
     return _section(
         "Being watched",
-        "The same checks with the status page on, where every denial is remembered, with traces "
-        "on, and with neither. Where all requests are sampled there are far more spans than an "
-        "instance sends (tracing.md); the sending takes its CPU from the same core here. There are "
+        "The same checks with the status page on, where every denial is recorded, with traces "
+        "on, and with neither. If all requests are sampled there are far more spans than an "
+        "instance sends (tracing.md); here the exporter uses the same core. There are "
         f"{observing.PATIENCE} times as many repetitions as elsewhere.\n\n"
         + table,
     )

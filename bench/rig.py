@@ -1,4 +1,4 @@
-"""The measuring itself: pinned programs, CPU time, memory, and turns."""
+"""The measurements: pinned programs, CPU time, memory, and turns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def pinned(core: int, *command: object) -> list[str]:
-    """The command, kept on one core."""
+    """The command, pinned to one core."""
     return ["taskset", "--cpu-list", str(core), *map(str, command)]
 
 
@@ -68,8 +68,8 @@ TRIES = 3
 def undisturbed(run: Callable[[], T]) -> T:
     """A sample that had its cores to itself. A virtual machine's host lends
     them to others at times; a sample that lacks more than is tolerated is
-    taken again, and of a few such the one that lacks least counts. Whether
-    it is fast plays no part."""
+    repeated, and of a few such samples the one that lacks least counts. Its
+    speed does not matter."""
     samples = []
     for _ in range(TRIES):
         start, had = time.monotonic(), _cpu_time()
@@ -85,7 +85,7 @@ def _cpu_time() -> float:
     """Seconds that the two cores have had, busy or idle, but not stolen."""
     lines = Path("/proc/stat").read_text().splitlines()
     cores = [f"cpu{core}" for core in (SERVER_CORE, LOAD_CORE)]
-    # user, nice, system, idle, iowait, irq, softirq; then comes what was stolen.
+    # user, nice, system, idle, iowait, irq, softirq; then the stolen time.
     rows = [line.split()[1:8] for line in lines if line.split()[0] in cores]
     return sum(sum(map(int, row)) for row in rows) / os.sysconf("SC_CLK_TCK")
 
@@ -94,8 +94,8 @@ def take_turns(
     contenders: Mapping[str, Callable[[], T]], repetitions: int
 ) -> dict[str, list[T]]:
     """The samples of every contender. All run once in each repetition, the
-    order reversed from one to the next, so that whatever changes in the
-    machine over time meets all of them."""
+    order reversed from one to the next, so that changes of the machine over
+    time affect all of them."""
     samples: dict[str, list[T]] = {name: [] for name in contenders}
     for repetition in range(repetitions):
         order = list(contenders)

@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""The length of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tools
 
 @dataclass(frozen=True)
 class Effort:
-    """What a run takes its time for."""
+    """The amounts that determine how long a run takes."""
 
     repetitions: int
     seconds: int

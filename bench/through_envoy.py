@@ -1,8 +1,8 @@
-"""Requests through Envoy: what authorization adds to it.
+"""Requests through Envoy: the cost that authorization adds.
 
 Envoy, with one worker thread, and the service share a core as a proxy and its
-sidecar do, and wrk has the other, which it never fills. So the rate tells what
-a request costs in all, in Envoy and in the service.
+sidecar do, and wrk has the other, which it never fills. So the rate shows the
+total cost of a request, in Envoy and in the service.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Results:
 
     @property
     def added_p99_ratio(self) -> Ratio:
-        """What either adds to the p99 without authorization, as a ratio."""
+        """The p99 that each adds to that without authorization, as a ratio."""
         without = [sample.p99 for sample in self.samples[NONE]]
         added = {
             name: [sample.p99 - base for sample, base in zip(self.samples[name], without)]
@@ -157,7 +157,7 @@ def _path() -> str:
 
 
 def _script(file: Path, token: str) -> Path:
-    """What wrk sends, and what it prints at the end."""
+    """wrk's script: the request, and the output at the end."""
     headers = envoys.CLIENT_HEADERS | {"authorization": f"Bearer {token}"}
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     lines.append(

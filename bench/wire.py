@@ -1,4 +1,4 @@
-"""The captured CheckRequest, with other values put in.
+"""The captured CheckRequest, with other values.
 
 A protobuf message is a row of fields, each with its number and its kind. Only
 those of kind 2 (bytes, strings, messages) are of interest here; a message is

@@ -36,7 +36,7 @@ use support::fixture::{Bench, Issuer, bearer, decide, message};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The allocator of the service, counting what this thread asks of it.
+/// The allocator of the service, counting the allocations of this thread.
 struct Counting;
 
 thread_local! {
@@ -48,7 +48,7 @@ fn count() {
 }
 
 #[expect(unsafe_code, reason = "an allocator can't be written without")]
-// SAFETY: hands every call on as it came.
+// SAFETY: forwards every call unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Counting {
 
 fn main() {
     let issuer = Issuer::new();
-    let tokens = Bench { issuers: 1, remembered: 10, ..Bench::default() }.engine(&issuer);
+    let tokens = Bench { issuers: 1, cached: 10, ..Bench::default() }.engine(&issuer);
     let keys = Bench { api_keys: 10, ..Bench::default() }.engine(&issuer);
     let counts = json!({
         "known token": allocations(&tokens, &bearer(&issuer.token(0))),

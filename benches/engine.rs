@@ -1,4 +1,4 @@
-//! Micro-benchmarks of the engine: what each piece of a decision costs, in
+//! Micro-benchmarks of the engine: the cost of each part of a decision, in
 //! time and in heap allocations.
 
 #![allow(
@@ -44,7 +44,7 @@ fn main() {
 #[divan::bench(threads = [1, 2])]
 fn known_token(bencher: Bencher) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 1000, ..Bench::default() }.engine(&issuer);
     let authorization = bearer(&issuer.token(0));
     bencher.counter(ItemsCount::new(1_usize)).bench(|| allow(&engine, &authorization));
 }
@@ -53,7 +53,7 @@ fn known_token(bencher: Bencher) {
 #[divan::bench(threads = [1, 2])]
 fn whole_check(bencher: Bencher) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 1000, ..Bench::default() }.engine(&issuer);
     let message = message(&bearer(&issuer.token(0)));
     bencher.counter(ItemsCount::new(1_usize)).bench(|| {
         let names = Names::new();
@@ -72,7 +72,7 @@ fn api_key_of_many(bencher: Bencher) {
 #[divan::bench]
 fn ever_new_token(bencher: Bencher) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, remembered: 100, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 100, ..Bench::default() }.engine(&issuer);
     let tokens: Vec<_> = (0..2000).map(|number| bearer(&issuer.token(number))).collect();
     let mut next = 0;
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
@@ -97,7 +97,7 @@ fn read_claims(bencher: Bencher) {
 #[divan::bench(args = [10, 100_000])]
 fn known_tokens(bencher: Bencher, count: usize) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, remembered: 200_000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 200_000, ..Bench::default() }.engine(&issuer);
     let tokens: Vec<_> = (0..count).map(|number| bearer(&issuer.token(number))).collect();
     tokens.iter().for_each(|token| allow(&engine, token));
     let mut next = 0;
@@ -110,7 +110,7 @@ fn known_tokens(bencher: Bencher, count: usize) {
 #[divan::bench(args = [1, 1000])]
 fn issuers(bencher: Bencher, issuers: usize) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers, cached: 1000, ..Bench::default() }.engine(&issuer);
     let authorization = bearer(&issuer.token(0));
     bencher.bench(|| allow(&engine, &authorization));
 }
@@ -118,7 +118,7 @@ fn issuers(bencher: Bencher, issuers: usize) {
 #[divan::bench(args = [10, 1000])]
 fn routes(bencher: Bencher, routes: usize) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, routes, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, routes, cached: 1000, ..Bench::default() }.engine(&issuer);
     let authorization = bearer(&issuer.token(0));
     bencher.bench(|| allow(&engine, &authorization));
 }

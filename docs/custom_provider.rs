@@ -1,4 +1,4 @@
-//! An authorization service for Envoy with a provider of its own.
+//! An authorization service for Envoy with a custom provider.
 
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use tokio::{net::TcpListener, sync::RwLock};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-/// Knows the sessions of a web site; their tokens are `sess_` and an id.
+/// Checks the sessions of a web site; their tokens are `sess_` and an id.
 pub struct Sessions {
     by_id: RwLock<HashMap<String, Session>>,
 }
 
-/// Somebody who has signed in.
+/// A user who has signed in.
 pub struct Session {
     pub user: String,
     pub until: UnixTime,
@@ -56,7 +56,7 @@ impl Provider for Sessions {
         }
     }
 
-    // The upstream has no business with sessions.
+    // The upstream does not need the session token.
     fn forward_token(&self) -> Option<bool> {
         Some(false)
     }
@@ -80,7 +80,7 @@ pub async fn serve(
     sessions: Sessions,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     // An entry per provider, in order, lets routes and token sources name it.
-    // What kind it says does not matter: the engine asks the providers below.
+    // Its `kind` does not matter: the engine asks the providers below.
     let entry = ProviderSettings {
         name: sessions.name().to_owned(),
         forward_token: None,
@@ -98,9 +98,9 @@ pub async fn serve(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
     let meters = CheckMeters::new(&metrics, &engine);
     let check_timeout = Duration::from_millis(150);
-    let live = Snapshot { engine, meters, check_timeout, denials: None, tracer: None };
+    let snapshot = Snapshot { engine, meters, check_timeout, denials: None, tracer: None };
     // Storing another `Snapshot` replaces the configuration.
-    let checks = AuthorizationServer::new(ConfigHandle::new(live));
+    let checks = AuthorizationServer::new(ConfigHandle::new(snapshot));
     Server::builder()
         .add_service(checks)
         .serve_with_incoming(TcpListenerStream::new(listener))

@@ -1,8 +1,8 @@
-"""Becomes a program that is shut into a folder: `confine.py ROOT USER PROGRAM …`.
+"""Runs a program confined to a folder: `confine.py ROOT USER PROGRAM …`.
 
-The folder becomes its root; it runs as that user number, in no group but its
-own, without any capability or a way to gain one. Start it as root, in a mount
-namespace of its own that has the folder mounted read-only.
+The folder becomes its root; it runs as that user id, only in its own group,
+without any capability or a way to gain one. Start it as root, in its own mount
+namespace with the folder mounted read-only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 import os
 import sys
 
-# From <linux/prctl.h>; no tool can do both, as `setpriv` gives up first what
+# From <linux/prctl.h>; no tool can do both: `setpriv` first drops what
 # `chroot` needs.
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -23,7 +23,7 @@ def main() -> None:
     os.chroot(root)
     os.chdir("/")
     capability = 0
-    while prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:  # until there is no more
+    while prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:  # until the last one
         capability += 1
     os.setgroups([])
     os.setresgid(int(user), int(user), int(user))

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share."""
+"""Fixtures of the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytest_plugins = ["stack_fixtures"]
 
 @pytest.fixture(scope="module")
 def gateway(module_stack: Stack) -> standard.Gateway:
-    """The standard arrangement, for tests that leave it as it is."""
+    """The standard arrangement, for tests that don't change it."""
     return standard.gateway(module_stack)
 
 

@@ -22,7 +22,7 @@ NOT_INSIDE = {
     "test_traces": "the module makes no spans of its own yet",
     "test_status_page": "the module has no status page yet",
     "test_lifecycle": "about the service's own signals and reloads",
-    "test_ambiguous_paths_are_refused_whoever_asks": "reads the service's metrics",
+    "test_ambiguous_paths_are_refused_for_every_caller": "reads the service's metrics",
     "test_random_key_ids_cause_one_fetch_per_cooldown": "reads the service's metrics",
     "test_an_issuer_that_is_gone_is_not_missed": "reads the service's metrics",
     "test_a_cold_start_without_the_issuer_heals_itself": "waits for the service's readiness",

@@ -1,4 +1,4 @@
-"""The edge example (examples/envoy/), started with what it stands between."""
+"""The edge example (examples/envoy/), started with Claimgates and an upstream."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Edge:
 
     @property
     def authority(self) -> Path:
-        """The root to trust."""
+        """The trusted root."""
         return self.folder / "tls" / "ca.crt"
 
     def connect(self, source: str | None = None) -> web.Connection:
@@ -49,7 +49,7 @@ class Edge:
 
     def send(self, method: str, path: str, headers: web.Headers = (), *,
              body: bytes | None = None, source: str | None = None) -> web.Reply:
-        """One exchange on a connection of its own."""
+        """One exchange on a new connection."""
         connection = self.connect(source)
         try:
             return connection.send(method, path, headers, body)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
 PATIENCE = "8s"
-"""How long Envoy waits for anything. The machines that run tests stand still
-for a second at times; with Envoy's default of 0.2 s it would then answer 503
-by itself, and tests would be about the machine."""
+"""How long Envoy waits for anything. Machines that run tests sometimes stall for
+a second; with its default of 0.2 s Envoy would then answer 503, and the result
+would depend on the machine."""
 _TYPES = "type.googleapis.com/envoy.extensions"
 
 
@@ -22,7 +22,7 @@ def envoy_config(
     named_routes: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
 ) -> dict:
-    """One listener, on a free port unless told otherwise, that asks Claimgate about every request.
+    """One listener, on a free port by default, that asks Claimgate about every request.
 
     Paths are left as the client sent them, so that Claimgate gets to read the
     ambiguous ones. `named_routes` maps a path prefix to the `claimgate_route`
@@ -117,7 +117,7 @@ def _route(prefix: str, claimgate_route: str | None) -> dict:
 
 
 def cluster(name: str, endpoints: list[str]) -> dict:
-    """A cluster of endpoints that are addresses."""
+    """A cluster of endpoints with fixed addresses."""
     return {
         "name": name,
         "type": "STATIC",

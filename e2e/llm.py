@@ -1,5 +1,5 @@
 """A hand-written double of two LLM APIs: OpenAI's chat completions and
-Anthropic's messages, each with one answer that never changes.
+Anthropic's messages, each with one fixed response.
 
 Prints its address on stdout when it listens.
 """

@@ -1,7 +1,7 @@
-"""True servers of many kinds behind one Envoy, with Claimgate's answers and without.
+"""Real servers of many kinds behind one Envoy, with and without Claimgate.
 
-Each reads a path in its own way, and says with the header `x-ran` which of its
-handlers ran: `open`, `admin`, `exact`, `read` (for GET alone) or `other`.
+Each reads a path in its own way, and names the handler that ran in the header
+`x-ran`: `open`, `admin`, `exact`, `read` (for GET alone) or `other`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ MODES = {
     "refused": {**HARDENED, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
     "unescaped": {**HARDENED, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
 }
-"""What Envoy's connection manager is told about paths."""
+"""The path settings of Envoy's connection manager."""
 
 METHOD_OVERRIDES = ["x-http-method-override", "x-http-method", "x-method-override"]
-"""Headers by which a client tells some frameworks another method than the one
-that it sent; the hardened Envoys remove them."""
+"""Headers that make some frameworks use another method than the one that was
+sent; the hardened Envoys remove them."""
 
 AUTH = """
 auth:
@@ -69,7 +69,7 @@ TOKENS = {"none": [], "basic": web.bearer("basic-key"), "admin": web.bearer("adm
 
 @dataclass(frozen=True)
 class Answer:
-    """Which handler ran, if one did, and the status that came with it."""
+    """Which handler ran, if any, and the response's status."""
 
     ran: str | None
     status: int
@@ -103,8 +103,8 @@ class Client:
         guarded: bool = True,
         headers: web.Headers = (),
     ) -> Answer:
-        """What the server makes of the path, sent byte for byte; Claimgate is
-        not asked if `guarded` is false."""
+        """The server's result for the path, sent byte for byte; Claimgate is not
+        asked if `guarded` is false."""
         chosen = [("x-server", server), ("x-guarded", str(guarded).lower())]
         reply = self._connection.send(method, path, [*chosen, *TOKENS[token], *headers])
         return Answer(reply.header("x-ran"), reply.status)
@@ -151,7 +151,7 @@ def _nginx(stack: Stack) -> dict[str, str]:
 
 def lighttpd(stack: Stack) -> str:
     """lighttpd with its CGI; its address. The scripts `/open` and `/admin` answer
-    with what they were told of the request's headers."""
+    with the request's headers that they received."""
     folder = Path(tempfile.mkdtemp(prefix="lighttpd-", dir=stack.folder))
     (folder / "scripts").mkdir()
     for name in ("open", "admin"):

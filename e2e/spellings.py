@@ -1,4 +1,4 @@
-"""Ways to write a path, for servers that read it in ways of their own."""
+"""Ways to write a path that servers read differently."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import random
 
 GLUE = ["/", "x", "/x", "/..", "/.", ";", "%2f", "%5c", "\\", "%3b", "%252f", "%2e", "%253b", "//"]
-"""What may stand between two names."""
+"""Text between two names."""
 
 FOUND = [
     # Parameters before decoding: servlet containers.
@@ -28,7 +28,7 @@ FOUND = [
     "/admin;x=1",
     "/;x/admin",
     "/x/..;/admin",
-    # Dots and slashes that not every server resolves.
+    # Dots and slashes that only some servers resolve.
     "/admin//../open",
     "/admin/../open",
     "/admin/../open/x",
@@ -75,7 +75,7 @@ FOUND = [
     "/admin%20",
     "/admin%23",
     "/admin%3fx",
-    # The slash at the end, of what is exact.
+    # The trailing slash, of exact paths.
     "/exact/",
     "/exact//",
     "/exact/.",
@@ -91,7 +91,7 @@ FOUND = [
     "/READ",
     "/read;x",
 ]
-"""Those that once reached a protected handler on some server, and their likes."""
+"""Spellings that once reached a protected handler on some server, and similar ones."""
 
 
 def spellings() -> list[str]:
@@ -108,5 +108,5 @@ def spellings() -> list[str]:
         *(f"/{more.choice(['open', 'x'])}{a}{b}{c}{more.choice(['admin', 'ADMIN'])}" for a, b, c in three),
         *(f"/{more.choice(['admin', 'ADMIN'])}{a}{b}{c}{more.choice(['open', 'x'])}" for a, b, c in three),
     ]
-    # Envoy itself refuses what does not begin with a slash.
+    # Envoy itself refuses a path that does not begin with a slash.
     return [path for path in dict.fromkeys([*FOUND, *generated]) if path.startswith("/")]

@@ -7,7 +7,7 @@
         envoy = stack.envoy(envoy_config(claimgate.grpc, upstream))
 
 Each call returns when its program is ready. Leaving the `with` ends all of
-them, whatever happened. Ports are free ones, found at start; every program's
+them, also after a failure. Ports are free ones, found at start; every program's
 output goes to a log file in `stack.folder`.
 """
 
@@ -35,7 +35,7 @@ STOP_SECONDS = 30
 
 
 class DidNotStart(Exception):
-    """A program ended or stayed unready; the text holds the end of its log."""
+    """A program ended or stayed unready; the text has the end of its log."""
 
 
 class Program:
@@ -60,8 +60,8 @@ class Program:
     def start(self) -> None:
         """Starts it, once more if it has ended."""
         with open(self.log, "ab") as log, open(self.output, "ab") as output:
-            # A session of its own: Ctrl-C at the terminal reaches the parent
-            # alone, which then ends its children in order.
+            # Its own session: Ctrl-C at the terminal reaches only the parent,
+            # which then ends its children in order.
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -92,7 +92,7 @@ class Program:
             time.sleep(0.01)
 
     def first_line(self) -> str:
-        """The first line on stdout, once it is whole."""
+        """The first line on stdout, once it is complete."""
         self.wait_ready(lambda: b"\n" in self.output.read_bytes())
         return self.output.read_text().splitlines()[0]
 
@@ -109,7 +109,7 @@ class Program:
         return self.process.wait(seconds)
 
     def stop(self) -> int:
-        """Asks it to end, and makes it end if it won't."""
+        """Stops it, and kills it if it does not end."""
         self.signal(signal.SIGTERM)
         try:
             return self.wait()
@@ -118,7 +118,7 @@ class Program:
             return self.process.wait()
 
     def kill(self) -> None:
-        """Ends it without asking."""
+        """Kills it."""
         self.process.kill()
         self.process.wait()
 
@@ -143,7 +143,7 @@ class Issuer(Program):
         return web.send(self.address, "POST", "/rotate").json()["kid"]
 
     def jwks_fetches(self) -> int:
-        """How often the keys were asked for."""
+        """How often the keys were fetched."""
         return web.get(self.address, "/stats").json()["jwks_fetches"]
 
 
@@ -158,7 +158,7 @@ class Claimgate(Program):
         return web.get(self.admin, "/readyz").status == 200
 
     def metrics(self) -> dict[str, float]:
-        """Every sample, by its name and labels as they are written."""
+        """Every sample, by its name and labels as written."""
         text = web.get(self.admin, "/metrics").body.decode()
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if line[:1] not in ("", "#"))
         return {name: float(value) for name, value in samples}
@@ -172,7 +172,7 @@ class Claimgate(Program):
         )
 
     def reloads(self, result: str) -> float:
-        """How many reloads ended so."""
+        """How many reloads had this result."""
         return self.metrics().get(f'claimgate_config_reloads_total{{result="{result}"}}', 0)
 
 
@@ -199,7 +199,7 @@ class Envoy(Program):
 
 
 class Stack:
-    """Programs that live and die together."""
+    """Programs that start and end together."""
 
     def __init__(self, folder: Path | None = None):
         self.folder = Path(folder or tempfile.mkdtemp(prefix="claimgate-"))
@@ -221,7 +221,7 @@ class Stack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def upstream(self, port: int = 0) -> str:
-        """An upstream that echoes; its address. Port 0 takes a free one."""
+        """An upstream that echoes; its address. Port 0 is a free one."""
         command = [sys.executable, tools.HERE / "upstream.py", "--port", str(port)]
         return self.start(Program, "upstream", command).first_line()
 
@@ -285,13 +285,13 @@ class Stack:
         command = [
             program or tools.envoy(),
             *("--config-path", file, "--admin-address-path", admin, "--log-level", log_level),
-            # Several may run on one machine, and nothing here restarts hot.
+            # Several may run on one machine, and no hot restart is needed.
             *("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "20"),
         ]
         envoy = self.start(Envoy, "envoy", command, environment, working_folder)
         envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
         envoy.admin = admin.read_text().strip()
-        # Listeners that a control plane sends come some time after that.
+        # A control plane sends its listeners later.
         envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200 and envoy.listeners())
         envoy.address = next(iter(envoy.listeners().values()))
         return envoy
@@ -311,14 +311,14 @@ class Stack:
 
 
 def _address(local: dict) -> str:
-    """Envoy's way to write an address, read."""
+    """Parses an address as Envoy writes it."""
     socket_address = local["socket_address"]
     return f"{socket_address['address']}:{socket_address['port_value']}"
 
 
 def free_port() -> int:
-    """A port that nobody listens on. Ports of outgoing connections start at
-    32768, so none of those takes it before its owner does."""
+    """A free port. Ports of outgoing connections start at 32768, so none of those
+    takes it before its owner does."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:

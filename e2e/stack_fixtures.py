@@ -39,7 +39,7 @@ def _stack(folder: Path) -> Iterator[Stack]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
-    """Puts the ends of the logs under a failure."""
+    """Adds the ends of the logs to a failure."""
     report = yield
     if report.failed:
         for program in (program for stack in STACKS for program in stack.programs):

@@ -1,8 +1,8 @@
-"""A CGI script is told of its caller what Claimgate says, and nothing else.
+"""A CGI script sees only the identity headers that Claimgate sets.
 
-By RFC 3875 a script finds a header's value under its name in capitals. What
-becomes of other characters than letters and digits is up to the server: to
-lighttpd all of them are underscores.
+By RFC 3875 a script finds a header's value under its name in capitals. The
+server decides about characters other than letters and digits: lighttpd turns
+all of them into underscores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CGI_AUTH = real_servers.AUTH.replace("auth:\n", "auth:\n  enabled: ${ENABLED}\n"
 
 @pytest.fixture(scope="module", params=["true", "false"], ids=["auth on", "auth off"])
 def cgi(module_stack: Stack, request: pytest.FixtureRequest) -> tuple[str, bool]:
-    """Envoy before lighttpd's CGI, and whether tokens are looked at."""
+    """Envoy before lighttpd's CGI, and whether tokens are checked."""
     enabled = request.param == "true"
     text = (standard.SERVER + CGI_AUTH).replace("${ENABLED}", request.param)
     claimgate = module_stack.claimgate(text)
@@ -67,10 +67,10 @@ ALONE = [[header] for header in FORGED]
 
 @pytest.mark.parametrize("forged", [*ALONE, FORGED], ids=[*(name for name, _ in FORGED), "all"])
 def test_a_cgi_script_is_told_what_claimgate_says_alone(cgi: tuple[str, bool], forged: web.Headers):
-    """lighttpd makes `HTTP_X_AUTH_SUBJECT` of every one of them."""
+    """lighttpd turns every one of them into `HTTP_X_AUTH_SUBJECT`."""
     address, enabled = cgi
     token = web.bearer("admin-key")
-    # Of a public path, and of any with auth off, the caller is not known.
+    # On a public path, and with auth off, the caller is not known.
     assert _told(address, "/open", [*forged, *token]) == {}
     truth = {
         "HTTP_X_AUTH_SUBJECT": "admin",

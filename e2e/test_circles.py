@@ -15,9 +15,9 @@ from rust_files import Crate, Unreadable
 
 Files = dict[str, str]
 
-# The files of a crate, and which of them takes which name from which other one.
+# The files of a crate, and the names that they take from each other.
 ARROWS: dict[str, tuple[Files, set[str]]] = {
-    "a declaration is no arrow": ({"a.rs": "", "b.rs": ""}, set()),
+    "a declaration does not count as an arrow": ({"a.rs": "", "b.rs": ""}, set()),
     "from the crate's root": ({"a.rs": "use crate::b::B;", "b.rs": "pub struct B;"}, {"a -> b: B"}),
     "from a child, as the module calls it": (
         {"a.rs": "mod c; use c::C;", "a/c.rs": "pub struct C;"},
@@ -178,7 +178,7 @@ ARROWS: dict[str, tuple[Files, set[str]]] = {
     ),
 }
 
-# Which file takes something from which, and the files of each circle.
+# The arrows between files, and the files of each circle.
 CIRCLES: dict[str, tuple[str, list[str]]] = {
     "a way without a way back": ("a>b a>c b>c c>c/d", []),
     "a module and its child": ("a>a/b a/b>a", []),

@@ -52,7 +52,7 @@ def claims(token: str) -> dict:
     return clients.part(token, 1)
 
 
-# What is asked, and of whom.
+# The requests.
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +135,8 @@ def test_oidc_provider_gives_a_token(
 
 
 def test_the_page_works_as_printed(module_stack: Stack, tmp_path: Path):
-    """But for the addresses: the demo client of `claimgate issuer`, and an
-    upstream that echoes in the gateway's place."""
+    """With other addresses: the demo client of `claimgate issuer`, and an
+    upstream that echoes instead of the gateway."""
     page = (tools.ROOT / "docs" / "clients.md").read_text()
     getting, sending = clients.blocks(page, "console")
     issuer, upstream = module_stack.issuer(), module_stack.upstream()
@@ -254,7 +254,7 @@ def test_2_the_request_fails(endpoint: Endpoint, desk: Desk, status: int, body: 
     assert told in outcome.stderr
     assert IDENTITY["GATEWAY_CLIENT_SECRET"] not in outcome.stderr
     assert "\x1b" not in outcome.stderr
-    # The secret follows no redirect, and nothing is tried twice.
+    # Redirects are not followed, and nothing is retried.
     assert len(endpoint.asked) == 1
     assert not desk.cache_files()
 
@@ -315,9 +315,9 @@ def test_0_whatever_json_the_token_is_in(endpoint: Endpoint, desk: Desk):
 
 
 @every_client
-def test_a_token_that_nobody_got_is_no_success(endpoint: Endpoint, desk: Desk):
-    """/dev/full takes nothing. The second run of a client with a cache prints
-    what it kept."""
+def test_a_token_that_was_not_printed_is_an_error(endpoint: Endpoint, desk: Desk):
+    """Writes to /dev/full fail. The second run of a client with a cache prints
+    the cached token."""
     for _ in range(2):
         with open("/dev/full", "wb") as full:
             ended = subprocess.run(
@@ -331,7 +331,7 @@ def test_a_token_that_nobody_got_is_no_success(endpoint: Endpoint, desk: Desk):
 
 @every_client
 def test_loopback_is_not_asked_of_a_proxy(endpoint: Endpoint, desk: Desk):
-    """It has a loopback of its own, and would learn the secret."""
+    """It has another loopback, and would get the secret."""
     with Endpoint() as proxy:
         url = f"http://127.0.0.1:{proxy.server_port}"
         outcome = desk.run(GATEWAY_TOKEN_ENDPOINT=endpoint.url, http_proxy=url, all_proxy=url)
@@ -341,7 +341,7 @@ def test_loopback_is_not_asked_of_a_proxy(endpoint: Endpoint, desk: Desk):
 
 @every_client
 def test_arguments_are_refused(endpoint: Endpoint, desk: Desk):
-    """A secret given as an argument would be there for all to see."""
+    """Every user could see a secret in an argument."""
     command = [*desk.client.command(), "--client-secret", "s3cret"]
     ended = subprocess.run(
         command, env={**desk.environment, "GATEWAY_TOKEN_ENDPOINT": endpoint.url},
@@ -356,8 +356,8 @@ def test_arguments_are_refused(endpoint: Endpoint, desk: Desk):
 
 @every_client
 def test_no_secret_is_on_a_command_line(endpoint: Endpoint, desk: Desk):
-    """Every program that a script starts goes through a spy that notes what it
-    was called with."""
+    """Every program that a script starts goes through a spy that records its
+    arguments."""
     log, spies = desk.folder / "calls", desk.folder / "spies"
     spies.mkdir()
     real = desk.path
@@ -404,7 +404,7 @@ def test_a_private_ca_is_named(desk: Desk, tls_issuer: tuple[str, Path]):
 
 @pytest.fixture(scope="module")
 def tls_issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The double behind TLS, with a certificate that nobody knows."""
+    """The double behind TLS, with an unknown certificate."""
     folder = tmp_path_factory.mktemp("tls")
     authority, ca_file = trustme.CA(), folder / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))

@@ -1,4 +1,4 @@
-"""The clients that keep their token: gateway-token-cached.sh and
+"""The clients that cache their token: gateway-token-cached.sh and
 `claimgate token`."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MINUTES = 60
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    """Gives a token that ends in an hour, unless told otherwise."""
+    """Issues a token that expires in an hour, by default."""
     with Endpoint() as endpoint:
         give(endpoint, "first", 3600)
         yield endpoint
@@ -60,7 +60,7 @@ def token(name: str, lifetime: float | None) -> str:
 
 
 def give(endpoint: Endpoint, name: str, lifetime: float | None, **more: object) -> str:
-    """Has the endpoint give out a token; the token."""
+    """Makes the endpoint issue a token; the token."""
     given = token(name, lifetime)
     endpoint.answer(json.dumps({"access_token": given, **more}))
     return given
@@ -77,7 +77,7 @@ def age(file: Path, minutes: float) -> None:
 
 
 def left_over(file: Path) -> list[str]:
-    """What lies beside the file and should not."""
+    """Unexpected files beside the cache file."""
     return [
         other.name for other in file.parent.iterdir()
         if other != file and other.name != f"{file.name}.turn"
@@ -218,7 +218,7 @@ def test_many_at_once_ask_once(endpoint: Endpoint, desk: Desk):
 
 
 @every_client
-def test_a_refresh_under_way_disturbs_nobody(endpoint: Endpoint, desk: Desk):
+def test_a_refresh_does_not_disturb_readers(endpoint: Endpoint, desk: Desk):
     """Readers see the old file or the new one, never half of one."""
     first = desk.run().token
     file = only_file(desk)
@@ -238,7 +238,7 @@ def test_a_failed_refresh_leaves_what_still_serves(endpoint: Endpoint, desk: Des
     outcome = desk.run()
     assert outcome.token == first
     assert "503" in outcome.stderr and "has not ended" in outcome.stderr
-    # But not beyond the token's end, nor if that is unknown.
+    # But not after the token's expiry, nor if that is unknown.
     for lifetime in [30, None]:
         give(endpoint, "next", lifetime)
         age(only_file(desk), 51)
@@ -261,7 +261,7 @@ def test_a_failure_is_not_kept(endpoint: Endpoint, desk: Desk):
 def test_a_home_that_can_not_be_written_to_is_no_obstacle(
     endpoint: Endpoint, desk: Desk, home: str | None
 ):
-    """/proc takes no new file, not even from root."""
+    """Not even root can make a file in /proc."""
     environment = {**desk.environment, "HOME": home or ""}
     if home is None:
         del environment["HOME"]
@@ -319,7 +319,7 @@ def make_socket(path: Path) -> None:
 
 
 def make_device(path: Path) -> None:
-    """A null device of the test's own: the machine's is never at stake."""
+    """The test's own null device: the machine's is never touched."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
     except PermissionError:
@@ -346,7 +346,7 @@ OBSTACLES: dict[str, Callable[[Path], object]] = {
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """What is in a folder: inode, type with permissions, and size of each."""
+    """The content of a folder: inode, type with permissions, and size of each file."""
     found = {entry.name: entry.lstat() for entry in folder.iterdir()}
     return {name: (it.st_ino, it.st_mode, it.st_size) for name, it in found.items()}
 
@@ -370,7 +370,7 @@ def test_nothing_but_a_regular_file_is_replaced(
 def test_what_comes_into_the_files_place_meanwhile_stays(
     endpoint: Endpoint, desk: Desk, short_folder: Path
 ):
-    """While the token is asked for, a FIFO is put there."""
+    """A FIFO is put there during the request for the token."""
     place = short_folder / "cache"
     go = threading.Event()
     expected = token("first", 3600)
@@ -420,7 +420,7 @@ def test_a_broken_file_is_replaced(endpoint: Endpoint, desk: Desk, text: str):
 
 
 @every_client
-def test_whoever_is_ended_leaves_nothing_behind(endpoint: Endpoint, desk: Desk):
+def test_a_client_that_is_ended_leaves_nothing_behind(endpoint: Endpoint, desk: Desk):
     go = threading.Event()
     endpoint.answer('{"access_token":"late"}', hold=go)
     running = desk.start()
@@ -434,8 +434,8 @@ def test_whoever_is_ended_leaves_nothing_behind(endpoint: Endpoint, desk: Desk):
 
 
 @pytest.mark.parametrize("client", clients.CACHED[:3], ids=repr)
-def test_a_lock_that_nobody_holds_any_more_is_broken(endpoint: Endpoint, desk: Desk):
-    """Its owner was killed, long before this run."""
+def test_a_stale_lock_is_broken(endpoint: Endpoint, desk: Desk):
+    """Its owner was killed long before this run."""
     first = desk.run().token
     file = only_file(desk)
     age(file, 51)
@@ -448,9 +448,9 @@ def test_a_lock_that_nobody_holds_any_more_is_broken(endpoint: Endpoint, desk: D
 
 
 @every_client
-def test_nobody_waits_for_ever(endpoint: Endpoint, desk: Desk):
-    """Somebody asks and never gets an answer; the next one gives up waiting
-    and asks for itself."""
+def test_no_client_waits_forever(endpoint: Endpoint, desk: Desk):
+    """One process requests a token and never gets a response; the next one
+    stops waiting and requests its own."""
     never = threading.Event()
     endpoint.answer("", hold=never)
     stuck = desk.start(GATEWAY_TIMEOUT_SECONDS="60")
@@ -462,7 +462,7 @@ def test_nobody_waits_for_ever(endpoint: Endpoint, desk: Desk):
 
 
 def test_both_programs_read_the_same_file(endpoint: Endpoint, tmp_path: Path):
-    """In either order, if they are told to share one."""
+    """In either order, if they share one."""
     for number, order in enumerate([clients.CACHED, list(reversed(clients.CACHED))]):
         endpoint.asked.clear()
         give(endpoint, f"round {number}", 3600.0)

@@ -1,4 +1,4 @@
-"""What a client is told through a real Envoy when it is turned away."""
+"""The responses that denied clients get through a real Envoy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def challenge(reply: web.Reply) -> dict[str, str]:
 
 
 def assert_denial(reply: web.Reply) -> None:
-    """What all denials have in common."""
+    """The parts that all denials share."""
     assert reply.header("content-type") == "application/json"
     assert reply.header("cache-control") == "no-store"
     assert set(reply.json()) == {"error", "error_description"}
@@ -84,7 +84,7 @@ def test_a_route_is_not_dodged_by_spelling(gateway: standard.Gateway, path: str)
 
 
 @pytest.mark.parametrize("path", AMBIGUOUS)
-def test_ambiguous_paths_are_refused_whoever_asks(gateway: standard.Gateway, path: str):
+def test_ambiguous_paths_are_refused_for_every_caller(gateway: standard.Gateway, path: str):
     before = gateway.claimgate.checks("ambiguous_path")
     reply = gateway.get(path, web.bearer(gateway.token("root")))
     assert reply.status == 400
@@ -135,7 +135,7 @@ def test_envoys_own_route_may_name_ours(module_stack: Stack, gateway: standard.G
     assert_denial(reply)
 
 
-def test_nobody_gets_in_when_claimgate_is_gone(stack: Stack):
+def test_no_request_passes_when_claimgate_is_gone(stack: Stack):
     envoy = stack.envoy(envoy_config(f"127.0.0.1:{free_port()}", stack.upstream()))
     assert web.get(envoy.address, "/public").status == 503
 

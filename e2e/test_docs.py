@@ -1,5 +1,5 @@
-"""The pages that can be followed without anything from elsewhere, followed as
-they are printed; the shell of all the others, read by bash."""
+"""Runs the pages that need nothing else as they are printed; bash parses the
+shell of all others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stack import free_port
 DOCS = tools.ROOT / "docs"
 PAGES = sorted([tools.ROOT / "README.md", *DOCS.rglob("*.md")])
 
-# Run here, from the first command to the last, but for the ports.
+# Run here, from the first command to the last, with other ports.
 FOLLOWED = ["tutorial.md", "api-keys.md", "key-rotation.md", "outages.md", "many-clients.md"]
 
 # Not run here, and why.
@@ -54,7 +54,7 @@ WRITE = re.compile(r"Write `([\w./-]+)`")
 
 
 def name_of(page: Path) -> str:
-    """The page as the lists above call it."""
+    """The page's name in the lists above."""
     return str(page.relative_to(DOCS if page.is_relative_to(DOCS) else tools.ROOT))
 
 
@@ -65,7 +65,7 @@ def typed(block: str) -> list[str]:
 
 
 def steps(page: str) -> list[tuple[str, list[str]]]:
-    """What the reader does, as shell commands, each with the output shown.
+    """The reader's steps, as shell commands, each with the output shown.
     A block after "Write `name`" is that file."""
     found: list[tuple[str, list[str]]] = []
     end = 0
@@ -105,7 +105,7 @@ def test_the_page_works_as_printed(tmp_path: Path, name: str):
     try:
         status = shell.wait(timeout=4 * clients.SECONDS)
     finally:
-        # What the page left running in the background.
+        # The page's background processes.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
     assert status == 0, (tmp_path / "errors").read_text()

@@ -1,4 +1,4 @@
-"""The edge example, in ALB's place: every promise of docs/edge.md, tried."""
+"""The edge example, instead of ALB: tests every promise of docs/edge.md."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import tools
 import web
 from stack import Stack
 
-# One address for each test, for each has its own limit.
+# One address for each test, since each has its own limit.
 ADDRESSES = iter(f"127.0.1.{last}" for last in range(1, 255))
 CLIENT_HELLO = bytes.fromhex("16030100")
-"""The start of one: a record of type handshake, its length unsaid."""
+"""The start of one: a record of type handshake, without its length."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_plain_http_is_sent_to_https(envoy: edge.Edge):
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_tls_is_1_2_or_1_3(envoy: edge.Edge, version: ssl.TLSVersion, spoken: str | None):
     context = ssl.create_default_context(cafile=envoy.authority)
-    # Clients of today would not even try the old ones.
+    # Current clients would not even try the old ones.
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
     host, port = envoy.https.rsplit(":", 1)
@@ -102,7 +102,7 @@ def test_a_token_is_needed_and_enough(envoy: edge.Edge, tokens, source: str):
 
 
 def test_an_address_has_2000_requests_in_5_minutes(envoy: edge.Edge, source: str):
-    """The bucket fills up again while this runs: 2,000 tokens in 300 s."""
+    """The bucket refills while this runs: 2,000 tokens in 300 s."""
     connection, started, statuses = envoy.connect(source), time.monotonic(), Counter()
     limited = None
     while not limited:
@@ -113,10 +113,10 @@ def test_an_address_has_2000_requests_in_5_minutes(envoy: edge.Edge, source: str
     refilled = (time.monotonic() - started) * 2000 / 300
     assert 2000 <= statuses[200] <= 2000 + refilled + 1
     assert int(limited.header("retry-after")) >= 1
-    # Whatever it asks for, and whoever it is.
+    # For any path and any caller.
     assert connection.send("GET", "/v1/chat").status == 429
     assert envoy.get("/healthz", source=next(ADDRESSES)).status == 200
-    # An address told in a header is nobody's.
+    # An address in a header is ignored.
     forged = [("x-forwarded-for", next(ADDRESSES))]
     told = Counter(connection.send("GET", "/healthz", forged).status for _ in range(20))
     assert told[429] >= 10, told
@@ -129,7 +129,7 @@ def test_exempt_routes_need_no_token(envoy: edge.Edge, source: str, path: str, s
 
 
 @pytest.mark.parametrize("path", ["/v1/health", "/public"])
-def test_nothing_forged_gets_through_where_nobody_is_asked(
+def test_nothing_forged_gets_through_on_exempt_routes(
     envoy: edge.Edge, source: str, path: str
 ):
     names = ["subject", "scopes", "method", "provider", "client-id"]
@@ -196,7 +196,7 @@ def test_too_many_headers_are_a_431(envoy: edge.Edge, tokens, source: str, heade
 
 
 def test_slow_clients_are_dropped(stack: Stack):
-    """With all limits a fifth of the example's, to save time."""
+    """With a fifth of the example's limits, to save time."""
     changes = {
         "request_headers_timeout: 5s": "request_headers_timeout: 1s",
         "request_timeout: 30s": "request_timeout: 2s",
@@ -219,8 +219,8 @@ def test_slow_clients_are_dropped(stack: Stack):
 
 
 def _dawdle(address: str, tls: edge.Edge | None, start: bytes) -> bytes:
-    """Sends a start and then a byte at a time; what came until the other side
-    closed the connection."""
+    """Sends a start and then a byte at a time; returns what it received until
+    the other side closed the connection."""
     host, port = address.rsplit(":", 1)
     connection = socket.create_connection((host, int(port)), timeout=web.TIMEOUT)
     if tls:
@@ -258,7 +258,7 @@ def test_a_claimgate_killed_fails_no_request(stack: Stack):
         seconds=30,
     )
     started.claimgates[1].kill()
-    # Nobody gets in when both are gone.
+    # No request passes when both are down.
     assert started.get("/v1/chat", tokens["web"], source=next(ADDRESSES)).status == 503
     assert started.get("/public", source=next(ADDRESSES)).status == 503
 

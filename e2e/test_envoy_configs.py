@@ -1,4 +1,4 @@
-"""Every Envoy configuration that the repository shows is one that Envoy takes."""
+"""Envoy accepts every Envoy configuration in the repository."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ HARDENED = {
     "merge_slashes": {"true"},
     "path_with_escaped_slashes_action": {"REJECT_REQUEST", "KEEP_UNCHANGED"},
 }
-"""What every connection manager before Claimgate says of paths."""
+"""The path settings of every connection manager before Claimgate."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(tools.ROOT)))
 def test_files_give_a_path_one_spelling(file: Path):
-    """That is, as often as they ask Claimgate."""
+    """As often as they ask Claimgate."""
     text = file.read_text()
     filters = text.count("- name: envoy.filters.http.ext_authz")
     assert filters > 0

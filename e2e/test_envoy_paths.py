@@ -1,5 +1,5 @@
-"""What Envoy does to a path by itself: the table of docs/envoy.md, and what no
-setting covers, which is why Claimgate reads a path in every way."""
+"""How Envoy itself changes a path: the table of docs/envoy.md, and the cases
+that no setting covers, which is why Claimgate reads a path in every way."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def test_what_is_not_covered(hardened: str, path: str):
 
 
 def test_a_dot_segment_with_a_parameter_is_made(hardened: str):
-    """To a servlet container, what arrives is `/admin`."""
+    """A servlet container reads the forwarded path as `/admin`."""
     assert web.get(hardened, "/open/%2e%2e;/admin").seen.path == "/open/..;/admin"

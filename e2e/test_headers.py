@@ -1,4 +1,4 @@
-"""No client can forge what the upstream is told about the caller."""
+"""No client can forge identity headers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BY_KEY = {
 
 @pytest.fixture(scope="module", params=[False, True], ids=["headers", "raw headers"])
 def raw(request: pytest.FixtureRequest) -> bool:
-    """Which of its two forms Envoy sends the request's headers in."""
+    """The form of the request's headers that Envoy sends."""
     return request.param
 
 
@@ -85,7 +85,7 @@ def test_a_token_on_a_public_path_makes_no_caller(guarded: standard.Gateway):
     assert_identity(guarded, "/public", web.bearer(guarded.token()), {})
 
 
-def test_nobody_is_a_caller_when_auth_is_off(switched_off: standard.Gateway):
+def test_there_is_no_caller_when_auth_is_off(switched_off: standard.Gateway):
     assert_identity(switched_off, "/orders", [], {})
 
 

@@ -1,8 +1,8 @@
-"""Headers that Envoy keeps from Claimgate: what comes of it, and what cures it.
+"""Headers that Envoy hides from Claimgate: the effect, and the settings that help.
 
 Claimgate tells Envoy to remove each header of the request whose name an upstream
-may take for an identity header's. With `allowed_headers` it does not see them
-all, and what it does not see it can't name.
+may take for an identity header's. With `allowed_headers` it does not see all of
+them, and can't remove those that it does not see.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ the defaults, and the one that most pages add."""
 
 
 def allowed(*more: dict) -> dict:
-    """Of the ext_authz filter: these headers of the request alone are shown."""
+    """Of the ext_authz filter: only these headers of the request are sent."""
     return {"allowed_headers": {"patterns": [{"exact": "authorization"}, *more]}}
 
 
@@ -37,7 +37,7 @@ def underscores(action: str) -> dict:
 
 
 def removed_early(*matchers: dict) -> dict:
-    """Of the connection manager: what goes before any filter sees it."""
+    """Of the connection manager: removes headers before any filter sees them."""
     kind = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     mutations = [{"remove_on_match": {"key_matcher": matcher}} for matcher in matchers]
     config = {"@type": f"type.googleapis.com/{kind}", "mutations": mutations}
@@ -76,7 +76,7 @@ CURED = {
 
 @dataclass
 class Services:
-    """What every Envoy here stands between."""
+    """The programs around every Envoy here."""
 
     stack: Stack
     claimgate: str
@@ -106,7 +106,7 @@ CASES = [("/orders", web.bearer("job-key")), ("/public", [])]
 @pytest.mark.parametrize(("path", "own"), CASES, ids=["allowed", "public"])
 @pytest.mark.parametrize("setting", HIDDEN)
 def test_what_is_hidden_is_not_removed(services: Services, setting: str, path: str, own: web.Headers):
-    """The names as configured are, whether Claimgate sees them or not."""
+    """The configured names are removed, whether Claimgate sees them or not."""
     arrived = services.forged(*HIDDEN[setting], path, own)
     dropped = names(UNDERSCORES) if "underscores" in setting else set()
     assert arrived == names([*UNDERSCORES, *OTHERS]) - dropped
@@ -127,7 +127,7 @@ def test_other_headers_stay(services: Services, setting: str):
 
 
 def test_underscores_can_be_refused(services: Services):
-    """Which leaves the other look-alikes."""
+    """This leaves the other look-alikes."""
     made = config(services.claimgate, services.upstream, allowed(), underscores("REJECT_REQUEST"))
     envoy = services.stack.envoy(made)
     for header in UNDERSCORES:
@@ -137,7 +137,7 @@ def test_underscores_can_be_refused(services: Services):
 
 
 def test_a_route_can_remove_what_it_names(services: Services):
-    """After Claimgate's answer, so that it need not have seen them."""
+    """After Claimgate's response, so that it need not have seen them."""
     made = config(services.claimgate, services.upstream, allowed(), {})
     manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     listed = ["x_auth_subject", "x.auth.subject"]

@@ -1,7 +1,7 @@
-"""The image's root file system, made without Docker: what is in it, how big it
-is, and that the program works in it as a stranger who can write nowhere.
+"""The image's root file system, made without Docker: its content, its size, and
+that the program works in it as an unprivileged user without write access.
 
-The last needs root, for a mount namespace of its own.
+The last needs root, for its own mount namespace.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ sys.path.insert(0, str(tools.ROOT / "demo"))
 import demo  # noqa: E402
 
 ROOTFS = tools.ROOT / "scripts" / "rootfs.sh"
-NOBODY = 65532
+IMAGE_USER = 65532
 MEBIBYTE = 1 << 20
 
 MOST_COMPRESSED = 25 * 1000 * 1000
-"""Bytes: what the image may take to download."""
+"""Bytes: the limit of the image's download."""
 
 MOST_PROGRAM = {"release": 18 * MEBIBYTE, "dev": 48 * MEBIBYTE}
-"""Bytes of the stripped program, by profile. Raise a bar on purpose only: say
+"""Bytes of the stripped program, by profile. Raise a limit only on purpose: say
 in the commit what the bytes are for. (13.2 MB in release when first set.)"""
 
 CONTENT = {
@@ -72,7 +72,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(root: Path) -> dict[str, Path]:
-    """Everything in it that is no folder."""
+    """Everything in it except folders."""
     found = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
     return {str(path.relative_to(root)): path for path in found}
 
@@ -89,7 +89,7 @@ def test_it_holds_the_program_and_what_it_needs(root: Path):
     assert "PRIVATE KEY" not in certificates
 
 
-def test_nobody_may_change_it(root: Path):
+def test_no_user_can_change_it(root: Path):
     for path in [root, *root.rglob("*")]:
         mode = path.lstat().st_mode
         assert not stat.S_ISLNK(mode), path
@@ -111,8 +111,8 @@ def test_it_is_small(root: Path, tmp_path: Path):
     os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root: sudo make rootfs-test"
 )
 def test_the_program_works_in_it(root: Path, stack: Stack):
-    """With the demo's configuration and requests, but that the signing keys
-    come by TLS from a server that the root file system's own list trusts."""
+    """With the demo's configuration and requests, except that the signing keys
+    come over TLS from a server that the root file system's own list trusts."""
     clients = [f"--client={id}:{secret}:{scopes}" for id, (secret, scopes) in demo.CLIENTS.items()]
     issuer = stack.issuer(*clients)
     tools.certificate(stack.folder / "tls")
@@ -154,7 +154,7 @@ def command(root: Path, *arguments: str) -> list[str]:
     return [
         "unshare", "--mount", "--propagation", "private",
         "sh", "-c", inner, "sh", str(root),
-        sys.executable, str(tools.HERE / "confine.py"), str(root), str(NOBODY),
+        sys.executable, str(tools.HERE / "confine.py"), str(root), str(IMAGE_USER),
         "/usr/bin/claimgate", *arguments,
     ]
 
@@ -190,13 +190,13 @@ def demo_envoy(stack: Stack, claimgate: Claimgate, upstream: str):
 
 
 def confined(claimgate: Claimgate) -> None:
-    """Asserts what the process may do, as the kernel has it."""
+    """Checks the process's privileges in the kernel's view."""
     process = Path("/proc") / str(claimgate.process.pid)
     status = dict(
         line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line
     )
-    assert status["Uid"].split() == [str(NOBODY)] * 4
-    assert status["Gid"].split() == [str(NOBODY)] * 4
+    assert status["Uid"].split() == [str(IMAGE_USER)] * 4
+    assert status["Gid"].split() == [str(IMAGE_USER)] * 4
     assert status["Groups"].strip() == ""
     for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[capabilities], 16) == 0, capabilities
@@ -209,7 +209,7 @@ def confined(claimgate: Claimgate) -> None:
 
 
 def open_to_all(root: Path) -> None:
-    """Lets the image's user reach the folder: pytest's are its owner's alone."""
+    """Lets the image's user reach the folder: only their owner can open pytest's."""
     for folder in root.parents:
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)

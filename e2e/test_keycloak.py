@@ -1,5 +1,5 @@
 """A real Keycloak: its page works as printed, its tokens pass or are refused
-as the page says, and all clients can get them.
+as the page says, and all token clients can get them.
 
 One Keycloak serves all of these tests, since it takes half a minute to start.
 """
@@ -48,7 +48,7 @@ class Keycloak:
         return web.client_credentials(self.endpoint(realm), client, f"{client}-secret")
 
     def alices_tokens(self) -> dict[str, str]:
-        """What a login gives: an access, an ID and a refresh token."""
+        """The tokens of a login: an access, an ID and a refresh token."""
         form = {
             "grant_type": "password", "scope": "openid", "client_id": "app",
             "client_secret": "app-secret", "username": "alice", "password": "alice-password",
@@ -62,7 +62,7 @@ class Keycloak:
         return reply.json()
 
     def bound_token(self) -> str:
-        """One that is bound to a key by DPoP."""
+        """A token that is bound to a key by DPoP."""
         script = tools.HERE / "keycloak" / "dpop.mjs"
         command = ["node", script, self.endpoint("e2e"), "bound", "bound-secret"]
         answer = json.loads(subprocess.check_output(command, timeout=clients.SECONDS))
@@ -95,7 +95,7 @@ def keycloak(module_stack: Stack) -> Keycloak:
 
 
 def test_the_page_works_as_printed(keycloak: Keycloak):
-    """But for the port, and the commands that started Keycloak."""
+    """Except the port and the commands that started Keycloak."""
     (keycloak.folder / "gateway.yaml").write_text(
         blocks("yaml")[0].replace(PAGE_ADDRESS, keycloak.address)
     )
@@ -168,7 +168,7 @@ def test_machines_pass(
     token = keycloak.client_credentials(realm, client)
     assert clients.part(token, 0)["alg"] == algorithm
     # A key that Keycloak made just now may take a fetch that outlasts the
-    # check's deadline on a busy machine; who asks next gets its result.
+    # check's deadline on a busy machine; the next request gets its result.
     web.wait_until(lambda: gateway.get("/chat", token).status != 503, "the key", 60)
     seen = gateway.get("/chat", token).seen
     assert seen.get("x-auth-client-id") == client

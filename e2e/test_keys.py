@@ -38,7 +38,7 @@ def test_rotation_fails_no_request_and_costs_one_fetch(stack: Stack):
 
 
 def test_a_withdrawn_key_is_forgotten(stack: Stack):
-    """Its tokens are refused once the new key set is known, remembered or not."""
+    """Its tokens are refused once the new key set is known, cached or not."""
     issuer = stack.issuer(*standard.CLIENTS, "--drop-old-keys")
     upstream = stack.upstream()
     claimgate = stack.claimgate(standard.CONFIG, ISSUER_URL=issuer.url)
@@ -68,7 +68,7 @@ def test_random_key_ids_cause_one_fetch_per_cooldown(stack: Stack):
         valid.pass_by(10)
     fetches, took = gateway.issuer.jwks_fetches() - before, time.monotonic() - started
     assert set(random.outcomes) <= {401, 503}, random.outcomes
-    # Those who wait for a fetch when the machine is too busy for it.
+    # Requests that wait for a fetch when the machine is too busy.
     assert random.outcomes[503] <= random.threads * fetches, random.outcomes
     assert random.outcomes[503] == gateway.claimgate.checks("provider_unavailable")
     assert set(valid.outcomes) == {200}, valid.outcomes

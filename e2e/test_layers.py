@@ -1,4 +1,4 @@
-"""`scripts/layers.py` finds libraries below a crate that must not be there."""
+"""`scripts/layers.py` finds libraries that a crate must not depend on."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def replace(file: Path, text: str) -> None:
 
 
 def complaints(claimgate: Claimgate) -> int:
-    """Lines in its log that warn or worse."""
+    """Lines in its log at warn or above."""
     lines = claimgate.log.read_text().splitlines()
     levels = (json.loads(line).get("level", "") for line in lines)
     return sum(level.upper() in ("WARN", "ERROR") for level in levels)
@@ -55,7 +55,7 @@ def test_a_bad_file_changes_nothing(stack: Stack):
 
 
 def test_sigterm_fails_no_request(stack: Stack):
-    """Envoy has a second endpoint and asks both how they are, as a mesh does."""
+    """Envoy has a second endpoint and checks the health of both, as a mesh does."""
     issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
     config = standard.CONFIG.replace("server:", "server:\n  shutdown_grace_seconds: 4")
     first, second = (stack.claimgate(config, ISSUER_URL=issuer.url) for _ in range(2))

@@ -1,5 +1,5 @@
 """Servers of the Model Context Protocol behind the gateway: a client library
-that knows only a server's URL finds out where to get a token, and gets in."""
+that knows only a server's URL finds out where to get a token, and gets access."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_browser_may_ask_for_it(mcp: Tools):
         ("POST", "/.well-known/oauth-protected-resource/mcp", 401),
         ("GET", "/.well-known/oauth-protected-resource", 401),
         ("GET", "/.well-known/oauth-protected-resource/mcp/", 401),
-        # Where there are routes, what follows two slashes may be a host.
+        # Where there are routes, the text after two slashes may be a host.
         ("GET", "//.well-known/oauth-protected-resource/mcp", 400),
         ("GET", "/.well-known/oauth-protected-resource/other", 401),
     ],

@@ -115,7 +115,7 @@ def test_the_token_leaves_the_query_and_the_rest_stays_as_it_was(inside: ModuleG
     assert reply.seen.path == "/orders?flag&b=%20x&a=1"
 
 
-def test_nobody_forges_an_identity_on_a_public_path(inside: ModuleGateway):
+def test_no_identity_is_forged_on_a_public_path(inside: ModuleGateway):
     seen = inside.get("/public", [("x-auth-subject", "root"), ("x_auth_subject", "root")]).seen
     assert seen.named("x-auth") == []
 

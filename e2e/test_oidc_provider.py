@@ -1,4 +1,4 @@
-"""Tokens of an OAuth server that nobody here wrote: npm's oidc-provider."""
+"""Tokens of a third-party OAuth server: npm's oidc-provider."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""No spelling of a path dodges a rule, on any of the true servers.
+"""No spelling of a path bypasses a rule, on any of the real servers.
 
-`/open` is public. Claimgate wants the scope `admin` for `/admin`, `/exact` and GET
-of `/read`, and `basic` for the rest. Each server gets the same spellings through
-the same Envoy, once with Claimgate asked and once without, so that the tests
-show what it is asked for.
+`/open` is public. Claimgate requires the scope `admin` for `/admin`, `/exact` and
+GET of `/read`, and `basic` for the rest. Each server gets the same spellings
+through the same Envoy, with and without Claimgate, so that the tests show the
+difference.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ REACHED = {
     "lighttpd": ["/open%2f..%2fadmin", "/open//../../admin", "//admin", "/%2fadmin"],
 }
 """Spellings that run a protected handler of this server, when Claimgate is not
-asked and Envoy has its defaults. Some read otherwise as written, some once
+asked and Envoy has its defaults. Some look different as written, some once
 resolved."""
 
 READ = ["tomcat", "jetty", "undertow", "express", "starlette", "werkzeug"]
-"""Those with a handler for GET alone."""
+"""Those with a handler for GET only."""
 
 HONEST = [
     ("/open", "none", "open"),
@@ -61,7 +61,7 @@ ORDINARY = [
     ("/v1/models/Llama-3.1:70b@latest", "basic", "other"),
     ("/v1/files/a%20b.txt", "basic", "other"),
 ]
-"""Of servers that have more than the two handlers."""
+"""Servers with more than the two handlers."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_no_spelling_reaches_what_it_may_not(servers: Servers, server: str, mode
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_many_a_spelling_would(servers: Servers, server: str):
-    """What the test above is worth: the same, with Claimgate out of the way."""
+    """The counter-check of the test above: the same without Claimgate."""
     with servers.connect("defaults") as client:
         ran = {path: client.ask(server, path, guarded=False).ran for path in SPELLINGS}
     reached = [path for path in SPELLINGS if ran[path] in PROTECTED]
@@ -106,7 +106,7 @@ def test_honest_spellings_reach_what_they_should(servers: Servers, server: str, 
 @pytest.mark.parametrize("path", ["/v1/models/meta%2Fllama", "/v1//models"])
 @pytest.mark.parametrize("mode", ["defaults", "kept"])
 def test_escapes_and_slashes_that_change_no_rule_pass(servers: Servers, mode: str, path: str):
-    """To servers that take them, which not all do."""
+    """For servers that accept them, which not all do."""
     with servers.connect(mode) as client:
         for server in ("express", "node-url", "starlette", "undertow", "nginx"):
             assert client.ask(server, path, "basic").ran == "other", server
@@ -134,7 +134,7 @@ def test_such_methods_would_run_the_handler(servers: Servers, server: str, metho
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_method_in_a_header_is_envoys_to_remove(servers: Servers, mode: str):
-    """Claimgate judges the method that was sent. Express, told to, believes the header."""
+    """Claimgate decides by the method that was sent. Express can be set to follow the header."""
     override = [("X-HTTP-Method-Override", "GET")]
     with servers.connect(mode) as client:
         answer = client.ask("express", "/read", "basic", method="POST", headers=override)
@@ -142,7 +142,7 @@ def test_a_method_in_a_header_is_envoys_to_remove(servers: Servers, mode: str):
 
 
 def test_a_route_that_envoy_names_is_not_read_again(servers: Servers, module_stack: Stack):
-    """What docs/envoy.md warns of: a public route that is named for a prefix."""
+    """As docs/envoy.md warns: a public route that is named for a prefix."""
     config = envoy_config(servers.claimgate.grpc, servers.addresses["tomcat"], named_routes={"/open": "open"})
     [listener] = config["static_resources"]["listeners"]
     listener["filter_chains"][0]["filters"][0]["typed_config"] |= MODES["refused"]

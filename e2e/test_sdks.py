@@ -1,5 +1,5 @@
-"""The official SDKs of the LLM APIs through a real Envoy: what their users
-see when Claimgate turns them away."""
+"""The official SDKs of the LLM APIs through a real Envoy: the errors that their
+users see when Claimgate denies a request."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SENTENCES = {
 
 
 def unsigned(issuer: str) -> str:
-    """A token whose signature nobody can check while its issuer is away."""
+    """A token whose signature can't be checked while its issuer is down."""
     claims = {"iss": issuer, "exp": time.time() + 600}
     parts = [{"alg": "RS256", "kid": "k"}, claims]
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in parts]
@@ -56,7 +56,7 @@ def unsigned(issuer: str) -> str:
 
 
 class Asked:
-    """What one SDK made of each token, and how often it asked."""
+    """One SDK's result for each token, and the number of its requests."""
 
     def __init__(self, claimgate: Claimgate, sdk: str, command: list, base_url: str, tokens: dict):
         case = {"base_url": base_url, "max_retries": RETRIES}

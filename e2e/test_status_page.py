@@ -16,20 +16,20 @@ from standard import Gateway
 
 HOSTILE = "<img/src=x/onerror=alert(1)>"
 SHOTS = os.environ.get("CLAIMGATE_SCREENSHOTS")
-"""Where screenshots are kept, for somebody to look at."""
+"""The folder to keep screenshots in."""
 
 
 class Browser(Program):
     """A run of `browser/status_page.mjs`."""
 
     def result(self) -> dict:
-        """What it saw in the end."""
+        """Its output."""
         status = self.wait(seconds=180)
         assert status == 0, self.tail()
         return json.loads(self.output.read_text().splitlines()[-1])
 
     def wait_for(self, line: str) -> None:
-        """Waits until it has said so."""
+        """Waits until it has printed this."""
         web.wait_until(
             lambda: line in self.output.read_text().splitlines() or not self.running, line, 90
         )
@@ -49,7 +49,7 @@ TROUBLES = ("no_such_key", "down has no signing keys", "1 API key expired")
 
 @pytest.fixture(scope="module")
 def busy(module_stack: Stack) -> Gateway:
-    """A service that has turned away some, of all sorts, and has troubles."""
+    """A service with denials of all kinds, and with problems."""
     gateway = standard.gateway(module_stack)
     claimgate, get = gateway.claimgate, gateway.get
     config = standard.CONFIG.replace("      keys:", f"      keys:\n{EXPIRED}")

@@ -60,7 +60,7 @@ def test_the_token_is_gone_and_the_rest_stays(
     assert token not in json.dumps([seen.path, seen.headers])
     assert seen.get("authorization") is None
     assert seen.get("x-api-key") is None
-    # Envoy puts the parameters it keeps into an order of its own.
+    # Envoy changes the order of the parameters it keeps.
     kept_path, _, kept_query = seen.path.partition("?")
     assert (kept_path, sorted(kept_query.split("&"))) == (path, ["a=1", "b=%20x"])
     if any(name == "cookie" for name, _ in headers):

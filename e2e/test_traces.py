@@ -1,5 +1,4 @@
-"""A decision shows up in the trace of the request that it was made for, as
-Envoy passes it on."""
+"""A decision appears in the trace of its request, as Envoy passes it on."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ WAIT_SECONDS = 10
 
 
 class Collector(ThreadingHTTPServer):
-    """What is sent to an OpenTelemetry collector: a double, but for the
-    messages, which are OpenTelemetry's own."""
+    """A double of an OpenTelemetry collector, with OpenTelemetry's own
+    messages."""
 
     daemon_threads = True
 

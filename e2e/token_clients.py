@@ -1,5 +1,5 @@
-"""The programs that get tokens, each as its users run it, and an endpoint that
-answers them however a test wants."""
+"""The programs that get tokens, each as its users run it, and a token endpoint
+that each test scripts."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Client:
 
     name: str
     command: Callable[[], list[str | Path]]
-    """What starts it."""
+    """Its command."""
     caches: bool
     tools: dict[str, str] = field(default_factory=dict)
-    """Commands that take other names' places on its PATH."""
+    """Commands that replace others on its PATH."""
 
     def __repr__(self) -> str:
         return self.name
@@ -46,7 +46,7 @@ def _script(name: str, *shell: str) -> Callable[[], list[str | Path]]:
 
 
 # macOS has bash 3.2 as /bin/sh and the one true awk; Alpine has busybox alone.
-# Neither is here, so plain POSIX shells and those tools stand in for them.
+# The tests use plain POSIX shells and those tools instead.
 _MAC = {"awk": "original-awk"}
 _BUSYBOX = dict.fromkeys("sh awk od tr date find id mktemp mv dirname sleep".split(), "busybox")
 _GET, _CACHED = "get-gateway-token.sh", "gateway-token-cached.sh"
@@ -63,13 +63,13 @@ CACHED = [
     Client("cached-busybox", _script(_CACHED, "busybox", "sh"), True, _BUSYBOX),
     Client("token", lambda: [tools.claimgate(), "token"], True),
 ]
-# The cached script asks through the other one, so one userland shows it all.
+# The cached script calls the other one, so one userland is enough.
 ALL = [*UNCACHED, *(client for client in CACHED if not client.tools)]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """The result of a run."""
 
     status: int
     stdout: str
@@ -77,7 +77,7 @@ class Outcome:
 
     @property
     def token(self) -> str:
-        """The token it printed, on a line of its own."""
+        """The token it printed, on its own line."""
         assert self.status == 0, f"exit {self.status}: {self.stderr}"
         assert self.stdout.endswith("\n") and self.stdout.count("\n") == 1, repr(self.stdout)
         return self.stdout[:-1]
@@ -126,7 +126,7 @@ class Desk:
         return finish(self.start(**variables))
 
     def cache_files(self) -> list[Path]:
-        """What it keeps, locks aside."""
+        """Its cached files, without locks."""
         folder = self.home / ".cache" / "claimgate"
         return [file for file in folder.glob("*token-*") if file.suffix == ""]
 
@@ -165,7 +165,7 @@ class Asked:
 
 class Endpoint(ThreadingHTTPServer):
     """A hand-written double of a token endpoint: it answers every request with
-    what the test last said."""
+    the response that the test set last."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -194,7 +194,7 @@ class Endpoint(ThreadingHTTPServer):
         headers: dict[str, str] | None = None,
         hold: threading.Event | None = None,
     ) -> None:
-        """What comes next; with `hold` the answer waits for that."""
+        """Sets the next response; with `hold` it waits for that."""
         body = body.encode() if isinstance(body, str) else body
         self.next = (status, headers or {"content-type": "application/json"}, body, hold)
 
@@ -219,14 +219,14 @@ class _Answers(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(answer)
         except OSError:
-            pass  # The client gave up, as some tests want it to.
+            pass  # The client gave up, as some tests intend.
 
     def log_message(self, format: str, *args: object) -> None:
         """Silence: requests are in `asked`."""
 
 
 def silent_port() -> socket.socket:
-    """A listener that takes connections and never says a word."""
+    """A listener that accepts connections and never answers."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=16)
     return listener
 

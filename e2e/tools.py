@@ -1,8 +1,8 @@
-"""Where the programs come from that the demo and the end-to-end tests run.
+"""Installs the programs that the demo and the end-to-end tests run.
 
 Everything that is downloaded lives in a cache folder outside the clone, under
 a name that changes with the versions pinned here, so that a second run finds
-it and an upgrade never meets an old copy.
+it and an upgrade never uses an old copy.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ARCHIVE_SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c
 
 
 class ToolMissing(Exception):
-    """Something has to be installed first; the text says what and how."""
+    """A program must be installed first; the text says which and how."""
 
 
 def cache_dir() -> Path:
-    """The folder for everything downloaded, made if need be."""
+    """The folder for downloads, made if missing."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "claimgate"
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def cache_dir() -> Path:
 
 
 def venv(requirements: Path = REQUIREMENTS) -> Path:
-    """A private virtual environment with the pinned packages, made if need be."""
+    """A private virtual environment with the pinned packages, made if missing."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = cache_dir() / f"venv-{version}-{_digest(requirements)}"
     done = folder / "complete"
@@ -146,7 +146,7 @@ def oidc_provider() -> Path:
 
 @functools.cache
 def browser() -> Path:
-    """A copy of what drives the browser, with its packages; the file for node."""
+    """A copy of the browser's driver, with its packages; the file for node."""
     return _node(BROWSER, "status_page.mjs")
 
 
@@ -189,13 +189,13 @@ def _node(source: Path, main: str) -> Path:
         if subprocess.run(command, cwd=folder).returncode != 0:
             raise ToolMissing("npm ci failed; see its message above")
         done.touch()
-    # Node looks packages up from where the file lies, so it lies beside them.
+    # Node looks up packages from the file's folder, so it is beside them.
     return Path(shutil.copy(source / main, folder))
 
 
 @functools.cache
 def servlet_containers() -> list[Path | str]:
-    """The command that starts the Java servers of path_servers/, but for its
+    """The command that starts the Java servers of path_servers/, without its
     argument. Java compiles the one source file at each start."""
     for command, package in [("mvn", "maven"), ("javac", "default-jdk-headless")]:
         if not shutil.which(command):
@@ -234,7 +234,7 @@ def python_servers() -> list[Path | str]:
 
 @functools.cache
 def debian_server(name: str) -> str:
-    """nginx or lighttpd, which Debian puts where not every PATH looks."""
+    """nginx or lighttpd, which Debian installs outside some users' PATH."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if not found:
         raise ToolMissing(f"{name} is not installed; Debian has it in the package {name}")
@@ -243,7 +243,7 @@ def debian_server(name: str) -> str:
 
 @functools.cache
 def keycloak() -> Path:
-    """Keycloak's archive, as Maven has it."""
+    """Keycloak's archive, from Maven."""
     for command, package in [("mvn", "maven"), ("java", "default-jre-headless"), ("unzip", "unzip")]:
         if not shutil.which(command):
             raise ToolMissing(f"{command} is not installed; Debian has it in the package {package}")
@@ -264,7 +264,7 @@ def keycloak() -> Path:
 
 
 def say(text: str) -> None:
-    """Tells the person at the terminal what takes so long."""
+    """Prints what takes so long."""
     print(f"• {text}", file=sys.stderr, flush=True)
 
 

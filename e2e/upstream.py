@@ -41,7 +41,7 @@ class Echo(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """One thread per connection; open connections don't keep it from ending."""
+    """One thread per connection; open connections don't delay its end."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -1,5 +1,5 @@
-"""HTTP as the tests need it: header names sent as written, repeats kept, paths
-not tidied up, connections kept open."""
+"""HTTP for the tests: header names sent as written, repeats kept, paths not
+normalised, connections kept open."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 Headers = Iterable[tuple[str, str]]
 
 TIMEOUT = 10
-"""Seconds that any single exchange may take."""
+"""Seconds; the limit of one exchange."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, read to its end."""
+    """A response, read to its end."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -69,10 +69,10 @@ class Seen:
 
 
 class _AnyPath:
-    """Sends the paths that http.client would rather not."""
+    """Sends paths that http.client refuses."""
 
     def _validate_path(self, url: str) -> None:
-        """Bad paths are the point."""
+        """Bad paths are intended."""
 
 
 class _Plain(_AnyPath, http.client.HTTPConnection):
@@ -85,8 +85,8 @@ class _Tls(_AnyPath, http.client.HTTPSConnection):
 
 class Connection:
     """A connection to `host:port` that is kept open, and reopened when the
-    other side has closed it between two requests. It comes from the address
-    `source`, one of the loopback's, and speaks TLS if there is a context."""
+    other side has closed it between two requests. Its source address is
+    `source`, one of the loopback's; it uses TLS if there is a context."""
 
     def __init__(
         self, address: str, *, tls: ssl.SSLContext | None = None, source: str | None = None
@@ -97,7 +97,7 @@ class Connection:
     def send(
         self, method: str, path: str, headers: Headers = (), body: bytes | None = None
     ) -> Reply:
-        """One exchange. `path` goes out byte for byte."""
+        """One exchange. `path` is sent byte for byte."""
         fresh = self._http.sock is None
         try:
             return self._exchange(method, path, headers, body)
@@ -149,7 +149,7 @@ def bearer(token: str) -> list[tuple[str, str]]:
 
 
 class TokenRefused(Exception):
-    """The token endpoint said no."""
+    """The token endpoint refused."""
 
 
 def client_credentials(endpoint: str, client: str, secret: str, **more: object) -> str:
@@ -208,8 +208,8 @@ class Flow:
             return self.outcomes.total()
 
     def pass_by(self, count: int) -> None:
-        """Waits until `count` more requests are answered: what was just done
-        has by then been met by requests that started after it."""
+        """Waits until `count` more requests are answered, so that some of them
+        started after the latest change."""
         target = self.total + count + self.threads
         wait_until(
             lambda: self.total >= min(target, self.most), f"{count} more requests"
@@ -220,7 +220,7 @@ class Flow:
         while not self._stop.is_set() and self.total < self.most:
             try:
                 outcome: object = connection.send("GET", self.path, self.headers()).status
-            except Exception as error:  # whatever it is, it is a failed request
+            except Exception as error:  # any error is a failed request
                 outcome = type(error).__name__
             with self._count:
                 self.outcomes[outcome] += 1
@@ -228,7 +228,7 @@ class Flow:
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
-    """Polls until the condition holds; fails with `what` was waited for."""
+    """Polls until the condition holds; the failure names `what` it waited for."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

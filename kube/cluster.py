@@ -1,7 +1,7 @@
 """A Kubernetes API without machines: a real kube-apiserver on a real etcd.
 
-Nothing runs the pods or fills the endpoints, so what a test needs of those it
-says itself. Admission, validation, RBAC, service-account tokens and custom
+Nothing runs the pods or fills the endpoints, so a test creates the ones it
+needs. Admission, validation, RBAC, service-account tokens and custom
 resources are all real.
 """
 
@@ -28,25 +28,25 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 """The `iss` of service-account tokens, as most clusters have it."""
 
 START_SECONDS = 120
-"""The machine may have more to do than this."""
+"""Seconds; the machine may be busy."""
 
 CUSTOM_RESOURCES = {
     "cert-manager": ["deploy/crds/cert-manager.io_*.yaml"],
     "envoy-gateway": ["charts/gateway-helm/charts/crds/crds/generated/*.yaml"],
     "gateway-api": ["config/crd/standard/*.yaml"],
     "istio": ["manifests/charts/base/files/crd-all.gen.yaml"],
-    # The others are large, and the API server takes its time with each.
+    # The others are large, and the API server needs time for each.
     "prometheus-operator": [
         "example/prometheus-operator-crd/*_podmonitors.yaml",
         "example/prometheus-operator-crd/*_prometheusrules.yaml",
         "example/prometheus-operator-crd/*_servicemonitors.yaml",
     ],
 }
-"""Where the definitions lie in each of `go_tools.MODULES`."""
+"""The folder of the definitions in each of `go_tools.MODULES`."""
 
 
 class CommandFailed(Exception):
-    """kubectl or helm said no; the text is what it printed."""
+    """kubectl or helm failed; the text is its output."""
 
 
 class Cluster:
@@ -68,12 +68,12 @@ class Cluster:
         return self.folder / "certificates" / "apiserver.crt"
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
-        """What kubectl prints."""
+        """kubectl's output."""
         command = [go_tools.program("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
         return _run(command, stdin)
 
     def helm(self, *arguments: str | Path) -> str:
-        """What helm prints."""
+        """helm's output."""
         home = self.folder / "helm"
         command = [go_tools.program("helm"), "--kubeconfig", self.kubeconfig, *arguments]
         return _run(command, HELM_CACHE_HOME=home, HELM_CONFIG_HOME=home, HELM_DATA_HOME=home)
@@ -105,8 +105,8 @@ class Cluster:
         return name
 
     def everything(self) -> set[str]:
-        """Every object there is, by its key in etcd, except what comes and goes
-        by itself."""
+        """Every object, by its key in etcd, except those that controllers make
+        and remove."""
         passing = ("/registry/events/", "/registry/leases/", "/registry/masterleases/")
         prefix, end = (base64.b64encode(key).decode() for key in (b"/registry/", b"/registry0"))
         question = json.dumps({"key": prefix, "range_end": end, "keys_only": True}).encode()
@@ -157,7 +157,7 @@ class Cluster:
             "token-auth-file": tokens,
             "authorization-mode": "RBAC",
             "service-cluster-ip-range": "10.0.0.0/16,fd00:10::/112",
-            # The lease of this only member is what it would wait for.
+            # Otherwise it would wait for the lease of this only member.
             "endpoint-reconciler-type": "none",
         }
         command = [f"--{name}={value}" for name, value in options.items()]
@@ -202,7 +202,7 @@ def _run(command: list[str | Path], stdin: str | None = None, **environment: str
 
 
 def _get(url: str, ca_file: Path | None = None, token: str | None = None) -> bool:
-    """Whether the address answers that all is well."""
+    """Whether the address reports that it is healthy."""
     request = urllib.request.Request(url)
     if token:
         request.add_header("authorization", f"Bearer {token}")

@@ -1,4 +1,4 @@
-"""What the tests against real control planes share."""
+"""Fixtures of the tests against real control planes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest_plugins = ["stack_fixtures"]
 
 @pytest.fixture(scope="session")
 def cluster(session_stack: Stack) -> Iterator[Cluster]:
-    """One Kubernetes API for all tests, each of which has namespaces of its own."""
+    """One Kubernetes API for all tests, each of which has its own namespaces."""
     cluster = Cluster(session_stack)
     cluster.install_custom_resources()
     yield cluster

@@ -1,7 +1,7 @@
-"""Envoy Gateway's translator, and a stock Envoy that runs what it says.
+"""Envoy Gateway's translator, and a stock Envoy that runs its output.
 
-`egctl x translate` is the controller's own code on files instead of a watch:
-what comes out is the xDS that the controller would send.
+`egctl x translate` runs the controller's code on files instead of a watch: its
+output is the xDS that the controller would send.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def envoy(
 ) -> Envoy:
     """An Envoy that runs it. Routes and endpoints come from files instead of a
     stream, the listener is on a free port of loopback, and the addresses of
-    Services in `running` become those of what runs here; the rest is as it is."""
+    Services in `running` become local ones; the rest is unchanged."""
     for endpoints in xds["endpoints"]:
         for locality in endpoints["endpoints"]:
             for each in locality["lbEndpoints"]:
@@ -87,7 +87,7 @@ def envoy(
     listeners = [
         {**from_files(each), "address": loopback}
         for each in xds["listeners"]
-        # What the kubelet and Prometheus ask on fixed ports.
+        # Listeners for the kubelet and Prometheus, on fixed ports.
         if not each["name"].startswith("envoy-gateway-")
     ]
     for each in listeners:

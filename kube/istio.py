@@ -55,7 +55,7 @@ class Istiod(Program):
 def istiod(cluster: Cluster, mesh: dict[str, Any]) -> Istiod:
     """Starts istiod with this mesh config."""
     stack = cluster.stack
-    # Without a CNI or a certificate of its own to give out, plain text it is.
+    # Without a CNI or certificates to issue, it uses plain text.
     text = yaml.safe_dump({**mesh, "enableAutoMtls": False})
     file = stack.folder / "mesh.yaml"
     file.write_text(text)
@@ -69,7 +69,7 @@ def istiod(cluster: Cluster, mesh: dict[str, Any]) -> Istiod:
         "POD_NAME": "istiod",
         "PILOT_CERT_PROVIDER": "istiod",
         "JWT_POLICY": "first-party-jwt",
-        # What follows would need filters that only Istio's own Envoy has.
+        # The rest would need filters that only Istio's own Envoy has.
         "PILOT_ENABLE_METADATA_EXCHANGE": "false",
         "PILOT_ENABLE_ALPN_FILTER": "false",
     }
@@ -86,8 +86,8 @@ def istiod(cluster: Cluster, mesh: dict[str, Any]) -> Istiod:
 
 
 def service_entry(namespace: str, name: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Endpoints on loopback for the Service of this name: those that no
-    kubelet is there to start, under the name by which the mesh knows it.
+    """Endpoints on loopback for the Service of this name, which no kubelet
+    starts here, under the name that the mesh uses.
 
     Each port is `number`, `name`, `protocol` and the `address` that serves it.
     """

@@ -1,5 +1,5 @@
-"""The pages under docs/, taken at their word: tests use the files and the
-commands that a reader sees, not copies of them."""
+"""The pages under docs/, run as printed: tests use the files and commands that
+a reader sees, not copies of them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Page:
 
 
 def _typed(text: str) -> list[str]:
-    """What the reader types: lines after a prompt, and their continuations."""
+    """The reader's input: lines after a prompt, and their continuations."""
     typed: list[str] = []
     goes_on = False
     for line in text.splitlines():
@@ -87,7 +87,7 @@ def _typed(text: str) -> list[str]:
 
 
 def run(script: str, folder: Path, path: list[Path], **environment: str | Path) -> str:
-    """What a reader's shell prints. `path` is where it looks for programs first."""
+    """The output of a reader's shell. It looks for programs in `path` first."""
     search = os.pathsep.join([*map(str, path), os.environ["PATH"]])
     more = {name: str(value) for name, value in environment.items()}
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""A release of the chart, with Claimgate run here as no kubelet is there to."""
+"""A release of the chart, with Claimgate run here instead of by a kubelet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools import ROOT
 CHART = ROOT / "charts" / "claimgate"
 
 PUBLISHED = "oci://ghcr.io/claimgate/charts/claimgate"
-"""Where the pages get the chart from; the tests take the one in the clone."""
+"""The chart's address on the pages; the tests use the clone's."""
 
 
 def installed_config(cluster: Cluster, namespace: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ def documents(text: str) -> list[dict]:
 
 
 def make_what_it_expects(cluster: Cluster, objects: list[dict]) -> None:
-    """What the values name and somebody else makes: namespaces, and classes of
-    priority and runtime."""
+    """Objects that the values name and the chart does not make: namespaces, and
+    priority and runtime classes."""
     spaces = {each["metadata"].get("namespace") for each in objects} - {None}
     for name in sorted(spaces - cluster.names("namespaces")):
         cluster.namespace(name)
@@ -36,7 +36,7 @@ def make_what_it_expects(cluster: Cluster, objects: list[dict]) -> None:
 
 
 def pod_of(deployment: dict) -> dict:
-    """The Pod that a controller would make of it."""
+    """The Pod that a controller would make from it."""
     template = deployment["spec"]["template"]
     metadata = {**template["metadata"], "name": "made-by-hand"}
     metadata["namespace"] = deployment["metadata"]["namespace"]

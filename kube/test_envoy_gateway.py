@@ -45,7 +45,7 @@ class Gateway:
 def gateway(
     cluster: Cluster, module_stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> Gateway:
-    """The page, carried out step by step."""
+    """The page, run step by step."""
     clients = (f"--client={client}:secret:{scopes}" for client, scopes in CLIENTS.items())
     issuer = module_stack.issuer(*clients)
     replaced = {
@@ -152,7 +152,7 @@ def test_what_envoy_gateway_does_before_it_asks(gateway: Gateway, stack: Stack, 
 
 
 def test_a_list_of_headers_hides_look_alikes(gateway: Gateway, stack: Stack, tmp_path: Path):
-    """What the page warns of, and how `removeOnMatch` cures it."""
+    """The problem that the page warns of, and `removeOnMatch` as its fix."""
     objects = copy.deepcopy(gateway.objects)
     for each in objects:
         if each["kind"] == "SecurityPolicy":
@@ -185,14 +185,14 @@ def test_without_claimgate_the_door_is_shut(gateway: Gateway):
 def test_what_the_charts_objects_are_for(
     gateway: Gateway, stack: Stack, tmp_path: Path, missing: str, status: int
 ):
-    """Without the grant the door is shut; without the policies it is open."""
+    """Without the grant no request passes; without the policies every one does."""
     objects = [each for each in gateway.objects if each["kind"] != missing]
     envoy = _run(stack, tmp_path, objects, gateway.running)
     assert web.get(envoy.address, "/orders").status == status
 
 
 def test_fail_open_opens_on_a_mistake(gateway: Gateway, stack: Stack, tmp_path: Path):
-    """What the page warns of, and why the chart has no such value."""
+    """The problem that the page warns of; the chart has no such value."""
     objects = copy.deepcopy([each for each in gateway.objects if each["kind"] != "ReferenceGrant"])
     for each in objects:
         if each["kind"] == "SecurityPolicy":
@@ -205,8 +205,8 @@ def test_fail_open_opens_on_a_mistake(gateway: Gateway, stack: Stack, tmp_path: 
 def test_active_health_checks(
     gateway: Gateway, stack: Stack, tmp_path: Path, kind: str, well: bool
 ):
-    """Those over gRPC carry the cluster's name, which is no host name, as their
-    authority. The page says to take TCP."""
+    """Those over gRPC have the cluster's name as their authority, which is not a
+    host name. The page says to use TCP."""
     active = {"type": kind, "interval": "100ms", "timeout": "1s", "unhealthyThreshold": 1}
     active |= {"tcp": {}} if kind == "TCP" else {}
     objects = copy.deepcopy(gateway.objects)

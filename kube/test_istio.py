@@ -47,7 +47,7 @@ class Mesh:
 
     @contextmanager
     def applied(self, objects: list[dict]) -> Iterator[None]:
-        """Objects that are there for the length of the block."""
+        """Objects that exist during the block."""
         self.cluster.apply(objects)
         try:
             yield
@@ -57,7 +57,7 @@ class Mesh:
 
     @contextmanager
     def without_claimgate(self) -> Iterator[None]:
-        """Claimgate is down for the length of the block."""
+        """Claimgate is down during the block."""
         assert self.claimgate.stop() == 0
         try:
             yield
@@ -72,7 +72,7 @@ class Mesh:
 
 @pytest.fixture(scope="module")
 def mesh(cluster: Cluster, module_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Mesh:
-    """The page, carried out step by step."""
+    """The page, run step by step."""
     issuer = module_stack.issuer(*(f"--client={client}:secret:invoke" for client in CLIENTS))
     replaced = {"https://auth.example.com": issuer.url, release.PUBLISHED: str(release.CHART)}
     page = pages.Page("istio.md", replaced)
@@ -132,7 +132,7 @@ def _endpoints_and_routes(folder: Path, claimgate: Claimgate, upstream: str) -> 
                         "defaultEndpoint": upstream,
                     }
                 ],
-                # What it may ask. Bound to a socket file, as nobody connects to it.
+                # Services that it may call. Bound to a socket file without connections.
                 "egress": [
                     {
                         "port": {"number": 9001, "name": "grpc", "protocol": "GRPC"},
@@ -144,7 +144,7 @@ def _endpoints_and_routes(folder: Path, claimgate: Claimgate, upstream: str) -> 
             },
         },
         {
-            # istiod gives out no certificates here.
+            # istiod issues no certificates here.
             "apiVersion": "security.istio.io/v1",
             "kind": "PeerAuthentication",
             "metadata": {"name": "plain", "namespace": "shop"},
@@ -154,7 +154,7 @@ def _endpoints_and_routes(folder: Path, claimgate: Claimgate, upstream: str) -> 
 
 
 def test_both_ways_to_name_the_provider_say_the_same(mesh: Mesh, tmp_path: Path):
-    """Of either, Istio's own code makes the mesh config that istiod was given."""
+    """Istio's own code turns each of them into istiod's mesh config."""
     mesh.page.write(tmp_path)
     values = mesh.page.yaml("istiod-values.yaml")["meshConfig"]
     helm = mesh.cluster.helm(
@@ -174,7 +174,7 @@ def test_both_ways_to_name_the_provider_say_the_same(mesh: Mesh, tmp_path: Path)
 
 
 def _mesh_config(manifests: str) -> dict:
-    """What the ConfigMap `istio` among these manifests says of the mesh."""
+    """The mesh config in the ConfigMap `istio` among these manifests."""
     # All of Istio takes long to parse.
     texts = [text for text in re.split(r"^---\n", manifests, flags=re.M) if "kind: ConfigMap" in text]
     maps = [yaml.safe_load(text) for text in texts]
@@ -199,14 +199,14 @@ def test_the_gateway_is_protected(mesh: Mesh):
 
 
 def test_exempt_paths_pass(mesh: Mesh):
-    """What the page warns of: only those that Claimgate itself exempts are
-    rid of forged headers."""
+    """As the page warns, forged headers are only removed on paths that
+    Claimgate itself exempts."""
     assert mesh.get("/status", FORGED).seen.named("x-auth-") == []
     assert mesh.get("/healthz", FORGED).seen.named("x-auth-") == FORGED
 
 
 def test_a_path_has_one_spelling(mesh: Mesh):
-    """Before it is judged, and when it arrives."""
+    """Before the check, and when it arrives."""
     headers = mesh.bearer()
     for path in ("/v1//orders", "/v1%2Forders", "/v1%5corders", "/v1/x/../orders", "/v1/%2e/orders"):
         assert mesh.get(path, headers).seen.path == "/v1/orders", path
@@ -214,7 +214,7 @@ def test_a_path_has_one_spelling(mesh: Mesh):
 
 
 def test_other_spellings_of_a_path_that_a_policy_names_are_not_asked_about(mesh: Mesh):
-    """What the page warns of: the sidecar's policy is for `/v1/*`."""
+    """As the page warns: the sidecar's policy is for `/v1/*`."""
     for path in ("/V1/orders", "/v1;x/orders"):
         seen = web.get(mesh.sidecar.address, path, FORGED).seen
         assert (seen.path, seen.named("x-auth-")) == (path, FORGED)
@@ -238,7 +238,7 @@ def test_a_rule_on_a_claim_tells_clients_apart(mesh: Mesh):
 
 
 def test_the_workload_is_protected(mesh: Mesh):
-    """Whoever gets past the gateway, or never came through it, is asked again."""
+    """A request that passed the gateway, or bypassed it, is checked again."""
     address = mesh.sidecar.address
     assert web.get(address, "/v1/orders", FORGED).status == 401
     seen = web.get(address, "/v1/orders", [*mesh.bearer(), *FORGED]).seen

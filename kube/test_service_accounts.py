@@ -31,7 +31,7 @@ class Gateway:
     envoy: Envoy
 
     def run(self, script: str) -> str:
-        """What the reader's shell prints."""
+        """The output of the reader's shell."""
         environment = {"KUBECONFIG": self.cluster.kubeconfig, "GATEWAY": self.envoy.address}
         return pages.run(script, self.folder, [self.path], **environment)
 
@@ -48,12 +48,12 @@ class Gateway:
 def gateway(
     cluster: Cluster, module_stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> Gateway:
-    """The page, as far as Claimgate's start."""
+    """The page, up to Claimgate's start."""
     folder = tmp_path_factory.mktemp("service-accounts")
     mount = folder / "mount"
     mount.mkdir()
     replaced = {
-        # A name that the cluster's DNS would know.
+        # A name that the cluster's DNS would resolve.
         "https://kubernetes.default.svc/": f"https://{cluster.address}/",
         MOUNT: str(mount),
         release.PUBLISHED: str(release.CHART),
@@ -63,7 +63,7 @@ def gateway(
     page.write(folder)
     path = release.programs(folder, "helm", "kubectl")
     pages.run(page.commands("helm install"), folder, [path], KUBECONFIG=cluster.kubeconfig)
-    # What the kubelet puts into the pod.
+    # The kubelet's files in the pod.
     account = _pod_spec(cluster)["serviceAccountName"]
     token = cluster.kubectl("create", "token", account, "--namespace", NAMESPACE)
     (mount / "token").write_text(token)
@@ -118,7 +118,7 @@ def test_other_tokens_of_the_cluster_are_refused(gateway: Gateway):
         ("another namespace", "/v1/batches", good, 403),
         ("made for the API server", "/v1/models", gateway.token("default", "elsewhere"), 401),
         (
-            "made for somebody else",
+            "made for another service",
             "/v1/models",
             gateway.token("default", "elsewhere", "--audience", "vault"),
             401,

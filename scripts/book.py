@@ -2,8 +2,8 @@
 """Builds the book from docs/ and checks its links: `book.py build MDBOOK`.
 
 mdBook runs this file as a preprocessor too: what a page links to outside docs/
-(the README, an example, a source file) is no part of the book, so there the
-link leads to the file in the repository.
+(the README, an example, a source file) is not part of the book, so that link
+leads to the file in the repository.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = "docs"
 BOOK = ROOT / "target" / "book"
 REPOSITORY = "https://github.com/claimgate/claimgate"
-# Pages of the repository that are no chapters; GitHub shows them.
+# Pages of the repository that are not chapters; GitHub shows them.
 FRONT_PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
 
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
@@ -82,7 +82,7 @@ def lead_out_of_the_book(page: str, text: str) -> str:
 
 
 def build(mdbook: str) -> list[str]:
-    """Runs mdBook; a warning is as bad as an error."""
+    """Runs mdBook; a warning counts as an error."""
     command = [mdbook, "build", "--dest-dir", str(BOOK)]
     environment = {**os.environ, "MDBOOK_LOG": "warn"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -93,7 +93,7 @@ def build(mdbook: str) -> list[str]:
 
 
 class Page(HTMLParser):
-    """What can be linked to in a page, and what it links to."""
+    """The link targets in a page, and its own links."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -110,8 +110,8 @@ class Page(HTMLParser):
 
 
 def dead_links_in_book():
-    """Links of the built pages to files or anchors that are not there."""
-    # 404.html is shown in place of any page, so its links lead from nowhere.
+    """Links of the built pages to files or anchors that do not exist."""
+    # 404.html is shown in place of any page, so its links have no fixed base.
     files = [file for file in BOOK.rglob("*.html") if file.name != "404.html"]
     pages = {file: Page(file.read_text()) for file in files}
     if not pages:
@@ -124,7 +124,7 @@ def dead_links_in_book():
 
 def leads_somewhere(file: Path, link: str, pages: dict[Path, Page]) -> bool:
     """Whether a link of this page leads to a file and, if named, an anchor;
-    other people's sites are not asked."""
+    other sites are not requested."""
     if link.startswith(f"{REPOSITORY}/"):
         kind_and_path = link.removeprefix(f"{REPOSITORY}/").partition("/main/")
         path, _, anchor = kind_and_path[2].partition("#")
@@ -144,7 +144,7 @@ def leads_somewhere(file: Path, link: str, pages: dict[Path, Page]) -> bool:
 
 
 def dead_links_in_front_pages():
-    """Links of the pages beside docs/ to files or headings that are not there."""
+    """Links of the pages beside docs/ to files or headings that do not exist."""
     for name in FRONT_PAGES:
         page = ROOT / name
         for link in LINK.finditer(FENCE.sub("", page.read_text())):

@@ -5,9 +5,9 @@
 
 An arrow leads from a file that takes a name to the file that defines it
 (`rust_files.py` finds them). Only a module and its own child may depend on each
-other. Every longer way back to a file is a circle, also that from a module to
-one child, to another child and back. Prints what ties each circle and ends
-with 1 if there is one.
+other. Every longer path back to a file is a circle, also the one from a module
+to one child, to another child and back. Prints the names that tie each circle
+and exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def rings_of(graph: Graph) -> list[set[Path]]:
 
 
 def reach(file: Path, graph: Graph) -> set[Path]:
-    """All files that the arrows of a file lead to in the end."""
+    """All files that can be reached along the arrows of a file."""
     reached: set[Path] = set()
     waiting = [file]
     while waiting:
@@ -108,8 +108,8 @@ def reach(file: Path, graph: Graph) -> set[Path]:
 
 
 def without_own_children(ring: set[Path], graph: Graph, parents: dict[Path, Path | None]) -> set[Path]:
-    """The ring without files that are tied to nothing but their parent or one
-    child. If that is the only way back from each, one file is left."""
+    """The ring without files that are tied only to their parent or one child. If
+    that is the only way back from each, one file is left."""
     for file in sorted(ring):
         ties = {other for other in ring - {file} if other in graph[file] or file in graph[other]}
         if len(ties) == 1 and (parents[file] in ties or parents[min(ties)] == file):

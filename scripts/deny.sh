@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks the dependencies with the cargo-deny named as the first argument.
 #
-# Licences, bans and sources need nothing but Cargo.lock and always count.
-# Advisories need their database from GitHub; where that can't be had, the last
+# Licences, bans and sources need only Cargo.lock and always count.
+# Advisories need their database from GitHub; if it is not available, the last
 # line says that they were not checked.
 set -euo pipefail
 

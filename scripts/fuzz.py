@@ -4,10 +4,10 @@
     python3 scripts/fuzz.py CARGO-FUZZ [--seconds 30] [TARGET…]
 
 All are built once, by the pinned stable toolchain: cargo-fuzz asks the compiler
-for coverage counters, and without a sanitizer nothing of that needs nightly.
-What a run finds worth keeping is kept in ~/.cache/claimgate/fuzz and is where
-the next one starts, together with the seeds in fuzz/seeds. Ends with one line
-for each target, and 1 if any input made one fail: that input is kept and named.
+for coverage counters, which work without nightly as long as no sanitizer is
+used. A run keeps its corpus in ~/.cache/claimgate/fuzz; the next one starts
+from it and the seeds in fuzz/seeds. Ends with one line for each target, and
+with 1 if any input made one fail: that input is kept and named.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ KEPT = CACHE / "fuzz"
 BUILT = CACHE / "fuzz-target"
 
 LONGEST = {"paths": 512, "wire": 4096, "config": 4096, "jwks": 4096}
-"""Bytes of an input; 2048 where nothing is said. Some paths are longer, see
+"""Bytes of an input; 2048 if not listed. Some paths are longer, see
 `GIANTS`."""
 
 GIANTS = {"paths": 10_000}
-"""Every tenth second of these goes to inputs that may be this long."""
+"""A tenth of their time goes to inputs that may be this long."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one target fared."""
+    """The result of one target."""
 
     target: str
     failed: bool
@@ -84,7 +84,7 @@ def build(cargo_fuzz: Path, targets: list[str]) -> dict[str, Path]:
     )
     command = [cargo_fuzz, "build", "--sanitizer", "none", "--target-dir", BUILT]
     names = targets if len(targets) == 1 else []
-    # One crate that is linked into all of them: nothing is built twice.
+    # One crate is linked into all of them, so nothing is built twice.
     subprocess.run([*map(str, command), *names], cwd=FUZZ, check=True)
     return {target: BUILT / host / "release" / target for target in targets}
 

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Prints an access token like get-gateway-token.sh, which has to lie beside it,
-# but asks for a new one only when needed: when the last is older than 50
-# minutes, or ends within GATEWAY_MIN_VALIDITY_SECONDS (default 60). The same
-# variables and exit status, and
+# Prints an access token like get-gateway-token.sh, which must be in the same
+# folder, but requests a new one only when needed: when the cached one is older
+# than 50 minutes, or expires within GATEWAY_MIN_VALIDITY_SECONDS (default 60).
+# It has the same variables and exit status, and
 #
 #   GATEWAY_TOKEN_CACHE  the file to keep the token in (default: one for each
 #                        client, endpoint and scope in $XDG_CACHE_HOME/claimgate,
 #                        else ~/.cache/claimgate)
 #
-# The file is private (0600) and only ever replaced whole. A device, a FIFO, a
+# The file is private (0600) and replaced atomically. A device, a FIFO, a
 # socket, a folder or a symlink in its place is refused (exit status 1). Of many
-# that run at once, one asks and the others wait for its answer. What can't be
-# cached, as in a read-only home, is printed all the same. While a refresh
-# fails, a token older than 50 minutes serves until its own end comes near.
+# processes at once, one requests a token and the others wait for it. A token
+# that can't be cached, as in a read-only home, is still printed. While a refresh
+# fails, a token older than 50 minutes stays in use until it is about to expire.
 #
 # Plain POSIX sh with find's -mmin and mktemp, as macOS, the BSDs, busybox and
 # GNU have them.
@@ -26,7 +26,7 @@ say() { # TEXT
     printf '%s: %s\n' "${0##*/}" "$1" >&2
 }
 
-# Where this file is, behind any symlinks to it.
+# The folder of this file, after following symlinks to it.
 self=$0
 while [ -L "$self" ]; do
     target=$(readlink "$self")
@@ -41,7 +41,7 @@ if [ ! -f "$get" ]; then
     exit 1
 fi
 
-# The file's first line says whose token it is, in hexadecimal.
+# The file's first line names the client of the token, in hexadecimal.
 whose() {
     for value in "$GATEWAY_TOKEN_ENDPOINT" "$GATEWAY_CLIENT_ID" "${GATEWAY_SCOPE-}" \
         "${GATEWAY_AUDIENCE-}" "${GATEWAY_RESOURCE-}"; do
@@ -61,7 +61,8 @@ default_file() {
     printf '%s' "$folder/claimgate/gateway-token-$(printf '%s' "$owner" | cksum | tr ' ' -)"
 }
 
-# Sets `token` and `ends` from the file, if it is ours and nobody else's.
+# Sets `token` and `ends` from the file, if it belongs to this client and only
+# this user can read it.
 recall() {
     token='' ends=''
     [ -n "$(find "$file" -prune -type f -user "$(id -u)" -perm 0600 2>/dev/null)" ] || return 1
@@ -69,8 +70,8 @@ recall() {
     [ "$whose" = "$owner" ] && [ -n "$token" ]
 }
 
-# Whether the recalled token does not end soon. One without a known end is as
-# good as it is young.
+# Whether the cached token is valid long enough. For one without a known expiry
+# only its age counts.
 lasts() {
     case $ends in
         '' | *[!0-9]*) return "$1" ;;
@@ -78,19 +79,19 @@ lasts() {
     esac
 }
 
-# A file from the future tells of a clock that was wrong, not of a young token.
+# A file from the future means that a clock was wrong, not that it is young.
 is_young() {
     [ -n "$(find "$file" -prune -mmin -50 ! -mmin -0 2>/dev/null)" ]
 }
 
-# Age first: a file that somebody replaces meanwhile is only younger than that.
+# Age first: a file that is replaced meanwhile can only be younger.
 use_cached() {
     is_young && recall && lasts 0
 }
 
-# Whether the file's place holds a regular file or nothing. To replace a device,
-# as root could, would break the machine; to replace a symlink is not what those
-# expect who made it.
+# Whether the path is a regular file or does not exist. Replacing a device, as
+# root could, would break the machine; the owner of a symlink does not expect it
+# to be replaced.
 is_free() {
     if [ -L "$file" ]; then
         return 1
@@ -98,8 +99,8 @@ is_free() {
     [ -f "$file" ] || [ ! -e "$file" ]
 }
 
-# Looks once more, as late as can be; the moment that is left belongs to those
-# who may write into this folder.
+# Checks once more, as late as possible; in the remaining moment only users who
+# may write into this folder can interfere.
 keep() {
     is_free &&
         new=$(mktemp "$file.XXXXXX" 2>/dev/null) &&
@@ -121,10 +122,10 @@ done_with() { # TOKEN
     leave 0
 }
 
-# Waits until this process alone may ask, or somebody else has; no longer than
-# an answer can take, though: then all ask for themselves.
-# The lock is a folder: mkdir follows no link, and one in its place is not taken
-# for a lock.
+# Waits until this process holds the lock or another one has a token, at most as
+# long as a response can take: then each requests its own.
+# The lock is a folder: mkdir does not follow a link, and a link in its place is
+# not taken for a lock.
 take_turn() {
     turn=$file.lock
     waited_since=$(date +%s)
@@ -132,7 +133,7 @@ take_turn() {
     while ! mkdir "$turn" 2>/dev/null; do
         use_cached && done_with "$token"
         if [ -d "$turn" ] && [ ! -L "$turn" ]; then
-            # Its owner was killed. Renaming can only succeed for one of us.
+            # Its owner was killed. Renaming succeeds for one process only.
             if [ -n "$(find "$turn" -prune -mmin "+$((timeout / 60 + 2))" 2>/dev/null)" ]; then
                 mv "$turn" "$turn.$$" 2>/dev/null && rmdir "$turn.$$"
             fi

@@ -4,7 +4,7 @@
 #
 #   GATEWAY_CLIENT_ID        the client (required)
 #   GATEWAY_CLIENT_SECRET    its secret (required)
-#   GATEWAY_TOKEN_ENDPOINT   where tokens are given out (required)
+#   GATEWAY_TOKEN_ENDPOINT   the token endpoint (required)
 #   GATEWAY_SCOPE            scopes to ask for, separated by spaces
 #   GATEWAY_AUDIENCE         `audience` of the request (Auth0 and others)
 #   GATEWAY_RESOURCE         `resource` of the request (RFC 8707)
@@ -14,16 +14,16 @@
 #   GATEWAY_TIMEOUT_SECONDS  for the whole request (default 20)
 #
 # Exit status: 0 a token, 1 a variable is missing or unusable, 2 the request
-# failed (curl's error, or another status than 200), 3 the answer is not JSON
+# failed (curl's error, or another status than 200), 3 the response is not JSON
 # or has no access_token.
 #
-# With --expiry a second line says when the token ends, in seconds since the
-# epoch: its own `exp` or the answer's `expires_in`, whichever is earlier, and
-# nothing if there is neither. With --check the variables are checked and
-# nothing is asked for.
+# With --expiry a second line says when the token expires, in seconds since the
+# epoch: its own `exp` or the response's `expires_in`, whichever is earlier, and
+# nothing if there is neither. With --check the variables are checked and no
+# request is sent.
 #
-# Plain POSIX sh, so that bash 3.2, dash and busybox run it alike, and no tool
-# beyond curl, awk, od and tr. The secret goes from the environment to curl
+# Plain POSIX sh, so that it works the same in bash 3.2, dash and busybox, and no
+# tool besides curl, awk, od and tr. The secret goes from the environment to curl
 # through pipes: it is never on a command line, where other users could see it,
 # nor in a file.
 
@@ -53,7 +53,7 @@ is_loopback() { # URL WITHOUT SCHEME
     esac
 }
 
-# Form encoding (RFC 6749, appendix B) of a value's bytes, whatever they are.
+# Form encoding (RFC 6749, appendix B) of any bytes.
 form() { # VALUE
     printf '%s' "$1" | od -An -v -tx1 | awk '
         BEGIN {
@@ -71,8 +71,8 @@ form() { # VALUE
         }'
 }
 
-# What curl reads on its stdin. Encoded values hold nothing that needs quoting;
-# the others were looked at before.
+# The config that curl reads on stdin. Encoded values need no quoting;
+# the others were checked before.
 curl_config() {
     data="grant_type=client_credentials"
     [ -z "$scope" ] || data="$data&scope=$(form "$scope")"
@@ -81,17 +81,17 @@ curl_config() {
     id=$(form "$client_id")
     secret=$(form "$client_secret")
     if [ "$client_auth" = client_secret_basic ]; then
-        # RFC 6749, section 2.3.1: encoded first, then put together.
+        # RFC 6749, section 2.3.1: encoded first, then joined.
         printf 'basic\nuser = "%s:%s"\n' "$id" "$secret"
     else
         data="$data&client_id=$id&client_secret=$secret"
     fi
     printf 'url = "%s"\ndata = "%s"\n' "$endpoint" "$data"
     [ -z "$ca_file" ] || printf 'cacert = "%s"\n' "$ca_file"
-    # A proxy's loopback is not ours.
+    # A proxy has another loopback.
     is_loopback "$authority" && printf 'noproxy = "*"\n'
     printf 'header = "Accept: application/json"\n'
-    # Where the length is not told beforehand, older curls know no largest size;
+    # If the length is not known in advance, older curls have no maximum size;
     # the rate keeps an endless answer from filling the memory.
     printf 'connect-timeout = %s\nmax-time = %s\nmax-filesize = 65536\n' "$timeout" "$timeout"
     printf 'limit-rate = 256K\n'
@@ -99,9 +99,9 @@ curl_config() {
 }
 
 # Reads a whole JSON text, strictly, and prints a member of its outermost
-# object; those deeper down are somebody else's. KIND is `string` or `number`.
-# Exits with 1 if the text is no JSON object, with 2 if the member is missing,
-# of another kind, given twice, or holds anything but printable ASCII.
+# object; nested ones are ignored. KIND is `string` or `number`. Exits with 1 if
+# the text is not a JSON object, with 2 if the member is missing, of another
+# kind, given twice, or contains anything but printable ASCII.
 member() { # NAME KIND
     awk -v wanted="$1" -v wanted_kind="$2" '
         function bad() { failed = 1; exit 1 }
@@ -208,8 +208,8 @@ member() { # NAME KIND
         }'
 }
 
-# What the endpoint says is wrong, as far as it can be shown: never with the
-# secret, which a careless endpoint might repeat.
+# The endpoint's error message, as far as it can be shown: never with the secret,
+# which a careless endpoint might repeat.
 complaint() { # BODY
     text=$(printf '%s' "$1" | member error string) || return 0
     description=$(printf '%s' "$1" | member error_description string) &&
@@ -220,7 +220,7 @@ complaint() { # BODY
     printf ': %.400s' "$text"
 }
 
-# The claims of a JWT; nothing if it is none.
+# The claims of a JWT; nothing for any other token.
 claims() { # TOKEN
     printf '%s\n' "$1" | awk -F '[.]' '
         NF == 3 {
@@ -228,7 +228,7 @@ claims() { # TOKEN
             for (i = 1; i <= length($2); i++) {
                 sextet = index(alphabet, substr($2, i, 1)) - 1
                 if (sextet < 0) exit
-                # `room` is what the bits at hand must be divided by to leave
+                # `room` is the divisor of the current bits that leaves
                 # a byte; not every awk knows powers.
                 bits = bits * 64 + sextet
                 room = room == 0 ? 64 : room == 64 ? 16 : room == 16 ? 4 : 1
@@ -241,7 +241,7 @@ claims() { # TOKEN
         }'
 }
 
-# When the token ends; see --expiry above.
+# When the token expires; see --expiry above.
 expiry() { # TOKEN BODY
     claimed=$(claims "$1" | member exp number) || claimed=
     lifetime=$(printf '%s' "$2" | member expires_in number) || lifetime=
@@ -304,7 +304,7 @@ case $endpoint in
     https://*) ;;
     *) fail 2 'GATEWAY_TOKEN_ENDPOINT must start with https://' ;;
 esac
-# A shell without printf of its own would show the secret on a command line.
+# A shell without a built-in printf would show the secret on a command line.
 [ "$(command -v printf)" = printf ] || fail 1 'this shell has no printf; run it with sh, bash or dash'
 command -v curl >/dev/null || fail 2 'curl is not installed'
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Finds libraries below a crate that must not be there.
+"""Finds libraries that a crate must not depend on.
 
     python3 scripts/layers.py
 
-Prints the way to each one and ends with 1 if there is any, with 2 if there is
-no answer.
+Prints the path to each one and exits with 1 if there is any, with 2 if Cargo
+fails.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def tree(crate: str) -> str:
-    """What Cargo says a crate depends on when it is not tested."""
+    """A crate's dependencies without those of its tests, from Cargo."""
     cargo = shlex.split(os.environ.get("CARGO", "cargo"))
     command = [*cargo, "tree", "--locked", "--package", crate, "--edges", "normal", "--prefix", "depth"]
     asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -60,8 +60,8 @@ def tree(crate: str) -> str:
 
 
 def ways_to(forbidden: re.Pattern[str], tree: str) -> Iterator[list[str]]:
-    """The first way from the tree's root to each forbidden library, but for
-    those that only come along with another forbidden one."""
+    """The first path from the tree's root to each forbidden library, except
+    those that only come with another forbidden one."""
     way: list[str] = []
     seen: set[str] = set()
     for line in filter(None, tree.splitlines()):

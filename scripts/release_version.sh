@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints `version=X.Y.Z` for a tag vX.Y.Z, if Cargo.toml, the chart and the
-# changelog are of that version too.
+# changelog have that version too.
 #
 #   scripts/release_version.sh v1.2.3
 set -euo pipefail
@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1#v}
 [[ ${1-} == v* && $version =~ ^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || {
-    echo "release_version.sh: '${1-}' is no tag such as v1.2.3" >&2
+    echo "release_version.sh: '${1-}' is not a tag such as v1.2.3" >&2
     exit 1
 }
 

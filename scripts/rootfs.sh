@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes the root file system of the image: a Claimgate program and what it
-# needs to run, nothing else.
+# Makes the root file system of the image: a Claimgate program and only the files
+# that it needs to run.
 #
 #   scripts/rootfs.sh PROGRAM FOLDER
 #
 # PROGRAM is a release binary for this machine; it is stripped on the way.
-# FOLDER must not exist. Libraries are those that the program is linked to
-# here, so make it on the oldest Debian whose C library will do.
+# FOLDER must not exist. The libraries are copied from this machine, so make it
+# on the oldest Debian whose C library is new enough.
 set -euo pipefail
 
 if [[ $# -ne 2 || ! -x $1 || -e $2 ]]; then
@@ -22,7 +22,7 @@ mkdir -p "$root"/{etc/claimgate,etc/ssl/certs,usr/bin}
 strip --strip-all -o "$root/usr/bin/claimgate" "$program"
 chmod 755 "$root/usr/bin/claimgate"
 
-# Debian's list may hold roots that this machine trusts alone: take Debian's own.
+# The machine's list may include roots of its own: use only Debian's.
 if [[ -z ${CLAIMGATE_CA_CERTIFICATES:-} && -d /usr/share/ca-certificates/mozilla ]]; then
     cat /usr/share/ca-certificates/mozilla/*.crt > "$root/etc/ssl/certs/ca-certificates.crt"
 else
@@ -39,7 +39,7 @@ if libraries=$(ldd "$program" 2>/dev/null); then
     done < <(awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^\//) { print $i; break } }' <<< "$libraries")
 fi
 
-# A name for the number that it runs as, and names looked up as everywhere.
+# A name for the user id that it runs as, and the usual name resolution.
 echo 'claimgate:x:65532:65532:claimgate:/nonexistent:/sbin/nologin' > "$root/etc/passwd"
 echo 'claimgate:x:65532:' > "$root/etc/group"
 echo 'hosts: files dns' > "$root/etc/nsswitch.conf"

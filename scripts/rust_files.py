@@ -3,7 +3,7 @@
 The source is read as tokens. Unlike text, they keep strings and comments apart
 from code; unlike a syntax tree, they show what is inside the arguments of
 macros. Names are resolved through modules, imports and re-exports to the file
-that defines them. What is compiled for tests alone is left out.
+that defines them. Code that is compiled only for tests is left out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QUOTED_PATH = re.compile(r'"(\w+(?:::\w+)+)"')
 
 
 class Unreadable(Exception):
-    """A file is missing or is not valid Rust; the text says which and where."""
+    """A file is missing or is not valid Rust; the text names the file and place."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Crate:
                     add(scope, target.module, target.name, one.line)
                 elif target and one.exported and (one.name is None or target.parent is not scope.module):
                     add(scope, target, one.name or "*", one.line)
-                # Any other import of a module counts where a path begins with it.
+                # Any other import of a module counts where a path starts with it.
         for (scope, path, is_macro), line in self._mentions.items():
             target = self._locate(scope, path)
             if target is None and is_macro and len(path) == 1:
@@ -259,7 +259,7 @@ class Crate:
     def _locate(
         self, scope: Scope, path: tuple[str, ...], seen: tuple = (), leads_on: bool = False
     ) -> Module | Item | None:
-        """What a path leads to; None for other crates and for local names.
+        """The target of a path; None for other crates and for local names.
         A path that leads on is only the beginning of one."""
         first, *rest = path
         current: Module | Item | None

@@ -1,9 +1,9 @@
 //! After a config is loaded, the process's memory holds no API key.
 //!
-//! The test runs itself as a process of its own, with the allocator of the
-//! program, so that nothing of the test's own preparations is in that memory.
+//! The test runs itself as a separate process, with the allocator of the
+//! program, so that this memory has no data of the test's preparations.
 //!
-//! A binary of its own, for an allocator belongs to a whole program.
+//! A separate binary, since an allocator applies to the whole program.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -31,12 +31,11 @@ use claimgate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Where the process that is looked at finds its files.
+/// The folder of the examined process.
 const FOLDER: &str = "CLAIMGATE_TEST_SECRETS";
 
-/// Keys are told apart by their first letters; the process that looks for them
-/// must not have them in its memory, so it knows them only with every bit
-/// flipped.
+/// Keys are distinguished by their first letters; the searching process must
+/// not have them in its memory, so it has them only with every bit flipped.
 const KEYS: [(&str, &str); 4] = [
     ("plain", "plain-FoqMzLHq2vTnB8RkXw5YcJd7GsEa9UfPi3KbQh6Nt1Sy4ZjVxDe0rWu"),
     ("quoted", "quote-x7NpQ2LmVb9TzKfRjWc4YsHd8GuEa3XoPi6JkBh5Mt1Sy0ZqVnDe2rLw"),
@@ -93,7 +92,7 @@ fn load_and_look(folder: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let offline = runtime.block_on(Offline::open(&config, &[])).expect("it can be used");
     let hash = claimgate_files::content_of(&config);
-    // What is looked for can be found, if it is there.
+    // The search finds a key that is present.
     let canary = flipped(b"canary-wi5HxQz8Vb3TnKfRjWc7");
     let memory = flipped_memory();
     assert!(holds(&memory, b"canary-wi5HxQz8Vb3TnKfRjWc7"), "the search is blind");
@@ -108,11 +107,11 @@ fn load_and_look(folder: &Path) {
         let parts = wanted.chunks_exact(14);
         let found = parts.clone().filter(|part| holds(&memory, part)).count();
         assert_eq!(found, 0, "{found} of {} parts of `{name}` are in memory", parts.len());
-        // Last, for it makes a copy.
+        // Last, since it makes a copy.
         let read = String::from_utf8(flipped(&wanted)).unwrap();
         assert_eq!((&*key.name, key.hash), (name, key::hash(&read)));
     }
-    // With --nocapture the process that waits reads it.
+    // With --nocapture the waiting process reads it.
     eprintln!("looked at {} keys", keys.len());
 }
 
@@ -120,7 +119,7 @@ fn holds(memory: &[Vec<u8>], part: &[u8]) -> bool {
     memory.iter().any(|pages| memchr::memmem::find(pages, part).is_some())
 }
 
-/// What this process has written to memory, every bit flipped so that the copy
+/// The memory that this process has written, every bit flipped so that the copy
 /// does not count: heap, thread stacks, anonymous maps. The main thread's stack
 /// is left out: above it lies the environment, which can't be wiped.
 fn flipped_memory() -> Vec<Vec<u8>> {
@@ -138,7 +137,7 @@ fn flipped_memory() -> Vec<Vec<u8>> {
         }
         let (start, end) = range.split_once('-').unwrap();
         let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
-        // What lies side by side stays together.
+        // Adjacent pages stay together.
         let mut run = Vec::new();
         for page in number(start) / PAGE..number(end) / PAGE {
             let mut entry = [0; 8];

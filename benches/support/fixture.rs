@@ -66,7 +66,7 @@ pub(crate) struct Bench {
     pub(crate) issuers: usize,
     pub(crate) api_keys: usize,
     pub(crate) routes: usize,
-    pub(crate) remembered: usize,
+    pub(crate) cached: usize,
 }
 
 impl Bench {
@@ -80,9 +80,9 @@ impl Bench {
         };
         let cache = Arc::new(TokenCache::of(&AuthSettings {
             headers: headers.clone(),
-            token_cache_entries: self.remembered,
+            token_cache_entries: self.cached,
             // The number is the bound here.
-            token_cache_bytes: (self.remembered * 4096).max(64 * 1024 * 1024),
+            token_cache_bytes: (self.cached * 4096).max(64 * 1024 * 1024),
             ..AuthSettings::default()
         }));
         let mut providers: Vec<(ProviderSettings, Arc<dyn Provider>)> = Vec::new();

@@ -2,7 +2,7 @@
 
     python3 charts/schema/generate.py [FOLDER]
 
-FOLDER is the chart's own by default; a test gives another and compares.
+FOLDER is the chart's own by default; a test passes another and compares.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def _schema(chart: Path) -> None:
 
 
 def _name_the_known_keys(schema: object) -> None:
-    """Lets Helm say, beside the key that it doesn't know, which ones there are.
+    """Makes Helm list the known keys beside an unknown one.
 
-    Its own sentence can't be changed, but it quotes what a `const` asks for.
+    Helm's own sentence can't be changed, but it quotes the value of a `const`.
     """
     if isinstance(schema, list):
         for entry in schema:

@@ -1,8 +1,8 @@
 """The types of the Kubernetes API that values.yaml refers to, as JSON Schema.
 
 kubernetes-validate carries the schemas of every Kubernetes version. This takes
-the definitions that are referred to, with all that these need, and leaves out
-what a schema of values has no use for.
+the definitions that are referred to, with everything they need, and leaves out
+what a schema of values does not need.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EITHER = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["string", "number"]},
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["string", "integer"]},
 }
-"""Types of which the source says that exactly one of two holds, though null is both."""
+"""Types for which the source requires exactly one of two, though null is both."""
 
 
 def schemas(version: str = VERSION) -> Path:

@@ -45,14 +45,14 @@ class Rendered:
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs Helm, away from any cluster; the caller looks at how it ended."""
+    """Runs Helm without a cluster; the caller checks the result."""
     return subprocess.run(
         [go_tools.program("helm"), *arguments], capture_output=True, text=True
     )
 
 
 def template(*options: str | Path) -> subprocess.CompletedProcess[str]:
-    """What `helm template` says to some options."""
+    """The output of `helm template` with some options."""
     return helm("template", RELEASE, CHART, "--namespace", NAMESPACE, *options)
 
 
@@ -65,7 +65,7 @@ def rendered(values: Path | None = None, *options: str) -> Rendered:
 
 
 def refusal(values: Path) -> str:
-    """What Helm says to values that it refuses, on one line."""
+    """Helm's error for values that it refuses, on one line."""
     ran = template("--values", values)
     assert ran.returncode != 0, "helm template accepts these values"
     return " ".join(ran.stderr.split())

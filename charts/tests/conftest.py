@@ -1,4 +1,4 @@
-"""What the chart's tests share."""
+"""Fixtures of the chart's tests."""
 
 from __future__ import annotations
 

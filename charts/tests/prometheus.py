@@ -1,5 +1,5 @@
-"""A real Prometheus for tests, as Debian packages it, that is no service of
-this machine: its package is unpacked into the cache and never installed."""
+"""A real Prometheus for tests, from Debian's package, which is unpacked into the
+cache and never installed as a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stack import Program, Stack, free_port
 
 
 def program(name: str) -> Path:
-    """`prometheus` or `promtool`: that in the PATH, or else Debian's."""
+    """`prometheus` or `promtool`: the one in the PATH, or else Debian's."""
     found = shutil.which(name)
     if found:
         return Path(found)
@@ -87,5 +87,5 @@ def start(stack: Stack, target: str, labels: dict[str, str], rules: Path) -> Pro
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs promtool; the caller looks at how it ended."""
+    """Runs promtool; the caller checks the result."""
     return subprocess.run([program("promtool"), *arguments], capture_output=True, text=True)

@@ -19,7 +19,7 @@ import yaml
 from tools import cache_dir
 
 KUBERNETES = ("1.30.0", kubernetes_types.VERSION)
-"""The oldest version that the chart is for, and the newest that is known."""
+"""The oldest version that the chart supports, and the newest known one."""
 
 DEFINITIONS = {
     "cert-manager": "deploy/crds/*.yaml",
@@ -68,7 +68,7 @@ def custom_resources() -> str:
 def _custom_resources() -> Iterator[tuple[str, dict]]:
     for name, files in DEFINITIONS.items():
         for file in sorted(go_tools.module(name).glob(files)):
-            # Envoy Gateway's lie in a chart, each between two lines of template.
+            # Envoy Gateway's are in a chart, each between two lines of template.
             lines = file.read_text().splitlines()
             text = "\n".join(line for line in lines if not line.startswith("{{"))
             for found in yaml.load_all(text, Loader=Loader):
@@ -77,7 +77,7 @@ def _custom_resources() -> Iterator[tuple[str, dict]]:
                     for version in spec["versions"]:
                         which = _file(spec["group"], version["name"], spec["names"]["kind"])
                         schema = version["schema"]["openAPIV3Schema"]
-                        # Every object has these, whether its definition says so or not.
+                        # Every object has these, even if its definition does not list them.
                         common = {name: {} for name in ("apiVersion", "kind", "metadata")}
                         schema["properties"] = common | schema["properties"]
                         yield which, _strict(schema)
@@ -126,18 +126,18 @@ def _references(schema: object) -> Iterator[str]:
 
 
 def _folder(what: str) -> Path:
-    """Where schemas are kept, made by this very code."""
+    """The cache folder for schemas made by this version of the code."""
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     return cache_dir() / "schemas" / f"{what}-{code}"
 
 
 def _write(folder: Path, files: dict[str, object]) -> None:
-    """Fills a folder in one step, so that nobody finds half of it."""
+    """Fills a folder in one step, so that no other process finds half of it."""
     folder.parent.mkdir(exist_ok=True)
     half = Path(tempfile.mkdtemp(dir=folder.parent))
     for name, schema in files.items():
         (half / name).write_text(json.dumps(schema))
     try:
         half.rename(folder)
-    except OSError:  # Somebody else was faster.
+    except OSError:  # Another process was faster.
         shutil.rmtree(half)

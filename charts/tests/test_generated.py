@@ -1,4 +1,4 @@
-"""values.schema.json, README.md and the annotations follow what they are made from."""
+"""values.schema.json, README.md and the annotations agree with their sources."""
 
 from __future__ import annotations
 

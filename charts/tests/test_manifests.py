@@ -1,5 +1,5 @@
-"""What the chart renders is what Kubernetes, Istio, Envoy Gateway and the
-operators define."""
+"""The chart's objects match the definitions of Kubernetes, Istio, Envoy Gateway
+and the operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_lint_finds_nothing(values):
 
 @pytest.mark.parametrize("version", schemas.KUBERNETES)
 def test_manifests_are_valid(example: Rendered, version: str):
-    """Strictly, unknown fields and unknown kinds being errors."""
+    """Strictly: unknown fields and unknown kinds are errors."""
     command = [go_tools.program("kubeconform"), "-strict", "-summary", "-kubernetes-version", version]
     for location in (schemas.kubernetes(version), schemas.custom_resources()):
         command += ["-schema-location", location]
@@ -48,7 +48,7 @@ def test_unknown_fields_and_kinds_are_found():
 
 
 def test_the_examples_make_every_kind():
-    """No template goes unseen by the tests of the examples."""
+    """The tests of the examples render every template."""
     templates = " ".join(file.read_text() for file in (CHART / "templates").glob("*.yaml"))
     kinds = {line.split()[1] for line in templates.splitlines() if line.startswith("kind: ")}
     made = {found["kind"] for file in EXAMPLES for found in chart.rendered(file).objects}

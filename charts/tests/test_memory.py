@@ -1,4 +1,4 @@
-"""A pod has the memory that the program takes by default."""
+"""A pod's limits fit the memory that the program needs by default."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "claimgate.schema.json
 MIB = 1024 * 1024
 
 EVERYTHING_ELSE = 30 * MIB
-"""What the program takes beside its caches; `tests/program/cache_memory.rs` tests it."""
+"""The program's memory without its caches; `tests/program/cache_memory.rs` tests it."""
 
 HOLES = 48 * MIB
-"""What is of no use at once when tokens of another kind come; tested there too."""
+"""Fragmentation after the kind of tokens changed; tested there too."""
 
 UNFINISHED_MESSAGES = 256 * MIB
 
 
 def defaults(schema: object, key: str) -> set[int]:
-    """The defaults of this key, wherever the schema has it."""
+    """The defaults of this key, at every place in the schema."""
     if isinstance(schema, list):
         return set().union(*(defaults(each, key) for each in schema))
     if not isinstance(schema, dict):

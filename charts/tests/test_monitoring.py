@@ -1,4 +1,4 @@
-"""The dashboard and the alerts against what the running service exports."""
+"""The dashboard and the alerts against the metrics of the running service."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CONFIG = standard.SERVER + standard.AUTH.replace(
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prometheus]:
     """Prometheus beside a service with traffic of every kind: allowed and
-    denied requests, an issuer that is down, reloads, good ones and bad ones."""
+    denied requests, an issuer that is down, successful and failed reloads."""
     with Stack(tmp_path_factory.mktemp("monitoring")) as stack:
         issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
         down = DOWN.format(port=free_port())
@@ -54,7 +54,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Pro
         envoy = stack.envoy(envoy_config(claimgate.grpc, upstream))
         labels = {"namespace": "claimgate", "pod": "claimgate-0"}
         running = prometheus.start(stack, claimgate.admin, labels, RULES)
-        # An increase is one between two scrapes.
+        # An increase needs two scrapes.
         web.wait_until(lambda: running.query("claimgate_config_reloads_total"), "the first scrape", 60)
         good = claimgate.config.read_text()
         claimgate.config.write_text("auth: [")
@@ -75,7 +75,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Pro
 
 
 def _of_issuer(issuer: str) -> str:
-    """A token that says to be this issuer's; nobody gets to its signature."""
+    """A token with this issuer's `iss`; its signature is never checked."""
     parts = ({"alg": "RS256", "kid": "any"}, {"iss": issuer, "exp": 4_000_000_000})
     encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
     return ".".join([*(part.rstrip("=") for part in encoded), "AA"])
@@ -196,7 +196,7 @@ CASES = {
         {'claimgate_config_reloads_total{result="success"}': "0+1x30"},
         10,
         {},
-        "A changed configuration was not taken over",
+        "A changed configuration could not be loaded",
     ),
     "ClaimgateApiKeyExpires": (
         {'claimgate_api_key_expiry_timestamp_seconds{provider="p",key="k"}': "864600x30"},
@@ -210,7 +210,7 @@ CASES = {
         {f'{BUCKETS}{{le="0.01"}}': "0+60x60", f'{BUCKETS}{{le="0.1"}}': "0+60x60", f'{BUCKETS}{{le="+Inf"}}': "0+60x60"},
         30,
         {},
-        "One decision in a hundred takes longer than 99.5ms",
+        "One percent of decisions take longer than 99.5ms",
     ),
 }
 

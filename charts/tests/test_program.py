@@ -1,4 +1,4 @@
-"""What the chart renders is what the real program takes, says and listens on."""
+"""The real program works with the chart's files, arguments, ports and probes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import chart
 from chart import Rendered
 
 ENVIRONMENT = {"FRONTEND_API_KEY": "from-a-secret"}
-"""What the Secrets of the examples would bring."""
+"""The variables from the Secrets of the examples."""
 
 
 DEFAULT = yaml.safe_load((chart.CHART / "files" / "gateway.yaml").read_text())
@@ -41,7 +41,7 @@ class Pod:
             self._fill(self.path(path), volume, made)
 
     def path(self, inside: str) -> Path:
-        """Where a path inside of the pod lies on this machine."""
+        """The path on this machine for a path inside the pod."""
         return self.folder / inside.lstrip("/")
 
     @property
@@ -51,7 +51,7 @@ class Pod:
 
     @property
     def arguments(self) -> list[str]:
-        """The container's arguments, its paths made those of this machine."""
+        """The container's arguments, with paths on this machine."""
         return [
             str(self.path(argument)) if argument.startswith("/") else argument
             for argument in self.container["args"]
@@ -130,7 +130,7 @@ def test_the_program_accepts_every_example(example: Rendered, tmp_path: Path):
 
 
 def test_the_ports_are_those_of_the_program():
-    """Where the file says nothing, and where it does."""
+    """With and without settings in the file."""
     ran = subprocess.run([tools.claimgate(), "schema"], capture_output=True, text=True, check=True)
     kinds = json.loads(ran.stdout)["$defs"]
     ports = {port["name"]: port["containerPort"] for port in chart.rendered().container["ports"]}
@@ -156,7 +156,7 @@ def test_the_pod_starts_is_ready_and_stops(tmp_path: Path):
     with Stack(tmp_path) as stack:
         program = pod.start(stack)
         with socket.create_connection(("127.0.0.1", pod.port("grpc"))):
-            # An open connection is what keeps it from ending at once.
+            # An open connection keeps it from ending at once.
             program.signal(signal.SIGTERM)
             program.wait_ready(lambda: pod.probe("readinessProbe") == 503)
             assert pod.probe("livenessProbe") == 200
@@ -210,7 +210,7 @@ def _shakes_hands(pod: Pod, client: str | None) -> bool:
         with socket.create_connection(("127.0.0.1", pod.port("grpc")), web.TIMEOUT) as plain:
             with context.wrap_socket(plain, server_hostname="localhost") as secure:
                 secure.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-                # With TLS 1.3 a client learns only here that it was turned away.
+                # With TLS 1.3 a client learns only here that it was refused.
                 return secure.selected_alpn_protocol() == "h2" and len(secure.recv(9)) == 9
     except (ssl.SSLError, ConnectionError):
         return False

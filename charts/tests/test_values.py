@@ -1,5 +1,5 @@
-"""Values that make no sense are refused by `helm template`, with a sentence
-that says what to change."""
+"""`helm template` refuses values that can't work, with a sentence that says
+what to change."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ NONSENSE = [
     ("prometheusRule: {overrides: {ClaimgateIsSlow: {four: 1m}}}", "additional properties 'four'"),
     ("secretFiles: [{name: a, secret: b}]", "missing property 'mountPath'"),
     # The file.
-    ("config: 'auth: ['", "config is no YAML mapping"),
+    ("config: 'auth: ['", "config is not a YAML mapping"),
     ("config: {server: {}}", "config has no auth block: write what is required of requests"),
     (AUTH + "existingConfigMap: {name: x}", "config and existingConfigMap.name are both set"),
     (GRPC % "'unix:/run/a.sock'", "in which the chart finds no port: write it as 0.0.0.0:9001"),
     (GRPC % "'0.0.0.0:${PORT}'", "in which the chart finds no port: write it as 0.0.0.0:9001"),
     (GRPC % "'0.0.0.0:9003'", "have the same port 9003: give one of them another"),
-    (GRPC % "'127.0.0.1:9001'", "which nobody outside of the pod can reach: listen on 0.0.0.0"),
+    (GRPC % "'127.0.0.1:9001'", "which can't be reached from outside the pod: listen on 0.0.0.0"),
     (KEYS % "plain", "config.auth.providers[0].keys[0].key holds an API key in plain text"),
     ("config: 'auth: {api_keys: [{name: k, key: plain}]}'", "config.auth.api_keys[0].key holds an API key in plain text"),
     (KEYS % "'${KEY:-plain}'", "config.auth.providers[0].keys[0].key holds an API key in plain text"),
@@ -72,24 +72,24 @@ NONSENSE = [
     ("tls: {enabled: true, certManager: {enabled: true, issuerRef: {name: x}, privateKey: {algorithm: RSA}}}", "too small for RSA: set it to 2048 or more"),
     ("tls: {enabled: true, existingSecret: x, allowedClientSANs: [a]}", "set tls.clientCA.existingSecret"),
     ("tls: {enabled: true, existingSecret: x, clientCA: {existingSecret: a, existingConfigMap: b}}", "both set: remove one of them"),
-    ("tls: {enabled: true, existingSecret: x}\nconfig: |\n  auth: {enabled: false}\n  server: {workers: 2}\n", "config has a server block that says nothing of it: add"),
+    ("tls: {enabled: true, existingSecret: x}\nconfig: |\n  auth: {enabled: false}\n  server: {workers: 2}\n", "config has a server block without it: add"),
     ("tls: {enabled: true, existingSecret: x}\nconfig: {auth: {}, server: {grpc: {tls: {cert_file: /a, key_file: /b}}}}\n", "write /etc/claimgate/tls/tls.crt"),
     # Names and labels.
     ("fullnameOverride: Bad_Name", "set fullnameOverride to lower-case letters, digits and -, with a letter first"),
-    ("existingSecret: my secret", 'existingSecret is "my secret", which no object in Kubernetes can be called'),
-    ("secretFiles: [{name: a, secret: B, mountPath: /c}]", 'secretFiles[0].secret is "B", which no object'),
+    ("existingSecret: my secret", 'existingSecret is "my secret", which is not a valid name in Kubernetes'),
+    ("secretFiles: [{name: a, secret: B, mountPath: /c}]", 'secretFiles[0].secret is "B", which is not a valid name'),
     ("commonLabels: {a: b c}", 'commonLabels.a is "b c", which Kubernetes refuses as a label'),
     ("commonLabels: {a b: c}", 'commonLabels has a label "a b"'),
     ("podLabels: {app.kubernetes.io/name: a}", "which the chart sets by itself: remove it; nameOverride"),
     ("podAnnotations: {claimgate.dev/restart-for: a}", "which the chart sets by itself: remove it"),
     ("image: {repository: 'claimgate:1.0'}", "with the tag in image.tag"),
-    ("image: {tag: a b}", "which is no tag"),
+    ("image: {tag: a b}", "which is not a tag"),
     ("serviceAccount: {create: false, annotations: {a: b}}", "serviceAccount.create is false: remove them, or set it to true"),
     # The pod.
     ("secretFiles: [{name: a, secret: b, mountPath: /c}, {name: a, secret: d, mountPath: /e}]", "two volumes are called secret-a"),
     ("volumes: [{name: config, emptyDir: {}}]", "two volumes are called config"),
     ("secretFiles: [{name: a, secret: b, mountPath: /etc/claimgate/config/}]", "two volumes are mounted at /etc/claimgate/config"),
-    ("volumeMounts: [{name: a, mountPath: /b}]", "volumeMounts names a volume a that there is not: add it to volumes"),
+    ("volumeMounts: [{name: a, mountPath: /b}]", "volumeMounts names a volume a that does not exist: add it to volumes"),
     ("env: [{name: RUST_LOG, value: debug}]", "env[0] sets RUST_LOG again: write it as logLevel"),
     ("env: [{name: A, value: b}, {name: A, value: c}]", "env[1] sets A again: remove one of the two"),
     ("initContainers: [{name: claimgate, image: a}]", "is called claimgate like another one of the pod"),
@@ -100,8 +100,8 @@ NONSENSE = [
     ("resources: {limits: {cpu: lots}}", 'resources.limits.cpu is "lots": write a quantity, such as 100m'),
     ("podSecurityContext: {runAsUser: 0}", "podSecurityContext.runAsUser is 0, which is root"),
     ("dnsPolicy: None", "set dnsConfig.nameservers"),
-    ("extraObjects: [{kind: ConfigMap}]", "extraObjects[0] is no object of Kubernetes: write a mapping with apiVersion and kind"),
-    ("extraObjects: ['a: [']", "extraObjects[0] is no object of Kubernetes"),
+    ("extraObjects: [{kind: ConfigMap}]", "extraObjects[0] is not a Kubernetes object: write a mapping with apiVersion and kind"),
+    ("extraObjects: ['a: [']", "extraObjects[0] is not a Kubernetes object"),
     # Running.
     ("shutdown: {terminationGracePeriodSeconds: 25}", "a pod may take 25 seconds to stop"),
     ("shutdown: {terminationGracePeriodSeconds: 60}\nconfig: {auth: {}, server: {shutdown_grace_seconds: 60}}\n", "set it to more than 65"),
@@ -136,14 +136,14 @@ NONSENSE = [
     ("prometheusRule: {disabled: [Nothing]}", "names an alert Nothing that the chart does not have: write one of Claimgate"),
     ("prometheusRule: {overrides: {Nothing: {for: 1m}}}", "names an alert Nothing"),
     # Meshes.
-    ("istio: {authorizationPolicies: [{name: a}]}", "Claimgate itself, which would have to ask itself"),
+    ("istio: {authorizationPolicies: [{name: a}]}", "Claimgate itself, which would have to check its own requests"),
     ("istio: {authorizationPolicies: [{name: a, namespace: istio-system}]}", "every workload of the mesh"),
     ("istio: {authorizationPolicies: [{name: a, selector: {a: b}, targetRefs: [{kind: Gateway, name: g}]}]}", "has both selector and targetRefs"),
-    ("istio: {authorizationPolicies: [{name: a, selector: {app.kubernetes.io/name: claimgate}}]}", "holds for Claimgate's own pods"),
+    ("istio: {authorizationPolicies: [{name: a, selector: {app.kubernetes.io/name: claimgate}}]}", "selects Claimgate's own pods"),
     ("istio: {authorizationPolicies: [{name: a, selector: {a: b}}, {name: a, selector: {c: d}}]}", "authorizationPolicies[1] is called gateway/a like one before it"),
     ("istio: {peerAuthentication: {enabled: true}}\npodLabels: {sidecar.istio.io/inject: 'false'}", "keep Claimgate out of the mesh"),
     ("envoyGateway: {securityPolicies: [{name: a}]}", "name routes or gateways in its targetRefs"),
-    (ROUTE % "name: A", 'securityPolicies[0].name is "A", which no object'),
+    (ROUTE % "name: A", 'securityPolicies[0].name is "A", which is not a valid name'),
     (ROUTE % "name: a, timeout: 100ms", "timeout is 100ms, but Claimgate may take 150 ms to answer"),
     (ROUTE % "name: a, contextExtensions: {claimgate_route: admin}", "which config does not have, so that every request would be answered 500"),
     (ROUTE % "name: a, headersToExtAuth: [x-api-key]", "leaves out authorization, so that Claimgate would never see a token: add it"),
@@ -175,7 +175,7 @@ SENSE = [
 
 @pytest.mark.parametrize("values", SENSE)
 def test_unusual_values_are_accepted(tmp_path: Path, values: str):
-    """What the sentences above must not be said of."""
+    """Values that none of the sentences above applies to."""
     file = tmp_path / "values.yaml"
     file.write_text(values)
     assert chart.rendered(file).one("Deployment")
@@ -206,7 +206,7 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path):
 
 
 def test_a_file_can_be_given_as_it_is():
-    """`--set-file config=gateway.yaml`, to the letter."""
+    """`--set-file config=gateway.yaml`, verbatim."""
     file = chart.CHART.parents[1] / "examples" / "many-providers.yaml"
     tls = ("--set", "tls.enabled=true", "--set", "tls.existingSecret=claimgate-tls")
     ran = chart.template("--set-file", f"config={file}", *tls)

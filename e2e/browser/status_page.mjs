@@ -1,8 +1,8 @@
-// Looks at a status page as people do and says what it saw, as JSON.
+// Opens a status page in a browser and prints its content as JSON.
 //
 //   node status_page.mjs look URL FOLDER    every size and colour, with screenshots
 //   node status_page.mjs plain URL ID       without JavaScript, looking for a request
-//   node status_page.mjs watch URL PATH     prints "open", waits for news of PATH
+//   node status_page.mjs watch URL PATH     prints "open", waits for PATH to appear
 //                                           and then for the end of the service
 import { chromium } from "playwright-core";
 

@@ -1,5 +1,5 @@
 // Gets a token that is bound to a key by DPoP (RFC 9449): ENDPOINT ID SECRET.
-// Prints the endpoint's answer.
+// Prints the endpoint's response.
 
 import { createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 

@@ -1,7 +1,7 @@
 // An oidc-provider that grants client credentials. The resource asked for
-// decides how the access token is made: urn:e2e:RS256 is a JWT signed so, and
-// so on; urn:e2e:opaque is no JWT. A URL is an audience of its own, with
-// tokens signed with RS256. Prints its issuer when it listens.
+// determines the access token: urn:e2e:RS256 is a JWT signed with RS256, and
+// so on; urn:e2e:opaque is not a JWT. A URL is its own audience, with tokens
+// signed with RS256. Prints its issuer when it listens.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';

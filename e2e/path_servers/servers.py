@@ -25,7 +25,7 @@ ANY = ["GET", "HEAD", "POST"]
 
 
 class Rest(PathConverter):
-    """Whatever follows, a slash at its beginning included."""
+    """The rest of the path, with a leading slash."""
 
     regex = ".*?"
     part_isolating = False

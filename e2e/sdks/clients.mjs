@@ -1,6 +1,6 @@
 // Asks an LLM gateway through one of the official TypeScript SDKs, which the
 // argument names. Reads a list of cases from stdin, `{base_url, token,
-// max_retries}` each, and prints a list of what became of them.
+// max_retries}` each, and prints the list of results.
 
 import { text } from 'node:stream/consumers';
 

@@ -1,7 +1,7 @@
 """Asks an LLM gateway through one of the official Python SDKs.
 
 The argument names the SDK. Reads a list of cases from stdin, `{base_url,
-token, max_retries}` each, and prints a list of what became of them.
+token, max_retries}` each, and prints the list of results.
 """
 
 from __future__ import annotations

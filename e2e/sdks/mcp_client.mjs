@@ -1,5 +1,5 @@
-// An MCP client that is told nothing but a server's URL (first argument) and
-// its own client id and secret. Prints what it discovers and what a tool says.
+// An MCP client that knows only a server's URL (first argument) and its own
+// client id and secret. Prints what it discovers and a tool's result.
 
 import {
   discoverAuthorizationServerMetadata,
@@ -23,7 +23,7 @@ const issuer = await discoverAuthorizationServerMetadata(resource.authorization_
 const authProvider = new ClientCredentialsProvider({
   clientId: 'machine',
   clientSecret: 'machine-secret',
-  // This provider asks for the scope that it is given, not for the challenge's.
+  // This provider requests the scope that it is given, not the challenge's.
   scope: challenge.scope,
   expectedIssuer: issuer.issuer,
 });

@@ -1,5 +1,5 @@
 // A server of the Model Context Protocol with one tool, over streamable HTTP,
-// that knows nothing of tokens. Prints its address when it listens.
+// without support for tokens. Prints its address when it listens.
 
 import { createServer } from 'node:http';
 
@@ -15,7 +15,7 @@ function mcpServer() {
 }
 
 const http = createServer(async (request, response) => {
-  // Without sessions every request has a server of its own.
+  // Without sessions every request has its own server.
   const transport = new StreamableHTTPServerTransport({
     sessionIdGenerator: undefined,
     enableJsonResponse: true,

@@ -1,11 +1,11 @@
-"""Checks what the project is built and delivered with.
+"""Runs the security tools on everything that builds and delivers the project.
 
     python3 scripts/supply_chain/lint.py            everything
     python3 scripts/supply_chain/lint.py zizmor     some of it
 
 All tools are pinned, here or in the lists beside this file, and cached outside
-the clone; the first run gets them, which takes some minutes. They run side by
-side. A finding is fixed, or explained on the spot: beside the line, or in
+the clone; the first run installs them, which takes some minutes. They run in
+parallel. A finding is fixed, or explained beside the line or in
 `.gitleaks.toml`. Ends with one line for each tool, and 1 if any found something.
 """
 
@@ -42,12 +42,12 @@ _INSTALLING = threading.Lock()
 
 
 class NotHere(Exception):
-    """A tool can't do its work on this machine; the text says why."""
+    """A tool can't run on this machine; the text says why."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one tool said."""
+    """The result of one tool."""
 
     name: str
     word: str
@@ -66,7 +66,7 @@ def actionlint() -> list[list[object]]:
 
 
 def zizmor() -> list[list[object]]:
-    """What could be abused in the workflows."""
+    """Vulnerabilities in the workflows."""
     return [[_python("light", "zizmor"), "--offline", "--persona", "pedantic", ".github"]]
 
 
@@ -102,7 +102,7 @@ def checkov() -> list[list[object]]:
 
 
 def semgrep() -> list[list[object]]:
-    """This project's own rules: that they find what they should, and nothing."""
+    """This project's own rules: they match their examples, and nothing here."""
     tool = [_python("semgrep", "semgrep"), "scan", "--metrics", "off", "--disable-version-check"]
     return [
         [*tool, "--test", RULES],
@@ -112,7 +112,7 @@ def semgrep() -> list[list[object]]:
 
 def cargo_audit() -> list[list[object]]:
     """Known vulnerabilities of dependencies. `make deny` reads the same
-    advisories; this one also knows what binaries were built from."""
+    advisories; this one also reads the dependencies inside binaries."""
     reached = _run(["git", "ls-remote", "--exit-code", ADVISORIES, "HEAD"])
     if reached.returncode != 0:
         raise NotHere(f"NOT CHECKED: its database at {ADVISORIES} can't be had")
@@ -141,7 +141,7 @@ def _python(packages: str, program: str) -> Path:
 
 
 def _run(command: list[object]) -> subprocess.CompletedProcess:
-    """A tool's run, with all that it says as one text."""
+    """A tool's run, with all its output as one text."""
     environment = {
         **os.environ,
         # Semgrep starts programs of its own environment.
@@ -161,7 +161,7 @@ def _run(command: list[object]) -> subprocess.CompletedProcess:
 
 
 def check(tool: Callable[[], list[list[object]]]) -> Outcome:
-    """One tool's work."""
+    """Runs one tool."""
     name, started = tool.__name__.replace("_", "-"), time.monotonic()
     try:
         runs = [_run(command) for command in tool()]

@@ -1,5 +1,4 @@
-//! The gRPC services over a real connection, and what no client may bring
-//! about over a direct one.
+//! The gRPC services over a real connection, and attacks over a direct one.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -34,7 +33,7 @@ use tonic_reflection::pb::{
 
 use crate::support::envoy::{channel, check_token as request, connect, http_of, reason, status};
 
-/// Does what the token says.
+/// Behaves as the token's text says.
 struct Obedient;
 
 impl Provider for Obedient {
@@ -110,7 +109,7 @@ async fn send(
     server.call(request).await.expect("never an error")
 }
 
-/// Sends these very bytes and reads the answer.
+/// Sends exactly these bytes and reads the response.
 async fn check_raw(server: &mut AuthorizationServer, body: Vec<u8>) -> CheckResponse {
     let response = send(server, &format!("/{SERVICE_NAME}/Check"), body).await;
     let status = response.headers().get("grpc-status");
@@ -157,9 +156,9 @@ async fn a_call_never_fails_whatever_happens_in_it() {
         let response = check_raw(&mut server, body.clone()).await;
         assert_eq!(outcome(&response), (*status, (*reason).to_owned()), "{name}");
     }
-    let remembered = denials.latest().into_iter().rev().map(|denial| denial.reason.as_str());
+    let recorded = denials.latest().into_iter().rev().map(|denial| denial.reason.as_str());
     let denied = cases.iter().filter(|(_, _, status, _)| *status != 200);
-    assert!(remembered.eq(denied.map(|(.., reason)| *reason)), "the status page has all denials");
+    assert!(recorded.eq(denied.map(|(.., reason)| *reason)), "the status page has all denials");
     let text = metrics.encode().expect("text");
     for line in [
         r#"claimgate_checks_total{decision="allow",provider="obedient",reason="ok"} 2"#,

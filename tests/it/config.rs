@@ -1,5 +1,5 @@
-//! The config file as its authors meet it: what loads, what does not, and
-//! what they are told.
+//! The config file as its authors see it: what loads, what does not, and the
+//! messages.
 
 use std::{fs, path::Path};
 
@@ -37,7 +37,7 @@ fn debug(settings: &Settings) -> String {
     format!("{settings:#?}")
 }
 
-/// Every file in a folder of this repository, those in folders below left out.
+/// Every file in a folder of this repository, without its subfolders.
 fn folder(name: &str) -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let mut files: Vec<_> = fs::read_dir(&folder)
@@ -79,7 +79,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_an_error_with_its_line() {
+fn a_file_that_is_not_text_is_an_error_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.yaml");
     fs::write(&path, b"auth:\n  realm: \"\xff\"\n").unwrap();

@@ -1,6 +1,6 @@
 //! Third-party JOSE vectors (Wycheproof, the RFC 7520 cookbook, Istio) and the
-//! verdict each must get. `CLAIMGATE_CORPORA` names the folder that holds
-//! `MANIFEST.json`; without it these tests are ignored, and say so.
+//! expected verdict of each. `CLAIMGATE_CORPORA` names the folder with
+//! `MANIFEST.json`; without it these tests are reported as ignored.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use crate::support::oauth2;
 
-/// The moment at which the manifest's tokens are judged.
+/// The time at which the manifest's tokens are checked.
 const CLOCK: UnixTime = UnixTime::from_seconds(1_795_000_000.0);
 
-/// Why the signature layer says no where the manifest says yes. HMAC is what
-/// this program never accepts, whatever key set holds the secret.
+/// Why the signature layer refuses a token that the manifest accepts. This
+/// program never accepts HMAC, even if a key set has the secret.
 const NO_HMAC: &str = "HMAC is never accepted";
 
 struct Case {
@@ -61,7 +61,7 @@ fn header(token: &str) -> Option<Value> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Verifies a signature by the key set alone, whatever was signed.
+/// Verifies only the signature, with the key set, on any content.
 fn signature_verifies(case: &Case) -> bool {
     let verify = || {
         let header = header(&case.token)?;

@@ -24,7 +24,7 @@ use claimgate::{
 };
 use serde_json::{Value, json};
 
-/// A provider that says what it is told to, and counts how often it is asked.
+/// A provider with scripted answers, which counts how often it is asked.
 struct Scripted {
     name: &'static str,
     issuer: Option<&'static str>,
@@ -50,7 +50,7 @@ impl Provider for Scripted {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answer.clone();
         match self.later {
-            // Pending once, as if something had to be fetched.
+            // Pending once, as if it had to fetch something.
             true => Answering::later(async move {
                 let mut first = true;
                 std::future::poll_fn(|context| {
@@ -190,7 +190,7 @@ fn jwt(claims: Value) -> String {
 }
 
 #[test]
-fn a_token_that_nobody_recognises_is_described() {
+fn a_token_that_no_provider_recognises_is_described() {
     let opaque = || vec![scripted("keys", Answer::NotMine)];
     let bound = || vec![Scripted { issuer: Some("https://a"), ..scripted("a", Answer::NotMine) }];
     let unknown = jwt(json!({"iss": "https://b"}));
@@ -326,7 +326,7 @@ fn switched_off_allows_everything() {
 }
 
 #[test]
-fn a_token_that_is_no_text_is_shown_to_no_provider() {
+fn a_token_outside_ascii_reaches_no_provider() {
     let asked = Arc::new(AtomicUsize::new(0));
     let provider = Scripted { asked: Arc::clone(&asked), ..scripted("any", good()) };
     let engine = engine(AuthSettings::default(), vec![provider]);
@@ -339,7 +339,7 @@ fn a_token_that_is_no_text_is_shown_to_no_provider() {
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
-/// What is not looked through can't be kept from the upstream.
+/// A token that is not searched for can't be removed before the upstream.
 #[test]
 fn a_crowd_that_may_hide_a_token_is_refused_on_public_paths_too() {
     let crowded = format!("/open?{}", "a&".repeat(claimgate::token::MAX_PAIRS));
@@ -424,7 +424,7 @@ impl Provider for Silent {
 }
 
 #[test]
-fn who_does_not_answer_in_time_is_unavailable_and_the_next_is_asked() {
+fn a_provider_that_times_out_is_unavailable_and_the_next_is_asked() {
     let settings = AuthSettings::default();
     let cache = || Arc::new(TokenCache::new(10));
     let silent = || Arc::new(Silent) as Arc<dyn Provider>;

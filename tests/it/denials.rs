@@ -1,5 +1,5 @@
-//! What clients are told when they are turned away, over real gRPC: every
-//! format, on the routes that ask for it.
+//! The responses that denied clients get, over real gRPC: every format, on the
+//! routes that set it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,7 +48,7 @@ struct Gateway {
     metrics: Metrics,
 }
 
-/// An answer as its client meets it.
+/// A response as its client sees it.
 struct Told {
     grpc_code: i32,
     status: i32,
@@ -79,7 +79,7 @@ impl Gateway {
         self.client.check(request).await.expect("the call succeeds").into_inner()
     }
 
-    /// The answer that Envoy is told to give.
+    /// The response that Envoy should send.
     async fn told(&mut self, path: &str, token: Option<&str>) -> Told {
         let value = token.map(|token| format!("Bearer {token}"));
         let headers: Vec<_> = value.iter().map(|value| ("authorization", value.as_str())).collect();
@@ -222,7 +222,7 @@ async fn grpc_callers_are_told_the_short_way() {
     }
 }
 
-/// A token, the client's headers and its path are nobody else's business.
+/// A denial never repeats the token, the client's headers or its path.
 #[tokio::test]
 async fn no_format_repeats_what_was_sent() {
     let mut gateway = Gateway::start(CONFIG).await;

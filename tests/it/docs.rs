@@ -1,5 +1,5 @@
-//! The pages under `docs/` keep up with the program: whatever has a name that
-//! users meet is explained there, and what is shown there works.
+//! The pages under `docs/` agree with the program: they explain every name that
+//! users see, and their examples work.
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every key that the schema knows, without the way to it.
+/// Every key in the schema, without its path.
 fn config_keys() -> BTreeSet<String> {
     fn visit(value: &Value, keys: &mut BTreeSet<String>) {
         match value {
@@ -49,7 +49,7 @@ fn config_keys() -> BTreeSet<String> {
     keys
 }
 
-/// What `/metrics` says once every metric family has something to show.
+/// The text of `/metrics` once every metric family has a sample.
 fn exposition() -> String {
     let metrics = Metrics::new("0", "0").unwrap();
     metrics.set_key_expiries([("provider", "key", UnixTime::from_seconds(1.0))]);
@@ -69,7 +69,7 @@ fn metric_families() -> BTreeSet<String> {
 }
 
 #[test]
-fn whatever_has_a_name_is_explained() {
+fn every_name_is_explained() {
     let (keys, families) = (config_keys(), metric_families());
     assert!(keys.len() >= 60, "{keys:?}");
     assert!(families.len() >= 20, "{families:?}");
@@ -130,7 +130,7 @@ fn every_page_is_in_the_book() {
     }
 }
 
-/// What the reader's environment holds; `…_HASH` is the hash of an API key.
+/// A variable of the reader's environment; `…_HASH` is the hash of an API key.
 fn variable(name: &str) -> String {
     match name.ends_with("_HASH") {
         true => key::format_hash(&key::hash(name)),
@@ -138,8 +138,8 @@ fn variable(name: &str) -> String {
     }
 }
 
-/// The config inside a YAML block: the block itself, or what a chart's values
-/// or a file of policy tests hold as `config`. The others are Envoy's, run by
+/// The config inside a YAML block: the block itself, or the `config` of a
+/// chart's values or of a file of policy tests. The others are Envoy's, run by
 /// the end-to-end tests, or Kubernetes', run by `make test-kube`.
 fn config_in(text: &str, name: &str) -> Option<String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text)

@@ -1,6 +1,6 @@
-//! `explain` and the service never disagree: random requests and tokens go
-//! through both, the service over gRPC and twice, so that its memory takes
-//! part, and come out with the same verdict, status, reason and headers.
+//! `explain` and the service always agree: random requests and tokens go
+//! through both, twice through the service over gRPC, so that its token cache
+//! takes part, and get the same decision, status, reason and headers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ use crate::support::{
     service::Service,
 };
 
-/// `NOBODY` is an issuer whose keys can't be had.
+/// `UNREACHABLE` is an issuer whose keys can't be fetched.
 const CONFIG: &str = r#"
 server:
   grpc: {address: "127.0.0.1:0"}
@@ -71,7 +71,7 @@ auth:
       wildcard_scope: true
     - name: down
       type: oauth2
-      issuer: http://NOBODY
+      issuer: http://UNREACHABLE
       require_audience: false
   required_scopes: [read]
   public_paths: [/health]
@@ -106,7 +106,7 @@ struct Both {
 impl Both {
     fn start(key: &SigningKey, other: &SigningKey) -> Self {
         let unreachable = Reserved::new();
-        let config = CONFIG.replace("NOBODY", &unreachable.address.to_string());
+        let config = CONFIG.replace("UNREACHABLE", &unreachable.address.to_string());
         let folder = Folder::with_keys(&config, &[key, other]);
         let path = folder.config();
         let runtime = Runtime::new().unwrap();
@@ -141,7 +141,7 @@ impl Both {
     }
 }
 
-/// What a caller of Envoy, the upstream and the operator see.
+/// The result that a caller of Envoy, the upstream and the operator see.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     allowed: bool,
@@ -193,7 +193,7 @@ impl Outcome {
                 (&upstream.set, removed, String::new())
             }
             (None, Some(client)) => (&client.headers, BTreeSet::new(), client.body.clone()),
-            _ => panic!("both sides, or none"),
+            _ => panic!("both or neither"),
         };
         Self {
             allowed: told.decision == "allow",
@@ -207,7 +207,7 @@ impl Outcome {
     }
 }
 
-/// A token as it is made for one request.
+/// A token for one request.
 #[derive(Clone, Debug)]
 enum Token {
     Text(String),
@@ -248,7 +248,7 @@ fn jwt() -> impl Strategy<Value = Token> {
     let issuers = [
         "https://issuer.example.com",
         "https://issuer.example.com",
-        "http://NOBODY",
+        "http://UNREACHABLE",
         "https://other",
     ];
     let claims = (
@@ -274,12 +274,12 @@ fn jwt() -> impl Strategy<Value = Token> {
     let header = prop_oneof![
         12 => Just(Map::new()),
         2 => member("typ", vec![json!("JWT"), json!("at+jwt"), json!("application/at+jwt"), json!("dpop+jwt")]),
-        1 => member("kid", vec![json!("nobody")]),
+        1 => member("kid", vec![json!("unknown")]),
         1 => member("alg", vec![json!("none"), json!("HS256"), json!("RS256"), json!("EdDSA")]),
         1 => member("crit", vec![json!(["b64"])]),
     ];
     let time = |usual: &[f64], odd: &[f64]| prop_oneof![10 => select(usual.to_vec()), 2 => select(odd.to_vec())];
-    // Far from what a test that takes its time could step over.
+    // Far from a boundary that a slow test could cross.
     let times = (
         option::weighted(0.95, time(&[3600.0, 600.0, 3600.5], &[9000.0, -600.0])),
         option::weighted(0.3, time(&[-10.0], &[600.0])),
@@ -294,7 +294,7 @@ fn jwt() -> impl Strategy<Value = Token> {
 }
 
 fn token() -> impl Strategy<Value = Token> {
-    let known = ["good-key", "root-key", "expired-key", "early-key", "revoked-key", "nobody's"];
+    let known = ["good-key", "root-key", "expired-key", "early-key", "revoked-key", "another-key"];
     prop_oneof![
         6 => jwt(),
         3 => select(known.to_vec()).prop_map(|text| Token::Text(text.into())),
@@ -304,7 +304,7 @@ fn token() -> impl Strategy<Value = Token> {
     ]
 }
 
-/// Where a token stands.
+/// The place of a token.
 #[derive(Clone, Copy, Debug)]
 enum Spot {
     Bearer,
@@ -405,15 +405,15 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 impl Shape {
-    fn message(&self, keys: &[SigningKey], nobody: &str) -> CheckRequest {
+    fn message(&self, keys: &[SigningKey], unreachable: &str) -> CheckRequest {
         let now = UnixTime::now().as_seconds().floor();
         let (mut path, mut headers) = (self.path.clone(), self.headers.clone());
         for (spot, token) in &self.tokens {
             let mut token = token.clone();
             if let Token::Jwt { claims, .. } = &mut token
-                && claims.get("iss").is_some_and(|issuer| issuer == "http://NOBODY")
+                && claims.get("iss").is_some_and(|issuer| issuer == "http://UNREACHABLE")
             {
-                claims.insert("iss".into(), nobody.into());
+                claims.insert("iss".into(), unreachable.into());
             }
             let token = token.text(keys, now);
             match spot {
@@ -461,14 +461,14 @@ impl Shape {
 fn explain_and_the_service_agree() {
     let keys = [Algorithm::Es256; 3].map(|algorithm| SigningKey::generate(algorithm).unwrap());
     let both = Both::start(&keys[0], &keys[1]);
-    let nobody = both.offline.engine.providers().filter_map(|it| it.issuer()).last();
-    let nobody = nobody.expect("an issuer that can't be reached").to_owned();
+    let unreachable = both.offline.engine.providers().filter_map(|it| it.issuer()).last();
+    let unreachable = unreachable.expect("an issuer that can't be reached").to_owned();
     let seen = std::cell::RefCell::new(BTreeMap::<String, u32>::new());
     let mut runner =
         TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
     let mut round = || {
         let outcome = runner.run(&shape(), |shape| {
-            let request = shape.message(&keys, &nobody);
+            let request = shape.message(&keys, &unreachable);
             let served = both.serve(&request);
             let again = both.serve(&request);
             let (explained, told) = both.explain(&request);
@@ -479,7 +479,7 @@ fn explain_and_the_service_agree() {
         });
         outcome.unwrap_or_else(|error| panic!("{error}"));
     };
-    // What is never met is not compared, and a rare reason may need more rounds.
+    // Every reason must occur to be compared; a rare one may need more rounds.
     let rare = ["ok", "public", "missing_token", "insufficient_scope", "provider_unavailable"];
     for _ in 0..10 {
         round();

@@ -14,7 +14,7 @@ use claimgate::{
         GrpcProvider,
         proto::{
             AuthenticateRequest, AuthenticateResponse, Authenticated, NotMine, Refused,
-            authenticate_response::Result as Said,
+            authenticate_response::Result as Outcome,
             provider_server::{self, ProviderServer},
         },
     },
@@ -39,7 +39,7 @@ impl provider_server::Provider for Turnstile {
         let request = request.into_inner();
         let facts = request.request.expect("facts");
         assert_eq!((facts.method.as_str(), facts.path.as_str()), ("GET", "/x"));
-        let refused = |reason: &str| Said::Refused(Refused { reason: reason.into() });
+        let refused = |reason: &str| Outcome::Refused(Refused { reason: reason.into() });
         let until = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
         let caller = Authenticated {
             subject: "rider".into(),
@@ -47,19 +47,19 @@ impl provider_server::Provider for Turnstile {
             ..Authenticated::default()
         };
         let said = match request.token.as_str() {
-            "good" => Said::Authenticated(caller),
+            "good" => Outcome::Authenticated(caller),
             "lasting" => {
-                Said::Authenticated(Authenticated { expires_at: until(4_000_000_000), ..caller })
+                Outcome::Authenticated(Authenticated { expires_at: until(4_000_000_000), ..caller })
             }
-            "once" => Said::Authenticated(Authenticated {
+            "once" => Outcome::Authenticated(Authenticated {
                 expires_at: until(4_000_000_000),
                 this_request_only: true,
                 ..caller
             }),
-            "ended" => Said::Authenticated(Authenticated { expires_at: until(1), ..caller }),
+            "ended" => Outcome::Authenticated(Authenticated { expires_at: until(1), ..caller }),
             "revoked" => refused("key_revoked"),
             "odd" => refused("ok"),
-            "other" => Said::NotMine(NotMine {}),
+            "other" => Outcome::NotMine(NotMine {}),
             "empty" => return Ok(tonic::Response::new(AuthenticateResponse { result: None })),
             "slow" => std::future::pending().await,
             _ => return Err(tonic::Status::internal("broken")),
@@ -100,7 +100,7 @@ async fn ask(provider: &GrpcProvider, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn answers_are_read_and_remembered_only_as_long_as_they_hold() {
+async fn answers_are_read_and_cached_only_while_they_are_valid() {
     let turnstile = Turnstile::default();
     let provider = start(turnstile.clone()).await;
     let cases = [
@@ -130,8 +130,8 @@ async fn answers_are_read_and_remembered_only_as_long_as_they_hold() {
     assert!(matches!(ask(&provider, "other").await, Answer::NotMine));
 }
 
-/// Looking whether a request can be decided at once must not cost a call: a
-/// token may be good for one alone.
+/// Checking whether a request can be decided at once must not cost a call: a
+/// token may be valid for only one.
 #[tokio::test]
 async fn a_request_is_one_call() {
     let turnstile = Turnstile::default();
@@ -160,8 +160,8 @@ async fn whatever_goes_wrong_is_unavailable() {
     for token in ["empty", "slow", "broken"] {
         assert!(matches!(ask(&here, token).await, Answer::Unavailable), "{token}");
     }
-    let nobody = provider("http://127.0.0.1:9", 100);
-    assert!(matches!(ask(&nobody, "good").await, Answer::Unavailable));
+    let closed = provider("http://127.0.0.1:9", 100);
+    assert!(matches!(ask(&closed, "good").await, Answer::Unavailable));
     let settings = GrpcProviderSettings {
         address: "not an address".into(),
         ..GrpcProviderSettings::default()
@@ -171,7 +171,7 @@ async fn whatever_goes_wrong_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_memory_without_entries_remembers_nothing() {
+async fn a_cache_without_entries_keeps_nothing() {
     let turnstile = Turnstile::default();
     let provider = start_remembering(turnstile.clone(), 0).await;
     for calls in 1..4 {

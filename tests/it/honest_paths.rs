@@ -1,5 +1,5 @@
-//! Paths that well-behaved clients send, and the route that each gets: what
-//! is done against look-alikes must not cost them theirs.
+//! Paths that well-behaved clients send, and the route of each: the defence
+//! against look-alikes must not refuse them.
 
 use claimgate::{
     Request,
@@ -7,7 +7,7 @@ use claimgate::{
     settings::{AuthSettings, RouteSettings},
 };
 
-/// What is expected where a path is refused.
+/// The expectation for a refused path.
 const AMBIGUOUS: &str = "400";
 
 fn prefix(path: &str) -> RouteSettings {
@@ -23,7 +23,7 @@ fn exact(path: &str) -> RouteSettings {
     RouteSettings { path: Some(path.into()), path_prefix: None, ..prefix(path) }
 }
 
-/// A gateway in front of several things, each with scopes of its own.
+/// A gateway in front of several services, each with its own scopes.
 fn gateway() -> Vec<RouteSettings> {
     let admin = ["/admin", "/v1/admin", "/_synapse/admin"].map(prefix);
     let apis = ["/v1/models", "/v1/files", "/v1beta", "/mcp", "/graphql"].map(prefix);
@@ -171,8 +171,8 @@ fn paths_of_other_apis() {
     );
 }
 
-/// Spellings that honest clients send now and then, and that are refused all
-/// the same: some server would take each for another path.
+/// Spellings that honest clients sometimes send, and that are still refused:
+/// some server reads each as another path.
 #[test]
 fn what_is_refused_of_them() {
     check(
@@ -191,7 +191,7 @@ fn what_is_refused_of_them() {
             ("/v1%2Fmodels", AMBIGUOUS),
             ("/v1//models", AMBIGUOUS),
             ("/%76%31/health", "/v1/health"),
-            // Keys and refs with dot segments, wherever they stand.
+            // Keys and refs with dot segments, at any position.
             ("/s3/bucket/a/../b", AMBIGUOUS),
             ("/s3/bucket/a%2F..%2Fb", AMBIGUOUS),
             ("/repos/o/r/contents/./x", AMBIGUOUS),

@@ -109,7 +109,7 @@ async fn a_wrong_secret_is_challenged() {
 }
 
 #[tokio::test]
-async fn a_bad_request_is_no_challenge() {
+async fn a_bad_request_gets_no_challenge() {
     let issuer = Running::start(settings()).await;
     let form = "grant_type=client_credentials&client_id=web&client_secret=secret&scope=admin";
     let response = issuer.ask(form).await;

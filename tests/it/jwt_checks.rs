@@ -1,4 +1,4 @@
-//! What a provider says of JWTs: every algorithm, every check, in order.
+//! A provider's answers to JWTs: every algorithm, every check, in order.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn check<'e>(engine: &'e Engine, token: &str, now: f64) -> Decision<'e> {
     oauth2::check(engine, token.as_bytes(), UnixTime::from_seconds(now))
 }
 
-/// Claims that every check accepts, changed by `change`; `null` takes one out.
+/// Claims that every check accepts, changed by `change`; `null` removes one.
 fn claims(change: Value) -> Vec<u8> {
     let claims = json!({
         "iss": ISSUER, "sub": "me", "aud": ["other", "us"], "scope": "read write",
@@ -242,7 +242,7 @@ fn so_many_keys_are_tried_and_no_more() {
     assert_eq!(check(&engine, &token, NOW).reason, Reason::Ok, "found by its kid");
 }
 
-/// What the largest honest tokens have, several times over.
+/// Several times the size of the largest honest tokens.
 #[test]
 fn tokens_of_many_claims_are_read() {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
@@ -274,7 +274,7 @@ fn a_known_token_is_judged_by_the_clock_at_every_use() {
         (NOW, Reason::Ok, Some(CacheResult::Hit), 1),
         (NOW - 50.0, Reason::NotYetValid, Some(CacheResult::Hit), 1),
         (NOW + 99.0, Reason::Ok, Some(CacheResult::Hit), 1),
-        // Past `exp` nothing is remembered, though the skew still lets it in.
+        // After `exp` nothing is cached, though the skew still allows the token.
         (NOW + 100.0, Reason::Ok, Some(CacheResult::Miss), 0),
         (NOW + 101.0, Reason::Ok, Some(CacheResult::Miss), 0),
         (NOW + 130.0, Reason::Expired, Some(CacheResult::Miss), 0),
@@ -290,7 +290,7 @@ fn a_known_token_is_judged_by_the_clock_at_every_use() {
 fn providers_of_one_issuer_judge_the_same_token_each_in_their_way() {
     let key = SigningKey::generate(Algorithm::Rs256).unwrap();
     let wanting = |audience: &str| OAuth2Settings { audience: vec![audience.into()], ..settings() };
-    let engine = engine(vec![wanting("nobody"), wanting("us")], &[&key]);
+    let engine = engine(vec![wanting("others"), wanting("us")], &[&key]);
     let token = key.sign(&claims(json!({}))).unwrap();
     for _ in 0..3 {
         let decision = check(&engine, &token, NOW);
@@ -305,7 +305,7 @@ fn providers_of_one_issuer_judge_the_same_token_each_in_their_way() {
     );
 }
 
-/// What four threads decide that bring one token at the same time.
+/// The decisions of four threads on one token at the same time.
 fn at_once<T: Send>(engine: &Engine, token: &str, look: fn(&Decision<'_>) -> T) -> Vec<T> {
     let barrier = std::sync::Barrier::new(4);
     let decide = || {
@@ -319,7 +319,7 @@ fn at_once<T: Send>(engine: &Engine, token: &str, look: fn(&Decision<'_>) -> T) 
 }
 
 #[test]
-fn a_token_that_many_threads_bring_at_once_is_remembered_once() {
+fn a_token_of_many_threads_at_once_is_cached_once() {
     let key = SigningKey::generate(Algorithm::Rs256).unwrap();
     let engine = engine(vec![settings()], &[&key]);
     for round in 1..=20 {
@@ -334,7 +334,7 @@ fn a_token_that_many_threads_bring_at_once_is_remembered_once() {
     }
 }
 
-/// The token differs from a good one in its signature alone, at the beginning
+/// The token differs from a valid one only in its signature, at the beginning
 /// or at the end, and comes before and after it.
 #[test]
 fn a_bad_signature_is_refused_however_often_it_comes_and_no_other_token_for_it() {

@@ -1,4 +1,4 @@
-//! Keys over real HTTP: what is fetched, when, and what becomes of bad answers.
+//! Keys over real HTTP: what is fetched, when, and how bad responses are handled.
 
 use std::{
     fs,
@@ -287,7 +287,7 @@ async fn a_body_over_one_mebibyte_is_given_up_on() {
     let server = Server::new(|seen| match seen.target.as_str() {
         "/just" => status(200, padded(MEBIBYTE)),
         "/over" => status(200, padded(MEBIBYTE + 1)),
-        // No length announced, and no end either.
+        // Neither a length nor an end.
         _ => {
             let chunk = stream::repeat("  ".repeat(1000)).map(Ok::<_, std::io::Error>);
             status(200, Body::from_stream(chunk))
@@ -360,7 +360,7 @@ async fn keys_are_withdrawn_when_they_are_too_old() {
     server.now(|_| status(500, ""));
     eventually("the keys are too old", async || opened.kids().is_empty()).await;
     assert!(!key.is_live());
-    assert!(!opened.refreshed().await, "nobody can tell");
+    assert!(!opened.refreshed().await, "the issuer can't be reached");
     assert!(opened.source.status().ready, "it has been ready");
 
     server.now(|_| status(200, jwks(&["a"])));

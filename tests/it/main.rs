@@ -1,6 +1,6 @@
-//! The tests of claimgate as a library, over real gRPC and HTTP where it
-//! serves: one program, so that it is linked once and its tests run beside
-//! each other. What needs the built executable is in `tests/program/`.
+//! The tests of claimgate as a library, over real gRPC and HTTP: one program,
+//! so that it is linked once and its tests run in parallel. Tests that need the
+//! built executable are in `tests/program/`.
 
 #![allow(
     clippy::expect_used,

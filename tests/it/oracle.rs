@@ -1,10 +1,9 @@
-//! `jsonwebtoken`, which shares no code with this program but the
-//! cryptography, judges the same tokens: what is accepted here it accepts
-//! too, with the same claims, and a token of which one byte was changed is
-//! refused by both.
+//! `jsonwebtoken`, which shares only the cryptography with this program, checks
+//! the same tokens: it accepts every token that is accepted here, with the same
+//! claims, and both refuse a token with one changed byte.
 //!
-//! The first goes one way: repeated names, `crit` and more are refused here
-//! alone. `ES512` is left out, for `jsonwebtoken` does not know it.
+//! The reverse does not hold: only this program refuses repeated names, `crit`
+//! and more. `ES512` is left out, since `jsonwebtoken` does not know it.
 
 use claimgate::{
     Engine, Reason,
@@ -30,7 +29,7 @@ use crate::support::{
 const ISSUER: &str = "https://issuer.example.com";
 const AUDIENCE: &str = "us";
 
-/// One's clock may have ticked when the other looks at its own.
+/// The two read the clock at different moments.
 const TICK: u64 = 2;
 
 /// A private key, and its public half as either side reads it.
@@ -68,12 +67,12 @@ impl Pair {
 }
 
 /// Two keys of every algorithm, and an engine that has read their JWK Set.
-struct Sides {
+struct Verifiers {
     pairs: Vec<Pair>,
     engine: Engine,
 }
 
-impl Sides {
+impl Verifiers {
     fn new() -> Self {
         let known = Algorithm::ALL.into_iter().filter(|it| *it != Algorithm::Es512);
         let pairs: Vec<_> = known.flat_map(|it| [Pair::new(it), Pair::new(it)]).collect();
@@ -104,7 +103,7 @@ impl Sides {
         Some(Value::Object(members.collect()))
     }
 
-    /// Neither side takes the token, which was made of one of this key's.
+    /// Neither accepts the token, which was made from one of this key's.
     #[track_caller]
     fn refuse(&self, pair: &Pair, token: &[u8], how: &str) {
         let shown = || String::from_utf8_lossy(token).into_owned();
@@ -150,8 +149,8 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Members that are usually not there: one of these, or any at all under a
-/// name that means nothing.
+/// Members that are usually absent: one of these, or any value under a name
+/// without meaning.
 fn members(known: Vec<(&'static str, Value)>) -> impl Strategy<Value = Map<String, Value>> {
     let known = select(known).prop_map(|(name, value)| (name.to_owned(), value));
     let member = prop_oneof![1 => known, 3 => ("x-[a-z]{1,4}", anything())];
@@ -159,7 +158,7 @@ fn members(known: Vec<(&'static str, Value)>) -> impl Strategy<Value = Map<Strin
 }
 
 fn shape(keys: usize) -> impl Strategy<Value = Shape> {
-    // Members that are not looked at here are of the type that RFC 7515 gives
+    // Members that are ignored here have the type that RFC 7515 gives
     // them: `jsonwebtoken` reads them all.
     let header = members(vec![
         ("typ", json!("JWT")),
@@ -239,14 +238,14 @@ impl Shape {
 
 #[test]
 fn what_is_accepted_here_is_accepted_there_with_the_same_claims() {
-    let sides = Sides::new();
+    let verifiers = Verifiers::new();
     let accepted = std::cell::Cell::new(0);
     let mut runner =
         TestRunner::new(Config { cases: 1000, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&shape(sides.pairs.len()), |shape| {
-        let token = shape.token(&sides.pairs);
-        if let Some(claims) = sides.ours(token.as_bytes()) {
-            let theirs = sides.pairs[shape.by].theirs(token.as_bytes());
+    let outcome = runner.run(&shape(verifiers.pairs.len()), |shape| {
+        let token = shape.token(&verifiers.pairs);
+        if let Some(claims) = verifiers.ours(token.as_bytes()) {
+            let theirs = verifiers.pairs[shape.by].theirs(token.as_bytes());
             prop_assert_eq!(theirs, Some(claims), "{}", token);
             accepted.set(accepted.get() + 1);
         }
@@ -257,8 +256,8 @@ fn what_is_accepted_here_is_accepted_there_with_the_same_claims() {
     assert!((200..800).contains(&accepted), "{accepted} of 1000 say little");
 }
 
-/// What stands in a byte's place: neighbours of base64url, so that one bit of
-/// what is encoded changes, and what does not belong there.
+/// The replacement of a byte: neighbours of base64url, so that one bit of the
+/// encoded data changes, and invalid characters.
 fn instead_of(byte: u8, position: usize) -> [u8; 4] {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let neighbour = |bit: usize| match ALPHABET.iter().position(|it| *it == byte) {
@@ -276,15 +275,15 @@ fn instead_of(byte: u8, position: usize) -> [u8; 4] {
 
 #[test]
 fn a_token_of_which_one_byte_differs_is_refused() {
-    let sides = Sides::new();
-    for pair in sides.one_of_each() {
+    let verifiers = Verifiers::new();
+    for pair in verifiers.one_of_each() {
         let token = pair.sign(&pair.header(), &good_claims()).into_bytes();
-        assert!(sides.ours(&token).is_some() && pair.theirs(&token).is_some(), "it is good");
+        assert!(verifiers.ours(&token).is_some() && pair.theirs(&token).is_some(), "it is good");
         for (position, byte) in token.iter().enumerate() {
             for other in instead_of(*byte, position) {
                 let mut token = token.clone();
                 token[position] = other;
-                sides.refuse(pair, &token, pair.algorithm.as_str());
+                verifiers.refuse(pair, &token, pair.algorithm.as_str());
             }
         }
     }
@@ -292,47 +291,47 @@ fn a_token_of_which_one_byte_differs_is_refused() {
 
 #[test]
 fn a_token_that_was_cut_or_has_more_is_refused() {
-    let sides = Sides::new();
-    for pair in sides.one_of_each() {
+    let verifiers = Verifiers::new();
+    for pair in verifiers.one_of_each() {
         let token = pair.sign(&pair.header(), &good_claims()).into_bytes();
         for end in 0..token.len() {
-            sides.refuse(pair, &token[..end], "an end is missing");
-            sides.refuse(pair, &token[end + 1..], "a beginning is missing");
+            verifiers.refuse(pair, &token[..end], "an end is missing");
+            verifiers.refuse(pair, &token[end + 1..], "a beginning is missing");
         }
         for more in ["A", "AA", "AAAA", "=", ".", ".AA"] {
-            sides.refuse(pair, &[&token, more.as_bytes()].concat(), "more at the end");
-            sides.refuse(pair, &[more.as_bytes(), &token].concat(), "more at the beginning");
+            verifiers.refuse(pair, &[&token, more.as_bytes()].concat(), "more at the end");
+            verifiers.refuse(pair, &[more.as_bytes(), &token].concat(), "more at the beginning");
         }
     }
 }
 
 #[test]
 fn a_token_that_names_another_algorithm_is_refused() {
-    let sides = Sides::new();
+    let verifiers = Verifiers::new();
     let others = ["none", "None", "", "HS256", "HS384", "HS512", "ES256K"];
     let names: Vec<_> = Algorithm::ALL.iter().map(|it| it.as_str()).chain(others).collect();
-    for pair in sides.one_of_each() {
+    for pair in verifiers.one_of_each() {
         let claims = good_claims();
         let token = pair.sign(&pair.header(), &claims);
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let (_, payload) = signed.split_once('.').unwrap();
         for name in names.iter().filter(|name| **name != pair.algorithm.as_str()) {
             let header = changed(pair.header(), json!({"alg": name}));
-            sides.refuse(pair, pair.sign(&header, &claims).as_bytes(), "signed with another");
+            verifiers.refuse(pair, pair.sign(&header, &claims).as_bytes(), "signed with another");
             let header = base64_simd::URL_SAFE_NO_PAD.encode_to_string(header.to_string());
             for signature in [signature, ""] {
                 let token = format!("{header}.{payload}.{signature}");
-                sides.refuse(pair, token.as_bytes(), "names another");
+                verifiers.refuse(pair, token.as_bytes(), "names another");
             }
         }
-        // The public key, taken for a shared secret.
+        // The public key as a shared secret.
         let jwk = pair.key.jwk();
         let secrets = ["n", "x"].into_iter().filter_map(|name| jwk[name].as_str());
         for secret in secrets.chain([jwk.to_string().as_str()]) {
             let header = Header { kid: Some(pair.key.kid().into()), ..Header::default() };
             let secret = EncodingKey::from_secret(secret.as_bytes());
             let token = jsonwebtoken::encode(&header, &claims, &secret).unwrap();
-            sides.refuse(pair, token.as_bytes(), "HMAC with the public key");
+            verifiers.refuse(pair, token.as_bytes(), "HMAC with the public key");
         }
     }
 }

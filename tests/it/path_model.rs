@@ -1,4 +1,4 @@
-//! No server takes a path that is accepted for one of another route.
+//! No server reads an accepted path as one of another route.
 //!
 //! Every path of up to six tokens is given to the routes, as Envoy hands it on
 //! with its default settings and with each set of its own for paths. Those
@@ -28,16 +28,16 @@ const TOKENS: [&str; 16] = [
 /// The most tokens of a path.
 const LONGEST: usize = 6;
 
-/// What the handlers of a server, and the routes, are registered for.
+/// The patterns of a server's handlers and of the routes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// A path and all below it.
+    /// A path and everything below it.
     Prefix,
     /// One path.
     Exact,
 }
 
-/// `/open` is public, `/admin` needs a scope of its own, and so does the rest.
+/// `/open` is public, `/admin` needs its own scope, and the rest another one.
 fn routes(kind: Kind) -> Routes {
     let route = |name: &str| {
         let path = format!("/{name}");
@@ -67,7 +67,7 @@ fn accepted<'r>(routes: &'r Routes, path: &str) -> Option<&'r str> {
     routes.find(&request).ok().map(|route| route.map_or("", |route| &route.name))
 }
 
-/// The handler that a server runs, if it runs one.
+/// The handler that a server runs, if any.
 fn handler(server: &Server, kind: Kind, path: &[u8]) -> Option<&'static str> {
     let mut path = (server.read)(path)?;
     if server.folds_case {
@@ -83,7 +83,7 @@ fn handler(server: &Server, kind: Kind, path: &[u8]) -> Option<&'static str> {
     ["open", "admin"].iter().find(is_it).copied()
 }
 
-/// What was looked at.
+/// The counts of a run.
 #[derive(Default)]
 struct Counts {
     paths: AtomicUsize,
@@ -93,8 +93,8 @@ struct Counts {
 
 /// Checks every path that begins with `start`.
 fn explore(start: &str, tokens: usize, kinds: &[(Kind, Routes)], counts: &Counts) {
-    // What an Envoy makes of tokens is again some of them, so that what it
-    // makes of many is looked at anyway.
+    // Envoy's output consists of the same tokens, so its output for the longest
+    // paths is checked among the shorter ones.
     let envoys = if tokens < LONGEST - 1 { ENVOYS } else { &ENVOYS[..1] };
     check(start, envoys, kinds, counts);
     if tokens == LONGEST || tokens > 3 && is_refused_whatever_follows(start, kinds) {
@@ -162,8 +162,8 @@ fn no_server_takes_an_accepted_path_for_one_of_another_route() {
     assert!(count(&counts.handled) > 100_000, "{} handled", count(&counts.handled));
 }
 
-/// A model that finds nothing would prove nothing: each server is dodged by
-/// some spelling where a path is compared as it stands.
+/// A model without findings would prove nothing: on each server some spelling
+/// bypasses a comparison of the path as it is.
 #[test]
 fn every_server_reads_some_path_in_its_own_way() {
     let spellings = [

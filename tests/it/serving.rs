@@ -40,7 +40,7 @@ use crate::support::{
 const LIMIT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A server whose answers wait until its gate is open.
+/// A server that delays its responses until its gate is open.
 struct Fixture {
     server: Arc<Server>,
     tls: Tls,
@@ -154,7 +154,7 @@ async fn each_connection_goes_to_the_worker_with_the_fewest() {
         assert!(spread(&counts) <= 1, "{counts:?}");
     }
 
-    // Connections end where they please, here all on the same worker ...
+    // Connections end on any worker, here all on the same one ...
     for index in [6, 3, 0] {
         drop(clients.remove(index));
     }
@@ -187,7 +187,7 @@ async fn a_unix_socket_serves_and_is_removed() {
 }
 
 #[tokio::test]
-async fn a_drain_answers_what_is_in_flight_and_whoever_comes_late() {
+async fn a_drain_answers_requests_in_flight_and_late_connections() {
     let fixture = Fixture::tcp(2).await;
     let (gate, waiting) = (fixture.gate.clone(), fixture.waiting.clone());
     let BoundAddress::Tcp(address) = fixture.server.address().clone() else { panic!("not TCP") };
@@ -335,7 +335,7 @@ impl Files {
 }
 
 /// Whether a request over this connection is answered. In TLS 1.3 a client
-/// learns only then that its certificate was turned down.
+/// learns only then that its certificate was refused.
 async fn is_let_in(fixture: &Fixture, client: ClientConfig) -> bool {
     let Ok(stream) = fixture.secure(client).await else { return false };
     let Ok(mut client) = Client::try_new(stream).await else { return false };
@@ -404,7 +404,7 @@ async fn a_new_certificate_serves_new_connections_and_leaves_the_old_ones() {
 }
 
 #[tokio::test]
-async fn a_silent_client_holds_up_nobody() {
+async fn a_silent_client_delays_no_other_client() {
     let authority = Files::new();
     let fixture = Fixture::tcp(1).await;
     fixture.tls.store(Some(tls::read(&authority.serve(None)).unwrap()));

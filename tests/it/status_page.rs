@@ -1,5 +1,5 @@
-//! The status page over HTTP, on the real service: what was provoked is on
-//! it, in the page and in the JSON alike, and nothing that must not be.
+//! The status page over HTTP, on the real service: the page and the JSON show
+//! the same events, and nothing secret.
 
 use claimgate::{Reason, issuer::signing::SigningKey, provider::oauth2::Algorithm, time::UnixTime};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;

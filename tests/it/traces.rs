@@ -248,7 +248,7 @@ async fn a_reload_turns_tracing_on_and_off() {
 }
 
 #[tokio::test]
-async fn a_fetch_of_keys_has_a_span_and_is_seen_by_who_waited_for_it() {
+async fn a_fetch_of_keys_has_a_span_linked_from_requests_that_waited() {
     let (collector, url) = Collector::start("grpc").await;
     let issuing = Issuer::start().await;
     let issuer = &issuing.url;
@@ -290,7 +290,7 @@ async fn a_fetch_of_keys_has_a_span_and_is_seen_by_who_waited_for_it() {
 }
 
 #[tokio::test]
-async fn a_collector_that_hangs_or_fails_holds_up_nobody() {
+async fn a_collector_that_hangs_or_fails_delays_no_decision() {
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hangs = format!("http://{}", hanging.local_addr().unwrap());
     let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -321,7 +321,7 @@ async fn a_collector_that_hangs_or_fails_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn without_spans_nobody_connects_to_the_collector() {
+async fn without_spans_there_is_no_connection_to_the_collector() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut service = Running::start(&tracing(&url, ""), KEYS).await;

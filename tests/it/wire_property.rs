@@ -1,4 +1,4 @@
-//! The walker over `CheckRequest` reads what prost reads.
+//! The walker over `CheckRequest` reads the same as prost.
 
 use std::collections::HashMap;
 
@@ -121,7 +121,7 @@ fn http() -> impl Strategy<Value = HttpRequest> {
     )
 }
 
-/// Parts that are there to be stepped over.
+/// Parts that the walker skips.
 fn peer() -> impl Strategy<Value = Peer> {
     (text(), map(), text(), any::<u32>()).prop_map(|(address, labels, principal, port)| {
         let port = socket_address::PortSpecifier::PortValue(port);
@@ -217,14 +217,14 @@ proptest! {
         let (ours, theirs) = (Facts::by_us(&request), Facts::by_prost(&merged));
         prop_assert_eq!((&ours.method, &ours.path, &ours.host, &ours.route),
             (&theirs.method, &theirs.path, &theirs.host, &theirs.route));
-        // A name that comes twice keeps both values with us.
+        // The walker keeps both values of a name that occurs twice.
         for field in &theirs.headers {
             prop_assert!(ours.headers.contains(field), "{:?}", field);
         }
     }
 
-    /// What prost takes, we take and read alike; the reverse need not hold,
-    /// because parts that nobody reads are not looked at.
+    /// The walker accepts what prost accepts and reads the same; the reverse need
+    /// not hold, because it does not decode unused parts.
     #[test]
     fn damaged_messages_are_read_alike_or_not_at_all(bytes in damaged()) {
         let names = Names::new();

@@ -1,5 +1,5 @@
-//! How much memory the program takes when it has met many tokens: as a
-//! process of its own, asked over real gRPC.
+//! How much memory the program needs after many tokens: as its own process,
+//! over real gRPC.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "what was measured helps where it was too much")]
@@ -25,16 +25,16 @@ const ISSUER: &str = "https://issuer.example.com";
 const CONNECTIONS: usize = 2;
 const AT_A_TIME: usize = 16;
 
-/// The default of `auth.token_cache_bytes`, in KiB, and what everything else
-/// may take: 30 MiB as the program is released. What it maps of its own file
-/// is some 10 MiB of that, and several times as much in a debug build, so
-/// memory of its own has to do with 20.
+/// The default of `auth.token_cache_bytes`, in KiB, and the limit of everything
+/// else: 30 MiB in a release build. About 10 MiB of that is mapped from the
+/// executable, and several times as much in a debug build, so the limit of its
+/// own memory is 20.
 const CACHE_KIB: usize = 64 * 1024;
 const REST_KIB: usize = 30 * 1024;
 const OWN_REST_KIB: usize = 20 * 1024;
 
-/// What the allocator can't use again at once when tokens of another kind
-/// come: holes that entries of one size leave are of no use for another.
+/// Memory that the allocator can't reuse at once when the kind of tokens
+/// changes: holes of entries of one size don't fit another.
 const HOLES_KIB: usize = 48 * 1024;
 
 /// A kind of token, by the claims that make it large.
@@ -82,22 +82,22 @@ impl Service {
         let folder = Folder::with_keys(&settings.to_string(), &[&key]);
         let mut process = Process::start(&folder.config(), "info");
         let log = process.log();
-        // Nothing may ever wait for a reader of the log.
+        // Nothing may wait for a reader of the log.
         std::thread::spawn(move || log.for_each(drop));
         Self { process, key, _folder: folder }
     }
 
-    /// Resident memory, and that without what is mapped of files, in KiB.
+    /// Resident memory, with and without mapped files, in KiB.
     fn resident_kib(&self) -> [usize; 2] {
         ["VmRSS:", "RssAnon:"].map(|name| self.process.status(name) as usize)
     }
 
-    /// It takes no more than it may, and `more` on top.
+    /// It needs at most its limit, plus `more`.
     async fn must_be_small(&self, what: &str, more: usize) {
         let [resident, own] = self.resident_kib();
-        let remembered = self.process.metric("claimgate_token_cache_entries ").await;
-        println!("{what}: {resident} KiB, {own} KiB of its own, {remembered} remembered");
-        assert!(remembered > 200.0, "{what}: only {remembered} are remembered");
+        let cached = self.process.metric("claimgate_token_cache_entries ").await;
+        println!("{what}: {resident} KiB, {own} KiB of its own, {cached} cached");
+        assert!(cached > 200.0, "{what}: only {cached} are cached");
         assert!(own < CACHE_KIB + OWN_REST_KIB + more, "{what}: {own} KiB");
         assert!(
             cfg!(debug_assertions) || resident < CACHE_KIB + REST_KIB + more,
@@ -106,7 +106,7 @@ impl Service {
     }
 
     /// Sends so many tokens of a kind, each of them twice, so that the cache
-    /// lets go of others for it; all of them are good.
+    /// evicts others for it; all of them are valid.
     async fn send(&self, kind: &Kind, count: usize) {
         let mut claims = (kind.claims)();
         let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 60;
@@ -151,7 +151,7 @@ async fn no_kind_of_token_takes_more_memory_than_it_may() {
         service.send(kind, kind.count).await;
         service.must_be_small(kind.name, 0).await;
     }
-    // What one kind leaves behind must do for another.
+    // Another kind must be able to use the memory of the first.
     for kind in KINDS.iter().rev().chain(&KINDS) {
         service.send(kind, kind.count / 3).await;
         service.must_be_small(&format!("then {}", kind.name), HOLES_KIB).await;

@@ -1,4 +1,4 @@
-//! Commands that run once and end, as processes of their own.
+//! Commands that run once and end, as separate processes.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -58,25 +58,25 @@ auth: {{api_keys: [{{name: a, key: k}}]}}"
 #[test]
 fn explain_tells_what_every_provider_says() {
     let reserved = Reserved::new();
-    let nobody = reserved.address;
+    let closed = reserved.address;
     let folder = Folder::new(&format!(
         "auth:
   providers:
-    - {{name: idp, type: oauth2, issuer: 'http://{nobody}', audience: a}}
+    - {{name: idp, type: oauth2, issuer: 'http://{closed}', audience: a}}
     - {{name: keys, type: api_key, keys: [{{name: a, key: k}}]}}"
     ));
     let arguments = ["explain", "--path", "/x", "--header", "authorization: Bearer k"];
     let allowed = claimgate(&arguments, folder.path());
     let report = allowed.stdout;
     assert_eq!(allowed.code, 0, "{report}");
-    let other = format!("provider idp: not_mine\n  it is no JWT of \"http://{nobody}\"\n");
+    let other = format!("provider idp: not_mine\n  it is no JWT of \"http://{closed}\"\n");
     assert!(report.contains(&other), "{report}");
     // An empty RUST_LOG does not silence the log.
     let log = allowed.stderr;
     assert!(log.contains("keys can't be fetched"), "{log}");
 }
 
-/// Answers one request after the other with these, and says what was asked.
+/// Answers one request after the other with these, and returns the requests.
 fn answering(answers: Vec<&'static str>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("an address").to_string();
@@ -101,7 +101,7 @@ fn health_asks_the_admin_port_of_the_config() {
         "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n",
     ]);
     let port = address.rsplit(':').next().expect("a port");
-    // Whoever asks has none of the service's secrets.
+    // The command runs without the service's secrets.
     let folder = Folder::new(&format!(
         "server: {{admin: {{address: '0.0.0.0:{port}'}}}}
 auth: {{api_keys: [{{name: a, key: '${{NOT_SET_HERE}}'}}]}}"

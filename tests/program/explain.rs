@@ -51,14 +51,14 @@ fn explain(folder: &Path, arguments: &[&str], token: Option<&str>) -> (i32, Stri
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Who fails early does not read it.
+    // A command that fails early does not read it.
     let _ = writeln!(stdin, "{}", token.unwrap_or_default());
     drop(stdin);
     let Ended { code, stdout, stderr } = child.wait_with_output().unwrap().into();
     (code, stdout, stderr)
 }
 
-/// Arguments, token, exit code and what stdout must hold.
+/// Arguments, token, exit code and expected text on stdout.
 type Case<'a> = (&'a [&'a str], Option<&'a str>, i32, &'a [&'a str]);
 
 #[test]
@@ -273,7 +273,7 @@ fn scripts_get_the_same_in_json() {
 }
 
 /// JSON as protobuf maps it, and the binary message, from a file and from
-/// stdin; a token that was blotted out is put back.
+/// stdin; a token that was removed is put back.
 #[test]
 fn a_captured_request_is_explained() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -347,8 +347,8 @@ fn nothing_hides_in_what_is_printed() {
     assert!(!out.contains("secret"), "{out}");
 }
 
-/// A provider that is late is unavailable to the service, and so it is here;
-/// what it says in the end is told as well.
+/// A provider that times out is unavailable to the service, and so it is here;
+/// its late answer is shown as well.
 #[test]
 fn the_time_limit_of_the_service_holds() {
     let slow = TcpListener::bind("127.0.0.1:0").unwrap();

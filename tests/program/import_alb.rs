@@ -1,5 +1,5 @@
-//! `claimgate import-alb` on documents as AWS and Terraform print them: what
-//! comes out is loaded, and decides as ALB did or says where it does not.
+//! `claimgate import-alb` on documents as AWS and Terraform print them: its
+//! output loads, and decides as ALB did or says where it does not.
 
 use std::{
     fs,
@@ -42,7 +42,7 @@ fn imported(arguments: &[&str]) -> String {
     output.stdout
 }
 
-/// The file with the keys of these tests in place of the issuers'.
+/// The file with the keys of these tests instead of the issuers'.
 fn with_keys(config: &str, folder: &TempDir, key: &SigningKey) -> PathBuf {
     let jwks = folder.path().join("jwks.json");
     fs::write(&jwks, mint::jwks(&[key])).unwrap();
@@ -97,7 +97,7 @@ fn allows(engine: &Engine, key: &SigningKey, case: &Case<'_>) -> bool {
     decision.verdict == Verdict::Allow
 }
 
-/// The comments of a file as one text, whatever their lines.
+/// The comments of a file as one text, without line breaks.
 fn comments(config: &str) -> String {
     let words = |line: &str| line.trim().strip_prefix('#').map(|line| line.trim().to_owned());
     config.lines().filter_map(words).collect::<Vec<_>>().join(" ")
@@ -149,7 +149,7 @@ fn every_document_has_cases_and_loads_as_it_is() {
         let validated = claimgate(&["validate"], folder.path());
         assert_eq!(validated.stderr, "", "{name}\n{config}");
         assert_eq!(validated.code, 0, "{name}");
-        // What holds for every import.
+        // Checks for every import.
         let comments = comments(&config);
         for subject in ["`typ`", "`cnf`", "`nbf` and `iat`", "x-auth-subject", "All that ALB knew"]
         {
@@ -263,7 +263,9 @@ fn a_malformed_document_is_told_what_it_lacks() {
         assert_eq!(complaint.lines().count(), 1, "{document}: {complaint}");
         assert_eq!(refused.stdout, "", "{document}");
     }
-    for (content, expected) in [("", "is empty"), ("{", "is not valid JSON"), ("auth: {}", "is not valid JSON")] {
+    for (content, expected) in
+        [("", "is empty"), ("{", "is not valid JSON"), ("auth: {}", "is not valid JSON")]
+    {
         fs::write(&path, content).unwrap();
         let refused = claimgate(&["import-alb", "alb.json"], folder.path());
         assert_eq!(refused.code, 1, "{content}");
@@ -318,7 +320,7 @@ fn lint_says_what_is_unsafe() {
     assert!(lint().contains("http-jwks: "), "{}", lint());
     write(plain("http://i.example", "https://elsewhere.example/keys")).unwrap();
     assert!(lint().contains("http-issuer: ") && lint().contains("foreign-keys: "), "{}", lint());
-    // A listener that only redirects is as it should be.
+    // A listener that only redirects is safe.
     let redirect = json!({"Listeners": [{"Port": 80, "Protocol": "HTTP", "DefaultActions": [
         {"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}}]}]});
     write(redirect).unwrap();

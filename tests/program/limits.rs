@@ -1,5 +1,5 @@
-//! What floods may take: connections, descriptors, memory, time. The program
-//! runs as a process of its own, so that what it holds can be measured.
+//! The limits during floods: connections, descriptors, memory, time. The
+//! program runs as its own process, so that its resources can be measured.
 
 use std::{
     convert::Infallible,
@@ -43,7 +43,7 @@ use crate::support::{
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The program, started with a config of its own.
+/// The program, started with its own config.
 struct Process {
     process: process::Process,
     config: Config,
@@ -68,7 +68,7 @@ impl Config {
         self.0.write("gateway.yaml", text);
     }
 
-    /// Puts a pipe in the file's place.
+    /// Replaces the file with a pipe.
     fn make_a_pipe(&self) {
         let pipe = self.0.at(".pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -122,7 +122,7 @@ impl Process {
         is_allowed(&mut envoy).await
     }
 
-    /// Ends it and returns what it logged.
+    /// Ends it and returns its log.
     fn log(mut self) -> Vec<Value> {
         self.process.signal("TERM");
         self.process.log().collect()
@@ -138,7 +138,7 @@ async fn envoy(address: &str) -> Result<AuthorizationClient<Channel>, tonic::tra
     Ok(AuthorizationClient::new(endpoint.connect().await?))
 }
 
-/// A check with the API key that brings so much of a body.
+/// A check with the API key and a body of this size.
 fn check_request(body: usize) -> CheckRequest {
     let mut request = check_token("an-api-key-of-some-length");
     envoy::http_of(&mut request).raw_body = vec![0; body];
@@ -150,7 +150,7 @@ async fn is_allowed(envoy: &mut AuthorizationClient<Channel>) -> bool {
     answer.is_ok_and(|answer| envoy::code(answer.get_ref()) == 0)
 }
 
-/// Connections that say nothing.
+/// Silent connections.
 async fn silent(address: &str, connections: usize) -> Vec<TcpStream> {
     join_all((0..connections).map(|_| async { TcpStream::connect(address).await.unwrap() })).await
 }
@@ -187,7 +187,7 @@ async fn silent_connections_leave_descriptors_for_what_must_go_on() {
     assert_eq!(count(&log, "cannot accept connections, trying again"), 0);
 }
 
-/// As many as a probe has time for: by default Kubernetes waits a second.
+/// The time of a probe: by default Kubernetes waits a second.
 #[tokio::test]
 async fn a_probe_is_answered_behind_many_silent_connections() {
     let process = Process::start_with_files(Config::new("", API_KEY), 64);
@@ -230,7 +230,7 @@ async fn an_admin_request_has_a_limit_for_its_headers() {
     assert!(start.elapsed() >= Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-/// Sends so much of a message that announces more, and then nothing.
+/// Sends a part of a longer message, and then nothing.
 struct Unfinished {
     announced: u32,
     left: usize,
@@ -328,7 +328,7 @@ async fn unfinished_messages_are_bounded_in_memory_and_time() {
     assert!(answered > 10, "{answered}");
     for call in flood {
         let status = call.await.unwrap();
-        // Envoy would read the answer; a client that sends on may miss it.
+        // Envoy would read the response; a client that keeps sending may miss it.
         assert!(matches!(status, Ok(Some(400)) | Err(_)), "{status:?}");
     }
     let most = process.status("VmHWM");
@@ -348,7 +348,7 @@ async fn other_services_hold_little() {
     let flood: Vec<_> = (0..1024)
         .map(|_| {
             let mut sender = sender.clone();
-            // Each announces 4 MiB, which is room that is set aside.
+            // Each announces 4 MiB, which the server reserves.
             let body = Unfinished::new(4 << 20, 1 << 20);
             let path = "/grpc.health.v1.Health/Check";
             tokio::spawn(async move { call(&mut sender, path, body).await })
@@ -452,8 +452,8 @@ async fn a_start_with_a_pipe_ends_with_one_line() {
 #[tokio::test]
 async fn other_processes_cannot_read_its_memory() {
     let config = Config::new("", API_KEY);
-    // The build may lie where only root may look. Copied by another process:
-    // a file that this one has open to write could not be run.
+    // Only root may have access to the build's folder. Another process copies
+    // it: a file that this one has open for writing could not be run.
     let program = config.0.at("claimgate");
     let copied = Command::new("cp").arg(CLAIMGATE).arg(&program).status();
     assert!(copied.unwrap().success());
@@ -466,7 +466,7 @@ async fn other_processes_cannot_read_its_memory() {
     }
     let process = Process::spawn(command, config);
     assert_ne!(process.status("Uid:"), 0);
-    // What may not be dumped belongs to root.
+    // A process that is not dumpable belongs to root.
     let memory = std::fs::metadata(format!("/proc/{}/mem", process.process.child.id())).unwrap();
     assert_eq!(memory.uid(), 0);
     // It still sees itself.

@@ -1,6 +1,6 @@
 //! The tests that start the built executable: its commands, its signals and
-//! exit codes, what it holds under floods. What runs inside the test's own
-//! process is in `tests/it/`.
+//! exit codes, its limits during floods. Tests that run inside their own
+//! process are in `tests/it/`.
 
 #![allow(
     clippy::expect_used,

@@ -309,7 +309,7 @@ fn a_token_is_named_and_never_printed() {
   - {name: same, request: /, token: sesame, expect: {headers: {cookie: null}}}
   - name: shown
     request: {path: /, headers: {x-copy: "Bearer {token}"}}
-    token: token-of-somebody
+    token: another-token
     expect: {decision: deny}
   - name: compared
     request: {path: /, headers: {cookie: "session={token}", x-copy: "is {token}"}}

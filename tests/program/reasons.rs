@@ -1,9 +1,9 @@
-//! Every reason, provoked on the real program over gRPC: the answer's
-//! metadata, the log line, the metric and `claimgate explain` say the same
+//! Every reason, provoked on the real program over gRPC: the response's
+//! metadata, the log line, the metric and `claimgate explain` have the same
 //! word, and `explain` names the cause.
 //!
-//! `internal` takes a defect of the program, so `check_service.rs` provokes
-//! that one with a provider that panics.
+//! `internal` needs a defect of the program, so `check_service.rs` provokes it
+//! with a provider that panics.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -86,8 +86,8 @@ impl Program {
         connect(&self.process.grpc).await
     }
 
-    /// What `claimgate explain` says of a captured request, with nothing else
-    /// to go by than the config.
+    /// The output of `claimgate explain` for a captured request, with only the
+    /// config.
     fn explain(&self, captured: &[u8]) -> String {
         self.folder.write("request", captured);
         let told = Command::new(CLAIMGATE)
@@ -129,7 +129,7 @@ fn request(method: &str, path: &str, id: &str, token: &str) -> CheckRequest {
     check(http(method, path, &sent))
 }
 
-/// Mints tokens that are good but for one thing.
+/// Mints tokens with one defect.
 struct Mint<'k> {
     key: &'k SigningKey,
     now: f64,
@@ -180,7 +180,7 @@ async fn every_reason_is_one_word_everywhere() {
             "no readable JWT: its header is not base64url",
         ),
         (Reason::TokenTooLarge, 401, get("/", &long), "longer than max_token_bytes (4000)"),
-        (Reason::UnknownKey, 401, get("/", "Bearer nobody"), "no API key has this hash"),
+        (Reason::UnknownKey, 401, get("/", "Bearer unknown"), "no API key has this hash"),
         (
             Reason::UnknownIssuer,
             401,

@@ -1,4 +1,4 @@
-//! What Envoy sends, and how its answers are read.
+//! Envoy's requests, and readers for the responses.
 
 use envoy_types::pb::{
     envoy::service::auth::v3::{
@@ -34,37 +34,37 @@ pub(crate) fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> HttpRe
     }
 }
 
-/// The question about this request.
+/// The check of this request.
 pub(crate) fn check(http: HttpRequest) -> CheckRequest {
     let request = Request { http: Some(http), ..Request::default() };
     let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
     CheckRequest { attributes: Some(attributes) }
 }
 
-/// The question about `GET /v1/models` with this bearer token.
+/// The check of `GET /v1/models` with this bearer token.
 pub(crate) fn check_token(token: &str) -> CheckRequest {
     let authorization = format!("Bearer {token}");
     check(http("GET", "/v1/models", &[("authorization", &authorization)]))
 }
 
-/// What a question is about.
+/// The request inside a check.
 pub(crate) fn http_of(request: &mut CheckRequest) -> &mut HttpRequest {
     request.attributes.as_mut().and_then(|it| it.request.as_mut()?.http.as_mut()).unwrap()
 }
 
-/// The question on a route that Envoy names.
+/// The check on a route that Envoy names.
 pub(crate) fn on_route(mut request: CheckRequest, route: &str) -> CheckRequest {
     let attributes = request.attributes.as_mut().unwrap();
     attributes.context_extensions.insert("claimgate_route".into(), route.into());
     request
 }
 
-/// The gRPC code in the answer: 0 allows.
+/// The gRPC code in the response: 0 allows.
 pub(crate) fn code(response: &CheckResponse) -> i32 {
     response.status.as_ref().expect("a status").code
 }
 
-/// The HTTP status in the answer; 200 allows.
+/// The HTTP status in the response; 200 allows.
 pub(crate) fn status(response: &CheckResponse) -> i32 {
     let status = match response.http_response.as_ref().expect("an answer") {
         HttpResponse::OkResponse(_) => 200,
@@ -75,7 +75,7 @@ pub(crate) fn status(response: &CheckResponse) -> i32 {
     status
 }
 
-/// The reason in the answer's metadata.
+/// The reason in the response's metadata.
 pub(crate) fn reason(response: &CheckResponse) -> &str {
     let metadata = response.dynamic_metadata.as_ref().expect("metadata");
     match &metadata.fields["reason"].kind {

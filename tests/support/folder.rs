@@ -1,4 +1,4 @@
-//! A folder of its own for a test.
+//! A temporary folder for a test.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Folder {
         self.at("gateway.yaml")
     }
 
-    /// Replaces a file in one step, so that half of it is never read.
+    /// Replaces a file atomically, so that half of it is never read.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let new = self.at(".new");
         std::fs::write(&new, content).unwrap();

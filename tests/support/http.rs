@@ -1,6 +1,6 @@
-//! The admin port, asked over HTTP.
+//! Requests to the admin port over HTTP.
 
-/// The status and the body of what lies at this path.
+/// The status and the body at this path.
 pub(crate) async fn fetch(address: &str, path: &str) -> (u16, String) {
     let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())

@@ -13,8 +13,8 @@ pub(crate) fn header(key: &SigningKey, algorithm: &str) -> Value {
     json!({"alg": algorithm, "kid": key.kid()})
 }
 
-/// An object's members, replaced and joined by those of another; `null` takes
-/// one out.
+/// An object's members, replaced and joined by those of another; `null` removes
+/// one.
 pub(crate) fn changed(mut object: Value, change: Value) -> Value {
     let members = object.as_object_mut().unwrap();
     for (name, value) in change.as_object().unwrap().clone() {

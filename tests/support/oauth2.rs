@@ -1,4 +1,4 @@
-//! An engine that takes JWTs, with keys that are at hand.
+//! An engine that takes JWTs, with fixed keys.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) fn engine(providers: Vec<OAuth2Settings>, keys: KeySet) -> Engine {
     Engine::new(&settings, built, cache)
 }
 
-/// What it decides of a request with this token, at this moment.
+/// Its decision on a request with this token, at this time.
 pub(crate) fn check<'e>(engine: &'e Engine, token: &[u8], now: UnixTime) -> Decision<'e> {
     let authorization = [b"Bearer ", token].concat();
     let request = Request {

@@ -1,4 +1,4 @@
-//! Ports of the loopback address on which nothing listens.
+//! Ports of the loopback address without a listener.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! The executable, run as a process of its own.
+//! The executable, run as a separate process.
 
 use std::{
     io::{BufRead, BufReader},
@@ -20,7 +20,7 @@ pub(crate) fn claimgate(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// `claimgate serve` with this file; what it says is to be read.
+/// `claimgate serve` with this file; its output is piped.
 pub(crate) fn serve(config: &Path) -> Command {
     let mut command = Command::new(CLAIMGATE);
     command.args(["serve", "--config"]).arg(config).env_remove("RUST_LOG");
@@ -28,7 +28,7 @@ pub(crate) fn serve(config: &Path) -> Command {
     command
 }
 
-/// A command that has ended: its exit code and what it said.
+/// A command that has ended: its exit code and output.
 pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -60,7 +60,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it and reads from its log where it listens.
+    /// Starts it and reads its addresses from its log.
     pub(crate) fn spawn(mut command: Command, log: &str) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.env("RUST_LOG", log).spawn().unwrap();
@@ -110,7 +110,7 @@ impl Process {
         http::metric(&self.admin, series).await
     }
 
-    /// A line of `/proc/PID/status`: the most memory in kB, and the like.
+    /// A line of `/proc/PID/status`, such as the peak memory in kB.
     pub(crate) fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();

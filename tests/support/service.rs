@@ -8,9 +8,9 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use super::wait::LIMIT;
 
 pub(crate) struct Service {
-    /// Where checks are taken.
+    /// The address of the gRPC listener.
     pub(crate) grpc: String,
-    /// Where the admin port is.
+    /// The address of the admin port.
     pub(crate) admin: String,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) app: JoinHandle<Ended>,
@@ -21,7 +21,7 @@ impl Service {
         let app = App::build(config).await.unwrap();
         let BoundAddress::Tcp(grpc) = app.grpc_address() else { panic!("not TCP") };
         let (grpc, admin) = (grpc.to_string(), app.admin_address());
-        // Whatever address it is bound to, it is asked on this machine.
+        // Tests connect on this machine, whatever address it is bound to.
         let admin = format!("127.0.0.1:{}", admin.port());
         let (commands, receiver) = mpsc::channel(4);
         Self { grpc, admin, commands, app: tokio::spawn(app.run(receiver)) }

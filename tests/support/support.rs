@@ -1,4 +1,4 @@
-//! What the tests share: each thing they start, send or make, once.
+//! Shared by the tests: everything that they start, send or make.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 

@@ -1,13 +1,13 @@
-//! Waiting for what takes a moment to come true.
+//! Waiting for conditions.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// What takes longer hangs.
+/// The time after which a condition counts as failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Asks again and again until it holds.
+/// Polls until the condition holds.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !holds().await {

@@ -1,11 +1,11 @@
 {{/*
-The file gateway.yaml, and what the chart has to know of it.
+The file gateway.yaml, and what the chart reads from it.
 
 The file belongs to the operator: the chart reads it, and writes into it only
-where `tls` is on and the file says nothing of it.
+where `tls` is on and the file does not configure it.
 */}}
 
-{{/* The `server` block that `tls` asks for. */}}
+{{/* The `server` block for `tls`. */}}
 {{- define "claimgate.tlsBlock" -}}
 server:
   grpc:
@@ -21,7 +21,7 @@ server:
       {{- end }}
 {{- end }}
 
-{{/* Not empty where clients must show a certificate. */}}
+{{/* Not empty where clients must present a certificate. */}}
 {{- define "claimgate.isMutual" -}}
 {{- if or .Values.tls.clientCA.existingSecret .Values.tls.clientCA.existingConfigMap }}true{{ end }}
 {{- end }}
@@ -43,9 +43,9 @@ server:
 {{- end }}
 
 {{/*
-What the file says about the server, as YAML: `grpcPort`, `adminPort` (0 where
+The file's settings of the server, as YAML: `grpcPort`, `adminPort` (0 where
 they can't be read), `graceSeconds`, `hasTls`, `certFile`, `grpcAddress`,
-`adminAddress`, and `restart`, which holds what only a restart puts into force.
+`adminAddress`, and `restart`, a hash of the settings that need a restart.
 */}}
 {{- define "claimgate.facts" -}}
 {{- $file := dict }}
@@ -73,14 +73,14 @@ certFile: {{ get $tls "cert_file" | default "" | toString | quote }}
 restart: {{ list $grpcAddress $adminAddress (get $server "workers") | toJson | sha256sum | trunc 16 | quote }}
 {{- end }}
 
-{{/* The port at the end of `host:port`; 0 where there is none. */}}
+{{/* The port at the end of `host:port`; 0 if missing. */}}
 {{- define "claimgate.port" -}}
 {{- $port := regexFind ":[0-9]+$" . | trimPrefix ":" }}
 {{- if hasPrefix "unix:" . }}{{ $port = "" }}{{ end }}
 {{- $port | default "0" }}
 {{- end }}
 
-{{/* How long the kubelet waits after a pod is told to go. */}}
+{{/* How long the kubelet waits after a pod is told to stop. */}}
 {{- define "claimgate.terminationGracePeriodSeconds" -}}
 {{- $facts := include "claimgate.facts" . | fromYaml }}
 {{- .Values.shutdown.terminationGracePeriodSeconds | default (add .Values.shutdown.delaySeconds $facts.graceSeconds 5) }}

@@ -1,4 +1,4 @@
-{{/* The chart's name, or what stands for it. */}}
+{{/* The chart's name, or its override. */}}
 {{- define "claimgate.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What finds the pods; must never change. */}}
+{{/* The pods' selector; must never change. */}}
 {{- define "claimgate.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "claimgate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -72,7 +72,7 @@ annotations:
 {{- .Values.existingConfigMap.name | default (include "claimgate.fullname" .) }}
 {{- end }}
 
-{{/* Where the certificate is, whoever made it. */}}
+{{/* The Secret with the certificate, existing or from cert-manager. */}}
 {{- define "claimgate.tlsSecretName" -}}
 {{- .Values.tls.existingSecret | default (printf "%s-tls" (include "claimgate.fullname" .)) }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* What Claimgate's container and the test's have in common. */}}
+{{/* The parts that Claimgate's container and the test's share. */}}
 
 {{- define "claimgate.env" -}}
 - name: RUST_LOG
@@ -18,7 +18,7 @@
 {{- end }}
 {{- end }}
 
-{{/* None of them by subPath, which would never see a change. */}}
+{{/* Not by subPath, which would never see a change. */}}
 {{- define "claimgate.volumeMounts" -}}
 - name: config
   mountPath: /etc/claimgate/config
@@ -48,7 +48,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Secrets are for the group alone, which fsGroup makes Claimgate's. */}}
+{{/* Only the group can read Secrets; fsGroup makes it Claimgate's. */}}
 {{- define "claimgate.volumes" -}}
 - name: config
   configMap:

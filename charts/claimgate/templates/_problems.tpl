@@ -1,6 +1,6 @@
 {{/*
-What can't be right, one sentence a line, each with what to change. The schema
-finds unknown keys and wrong types before; here is what it can't see.
+Values that can't work, one sentence a line, each with what to change. The
+schema has already found unknown keys and wrong types.
 */}}
 {{- define "claimgate.problems" -}}
 {{- include "claimgate.problems.config" . }}
@@ -28,7 +28,7 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- $isText := kindIs "string" $config }}
 {{- if $isText }}{{ $file = $config | fromYaml }}{{ end }}
 {{- if and $isText (hasKey $file "Error") (eq (len $file) 1) }}
-- config is no YAML mapping ({{ $file.Error | replace "\n" " " }}): give it the contents of a gateway.yaml
+- config is not a YAML mapping ({{ $file.Error | replace "\n" " " }}): give it the contents of a gateway.yaml
 {{- else if and $isText (regexMatch "(?s)\\S.*\n---(\\s|$)" (regexReplaceAll "(?m)^#.*$" $config "")) }}
 - config holds several YAML documents, of which Claimgate reads none: leave one
 {{- else if not (kindIs "map" (get $file "auth")) }}
@@ -57,18 +57,18 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- end }}
 {{- range $key, $address := dict "grpc" $facts.grpcAddress "admin" $facts.adminAddress }}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\]:)" $address }}
-- config.server.{{ $key }}.address is {{ $address | quote }}, which nobody outside of the pod can reach: listen on 0.0.0.0
+- config.server.{{ $key }}.address is {{ $address | quote }}, which can't be reached from outside the pod: listen on 0.0.0.0
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* A ConfigMap is no place for a secret. */}}
+{{/* A ConfigMap must not contain a secret. */}}
 {{- define "claimgate.problems.plainKeys" -}}
 {{- $path := .path }}
 {{- if kindIs "slice" .keys }}
 {{- range $i, $key := .keys }}
 {{- if and (kindIs "map" $key) (get $key "key") (or (not (contains "${" (get $key "key" | toString))) (regexMatch "\\$\\{[^}]*:-[^}]" (get $key "key" | toString))) }}
-- {{ $path }}[{{ $i }}].key holds an API key in plain text, which a ConfigMap would show to everybody: write key_hash (claimgate hash-key makes one), or key: "${NAME}" with the key in existingSecret
+- {{ $path }}[{{ $i }}].key holds an API key in plain text, which a ConfigMap does not protect: write key_hash (claimgate hash-key makes one), or key: "${NAME}" with the key in existingSecret
 {{- end }}
 {{- end }}
 {{- end }}
@@ -100,7 +100,7 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- else if and (not $facts.hasTls) (kindIs "string" .Values.config) (not (hasKey (.Values.config | fromYaml) "server")) }}
 - tls.enabled is true, but config is written in braces or indented as a whole, where the chart can't add to it: add {{ include "claimgate.tlsBlock" . | fromYaml | toJson }} to it, or write it as plain YAML
 {{- else if not $facts.hasTls }}
-- tls.enabled is true, but config has a server block that says nothing of it: add {{ include "claimgate.tlsBlock" . | fromYaml | toJson }} to config, or leave server out of it
+- tls.enabled is true, but config has a server block without it: add {{ include "claimgate.tlsBlock" . | fromYaml | toJson }} to config, or leave server out of it
 {{- else if ne $facts.certFile (printf "/etc/claimgate/tls/%s" $tls.certKey) }}
 - tls.enabled is true, but config.server.grpc.tls.cert_file is {{ $facts.certFile | quote }}: write /etc/claimgate/tls/{{ $tls.certKey }}, where the chart mounts the certificate
 {{- end }}
@@ -157,7 +157,7 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- end }}
 {{- $policy := .Values.networkPolicy }}
 {{- if and $policy.enabled (not $policy.envoyNamespaces) (not $policy.envoyPeers) }}
-- networkPolicy.enabled is true, but nobody may reach the gRPC port: name Envoy's namespaces in networkPolicy.envoyNamespaces, or its pods in networkPolicy.envoyPeers
+- networkPolicy.enabled is true, but no peer may reach the gRPC port: name Envoy's namespaces in networkPolicy.envoyNamespaces, or its pods in networkPolicy.envoyPeers
 {{- end }}
 {{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") }}
 - service.nodePort is set, but service.type is ClusterIP: remove it, or set service.type to NodePort
@@ -203,7 +203,7 @@ finds unknown keys and wrong types before; here is what it can't see.
 {{- if and $policy.selector $policy.targetRefs }}
 - istio.authorizationPolicies[{{ $i }}] has both selector and targetRefs: remove one of them
 {{- else if and (not $policy.selector) (not $policy.targetRefs) (has $namespace (list $root.Release.Namespace $istio.rootNamespace)) (not $outside) }}
-- istio.authorizationPolicies[{{ $i }}] holds for every workload of {{ ternary "the mesh" (printf "namespace %s" $namespace) (eq $namespace $istio.rootNamespace) }}, and so for Claimgate itself, which would have to ask itself: give it a selector or targetRefs, or keep Claimgate out of the mesh with podLabels: {sidecar.istio.io/inject: "false"}
+- istio.authorizationPolicies[{{ $i }}] holds for every workload of {{ ternary "the mesh" (printf "namespace %s" $namespace) (eq $namespace $istio.rootNamespace) }}, and so for Claimgate itself, which would have to check its own requests: give it a selector or targetRefs, or keep Claimgate out of the mesh with podLabels: {sidecar.istio.io/inject: "false"}
 {{- end }}
 {{- end }}
 {{- range $i, $policy := .Values.envoyGateway.securityPolicies }}

@@ -1,6 +1,6 @@
-{{/* What of the pod's own description the API server or the kubelet would refuse. */}}
+{{/* Values of the pod that the API server or the kubelet would refuse. */}}
 
-{{/* A block that `null` has removed; nothing else can be looked at then. */}}
+{{/* A block that `null` has removed; nothing else can be checked then. */}}
 {{- define "claimgate.problems.blocks" -}}
 {{- $paths := list "image" "existingConfigMap" "shutdown" "tls" "tls.clientCA" "tls.certManager" "tls.certManager.issuerRef" "tls.certManager.privateKey" "service" "adminService" "serviceAccount" "apiServerToken" "livenessProbe" "readinessProbe" "startupProbe" "autoscaling" "podDisruptionBudget" "networkPolicy" "networkPolicy.dns" "networkPolicy.issuers" "podMonitor" "serviceMonitor" "prometheusRule" "dashboard" "istio" "istio.peerAuthentication" "envoyGateway" "envoyGateway.referenceGrant" "tests" }}
 {{- range $path := $paths }}
@@ -48,7 +48,7 @@
 {{- end }}
 {{- range $path, $name := $names }}
 {{- if and $name (not (regexMatch "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" $name)) }}
-- {{ $path }} is {{ $name | quote }}, which no object in Kubernetes can be called: write lower-case letters, digits, - and . only
+- {{ $path }} is {{ $name | quote }}, which is not a valid name in Kubernetes: write lower-case letters, digits, - and . only
 {{- end }}
 {{- end }}
 {{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/part-of" }}
@@ -58,7 +58,7 @@
 - {{ $path }} sets {{ $key }}, which the chart sets by itself: remove it; nameOverride changes app.kubernetes.io/name
 {{- end }}
 {{- if not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $key) }}
-- {{ $path }} has a label {{ $key | quote }}, which Kubernetes refuses as a label's name: write letters, digits, -, _ and ., with a domain and / before them or not
+- {{ $path }} has a label {{ $key | quote }}, which Kubernetes refuses as a label's name: write letters, digits, -, _ and ., optionally with a domain and / before them
 {{- end }}
 {{- if not (regexMatch "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$" $value) }}
 - {{ $path }}.{{ $key }} is {{ $value | quote }}, which Kubernetes refuses as a label: write at most 63 letters, digits, -, _ and .
@@ -69,10 +69,10 @@
 - podAnnotations sets claimgate.dev/restart-for, which the chart sets by itself: remove it
 {{- end }}
 {{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$" .Values.image.repository) }}
-- image.repository is {{ .Values.image.repository | quote }}, which is no image's name: write lower-case letters and digits, with the tag in image.tag
+- image.repository is {{ .Values.image.repository | quote }}, which is not an image's name: write lower-case letters and digits, with the tag in image.tag
 {{- end }}
 {{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" .Values.image.tag) }}
-- image.tag is {{ .Values.image.tag | quote }}, which is no tag: write letters, digits, _, . and - only, and a digest as image.digest
+- image.tag is {{ .Values.image.tag | quote }}, which is not a tag: write letters, digits, _, . and - only, and a digest as image.digest
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (or .Values.serviceAccount.labels .Values.serviceAccount.annotations) }}
 - serviceAccount has labels or annotations, but serviceAccount.create is false: remove them, or set it to true
@@ -95,7 +95,7 @@
 {{- end }}
 {{- $places = append $places $place }}
 {{- if not (has .name $volumes) }}
-- volumeMounts names a volume {{ .name }} that there is not: add it to volumes
+- volumeMounts names a volume {{ .name }} that does not exist: add it to volumes
 {{- end }}
 {{- end }}
 {{- $variables := list "RUST_LOG" }}
@@ -117,7 +117,7 @@
 {{- if and (eq (get $strategy "type" | default "") "Recreate") $rolling }}
 - updateStrategy.type is Recreate, which takes no rollingUpdate: set updateStrategy.rollingUpdate to null
 {{- else if and (has (get $rolling "maxSurge" | toString) (list "0" "0%")) (has (get $rolling "maxUnavailable" | toString) (list "0" "0%")) }}
-- updateStrategy.rollingUpdate lets no pod come before another goes, and none go before: set maxSurge or maxUnavailable to 1
+- updateStrategy.rollingUpdate allows neither an extra pod nor a missing one: set maxSurge or maxUnavailable to 1
 {{- end }}
 {{- $resources := .Values.resources | default dict }}
 {{- range $kind := list "cpu" "memory" }}
@@ -148,13 +148,13 @@
 {{- range regexSplit "(?m)^---.*$" $text -1 }}
 {{- $read := fromYaml . }}
 {{- if and (trim .) (not (and (get $read "kind") (get $read "apiVersion"))) }}
-- extraObjects[{{ $i }}] is no object of Kubernetes: write a mapping with apiVersion and kind
+- extraObjects[{{ $i }}] is not a Kubernetes object: write a mapping with apiVersion and kind
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* A Kubernetes quantity as a number; empty where it is none. */}}
+{{/* A Kubernetes quantity as a number; empty if invalid. */}}
 {{- define "claimgate.quantity" -}}
 {{- if regexMatch "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$" . }}
 {{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 }}
@@ -162,7 +162,7 @@
 {{- end }}
 {{- end }}
 
-{{/* A duration such as 1h30m in milliseconds; empty where it is none. */}}
+{{/* A duration such as 1h30m in milliseconds; empty if invalid. */}}
 {{- define "claimgate.milliseconds" -}}
 {{- if regexMatch "^([0-9]+(\\.[0-9]+)?(w|d|h|m|s|ms))+$" . }}
 {{- $sum := 0 }}

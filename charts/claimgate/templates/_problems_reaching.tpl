@@ -1,4 +1,4 @@
-{{/* Addresses, ports, durations and routes: who reaches Claimgate, and how. */}}
+{{/* Addresses, ports, durations and routes: how clients reach Claimgate. */}}
 {{- define "claimgate.problems.reaching" -}}
 {{- include "claimgate.problems.server" . }}
 {{- include "claimgate.problems.certificate" . }}
@@ -7,7 +7,7 @@
 {{- include "claimgate.problems.policies" . }}
 {{- end }}
 
-{{/* What of the file's `server` block the chart has to rely on. */}}
+{{/* The parts of the file's `server` block that the chart relies on. */}}
 {{- define "claimgate.problems.server" -}}
 {{- if not .Values.existingConfigMap.name }}
 {{- $file := include "claimgate.gatewayYaml" . | fromYaml }}
@@ -129,12 +129,12 @@
 {{- if ne (get $labels $key) $value }}{{ $own = false }}{{ end }}
 {{- end }}
 {{- if $own }}
-- istio.authorizationPolicies[{{ $i }}].selector holds for Claimgate's own pods, which would have to ask themselves: name labels of the workloads to protect
+- istio.authorizationPolicies[{{ $i }}].selector selects Claimgate's own pods, which would have to check their own requests: name labels of the workloads to protect
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if and $istio.peerAuthentication.enabled $outside }}
-- istio.peerAuthentication.enabled is true, but podLabels keep Claimgate out of the mesh, where nothing would heed it: set it to false, or remove the label sidecar.istio.io/inject
+- istio.peerAuthentication.enabled is true, but podLabels keep Claimgate out of the mesh, where it has no effect: set it to false, or remove the label sidecar.istio.io/inject
 {{- end }}
 {{- $auth := dict }}
 {{- $limit := 150 }}

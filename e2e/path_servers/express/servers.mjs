@@ -1,5 +1,5 @@
-// An Express application, and a plain server that asks the URL parser what the
-// path is. Prints the address of each as one line of JSON.
+// An Express application, and a plain server that uses the URL parser. Prints
+// the address of each as one line of JSON.
 import http from "node:http";
 import express from "express";
 import methodOverride from "method-override";
@@ -10,7 +10,7 @@ const ran = (name) => (request, response) => {
 };
 
 const application = express();
-// What Express's documentation gives to clients that can't send every method.
+// Express's documented way for clients that can't send every method.
 application.use(methodOverride("X-HTTP-Method-Override"));
 application.use("/open", ran("open"));
 application.use("/admin", ran("admin"));

@@ -51,7 +51,7 @@ public class Servers {
         }
     }
 
-    /** For GET alone, and what the container makes of it for HEAD. */
+    /** For GET only, and the container's own HEAD. */
     private static class Read extends HttpServlet {
         @Override
         protected void doGet(HttpServletRequest request, HttpServletResponse response) throws IOException {

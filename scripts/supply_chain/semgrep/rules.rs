@@ -1,4 +1,4 @@
-//! What the rules beside this file find, and what they let pass.
+//! Code that the rules beside this file find, and code that they accept.
 
 // ruleid: no-derived-debug-on-secrets
 #[derive(Clone, Debug)]

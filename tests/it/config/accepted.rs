@@ -194,7 +194,7 @@ fn the_defaults() {
     assert_eq!(oauth2.keys.timeout, Duration::from_secs(5));
 }
 
-/// Null is the same as leaving a key out, wherever there is a default.
+/// Null is the same as leaving a key out, for every key with a default.
 #[test]
 fn nulls_are_defaults() {
     let nulls = |keys: &[&str]| {
@@ -582,7 +582,7 @@ auth: {{mode: oauth2, oauth2: {{issuer: https://i, audience: a, jwks_file: {jwks
     assert!(errors.to_string().contains("holds no PEM private key"), "{errors}");
 }
 
-/// Files in use are seldom complete in what they do not use.
+/// Files in use are often incomplete in the parts that they do not use.
 #[test]
 fn what_a_mode_does_not_use_may_be_missing_or_unfinished() {
     for (text, providers) in [
@@ -643,7 +643,7 @@ fn a_route_may_tell_its_denials_otherwise() {
     assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
-/// What is left out follows from the requests that ask for the resource.
+/// Missing members follow from the requests for the resource.
 #[test]
 fn a_protected_resource_is_completed_from_the_rules() {
     let text = "

@@ -1,4 +1,4 @@
-//! Files that must not load: the key path that is blamed and what is said.
+//! Files that must not load: the key path and the message of the error.
 
 use super::{folder, load};
 
@@ -7,7 +7,7 @@ fn oauth2(lines: &str) -> String {
     format!("auth:\n  providers:\n    - {{name: p, type: oauth2, {lines}}}\n")
 }
 
-/// An oauth2 provider that is fine but for these keys.
+/// A valid oauth2 provider except for these keys.
 fn issuer(lines: &str) -> String {
     oauth2(&format!("issuer: https://i.example, audience: a, {lines}"))
 }
@@ -17,17 +17,17 @@ fn key(fields: &str) -> String {
     format!("auth: {{api_keys: [{{name: n, {fields}}}]}}")
 }
 
-/// A good `auth` block with these lines in it.
+/// A valid `auth` block with these lines in it.
 fn auth(lines: &str) -> String {
     format!("auth:\n  api_keys: [{{name: n, key: k1}}]\n  {lines}\n")
 }
 
-/// A good file with this `server` block.
+/// A valid file with this `server` block.
 fn server(block: &str) -> String {
     format!("{}server: {block}\n", auth(""))
 }
 
-/// A good file with one route.
+/// A valid file with one route.
 fn route(fields: &str) -> String {
     auth(&format!("routes: [{{name: r, {fields}}}]"))
 }
@@ -842,7 +842,7 @@ fn no_error_shows_a_secret() {
     }
 }
 
-/// Cutting lines out of good files must end in a clear answer, never in a panic.
+/// Cutting lines out of valid files must give a clear result, never a panic.
 #[test]
 fn damaged_examples_never_panic() {
     for path in folder("examples") {

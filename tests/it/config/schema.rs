@@ -1,5 +1,5 @@
-//! The JSON Schema says what the loader says: it is for editors, so it must
-//! not complain of a good file, and should of a misspelt one.
+//! The JSON Schema agrees with the loader: it is for editors, so it must accept
+//! a valid file, and should refuse a misspelt one.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! The pages of issuers that can't be had for a test: their configuration and
-//! the token that they print, and what becomes of it once it is changed.
+//! The pages of issuers that tests can't use: their configuration, the token
+//! that they print, and the decision once it is changed.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use super::{page, snippets};
 
-/// A page's engine with throw-away keys, and the token that the page shows.
-struct Stage {
+/// A page's engine with test keys, and the token that the page shows.
+struct Issuer {
     name: &'static str,
     engine: Engine,
     key: SigningKey,
@@ -26,10 +26,10 @@ struct Stage {
     claims: Value,
 }
 
-/// The keys of another issuer, or of the same one before it changed them.
-const FORGED: &str = "a key of somebody else";
+/// The keys of another issuer, or of the same one before a rotation.
+const FORGED: &str = "another issuer's key";
 
-impl Stage {
+impl Issuer {
     fn of(name: &'static str) -> Self {
         let text = page(&format!("docs/issuers/{name}.md"));
         let [config, ..] = snippets(&text, "yaml")[..] else { panic!("{name} shows no config") };
@@ -41,8 +41,8 @@ impl Stage {
         Self { name, engine: engine(config, &key), key, header, claims }
     }
 
-    /// What becomes of the page's token after `change`, where `null` takes a
-    /// claim out and `kid` and `typ` belong to the header.
+    /// The page's token after `change`, where `null` removes a claim and `kid`
+    /// and `typ` belong to the header.
     fn check(&self, path: &str, change: &Value) -> (Reason, Vec<(String, String)>) {
         let (mut header, mut claims) = (self.header.clone(), self.claims.clone());
         let mut forged = false;
@@ -114,16 +114,16 @@ fn engine(config: &str, key: &SigningKey) -> Engine {
 
 #[test]
 fn cognito() {
-    let stage = Stage::of("cognito");
+    let issuer = Issuer::of("cognito");
     let headers = [
         ("x-auth-subject", "1example23456789"),
         ("x-auth-client-id", "1example23456789"),
         ("x-auth-scopes", "https://gateway.internal/invoke"),
     ];
-    stage.accepts("/v1/chat/completions", &json!({}), &headers);
+    issuer.accepts("/v1/chat/completions", &json!({}), &headers);
     let both = json!({"scope": "https://gateway.internal/invoke https://gateway.internal/admin"});
-    stage.accepts("/admin/users", &both, &[]);
-    stage.refuses(&[
+    issuer.accepts("/admin/users", &both, &[]);
+    issuer.refuses(&[
         (Reason::InsufficientScope, "/admin/users", json!({})),
         (Reason::InsufficientScope, "/", json!({"scope": "https://other.internal/invoke"})),
         (Reason::WrongClaim, "/", json!({"token_use": "id", "aud": "1example23456789"})),
@@ -133,26 +133,26 @@ fn cognito() {
             "/",
             json!({"iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_OTHER"}),
         ),
-        (Reason::Expired, "/", json!({"exp": stage.claims["iat"]})),
+        (Reason::Expired, "/", json!({"exp": issuer.claims["iat"]})),
         (Reason::BadSignature, "/", json!({FORGED: true})),
     ]);
 }
 
 #[test]
 fn entra() {
-    let stage = Stage::of("entra");
+    let issuer = Issuer::of("entra");
     let daemon = [
         ("x-auth-provider", "entra-daemons"),
         ("x-auth-client-id", "22222222-2222-2222-2222-222222222222"),
         ("x-auth-scopes", "Gateway.Invoke"),
     ];
-    stage.accepts("/", &json!({}), &daemon);
+    issuer.accepts("/", &json!({}), &daemon);
     let user = json!({"roles": null, "idtyp": null, "scp": "Gateway.Invoke Gateway.Read"});
     let headers =
         [("x-auth-provider", "entra-users"), ("x-auth-scopes", "Gateway.Invoke Gateway.Read")];
-    stage.accepts("/", &user, &headers);
+    issuer.accepts("/", &user, &headers);
     let v1 = "https://sts.windows.net/00000000-0000-0000-0000-000000000000/";
-    stage.refuses(&[
+    issuer.refuses(&[
         (Reason::UnknownIssuer, "/", json!({"iss": v1, "ver": "1.0"})),
         (Reason::WrongAudience, "/", json!({"aud": "00000003-0000-0000-c000-000000000000"})),
         (Reason::InsufficientScope, "/", json!({"roles": ["Gateway.Read"]})),
@@ -164,18 +164,18 @@ fn entra() {
 
 #[test]
 fn okta() {
-    let stage = Stage::of("okta");
+    let issuer = Issuer::of("okta");
     let headers = [
         ("x-auth-subject", "0oa1example"),
         ("x-auth-client-id", "0oa1example"),
         ("x-auth-scopes", "gateway.invoke"),
     ];
-    stage.accepts("/", &json!({}), &headers);
+    issuer.accepts("/", &json!({}), &headers);
     let user = json!({"sub": "ada@example.com", "groups": ["Everyone", "ML, research"]});
     let headers =
         [("x-auth-subject", "ada@example.com"), ("x-auth-groups", "Everyone,ML%2C research")];
-    stage.accepts("/", &user, &headers);
-    stage.refuses(&[
+    issuer.accepts("/", &user, &headers);
+    issuer.refuses(&[
         (Reason::UnknownIssuer, "/", json!({"iss": "https://example.okta.com"})),
         (Reason::WrongAudience, "/", json!({"aud": "0oa1example"})),
         (Reason::WrongClient, "/", json!({"cid": "0oa2stranger"})),
@@ -186,18 +186,18 @@ fn okta() {
 
 #[test]
 fn auth0() {
-    let stage = Stage::of("auth0");
+    let issuer = Issuer::of("auth0");
     let headers = [
         ("x-auth-subject", "1exampleClientId@clients"),
         ("x-auth-client-id", "1exampleClientId"),
         ("x-auth-team", "search"),
     ];
-    stage.accepts("/", &json!({}), &headers);
+    issuer.accepts("/", &json!({}), &headers);
     let rfc9068 =
         json!({"typ": "at+jwt", "client_id": "1exampleClientId", "jti": "1", "azp": null});
-    stage.accepts("/", &rfc9068, &headers[..1]);
-    let iat = stage.claims["iat"].as_i64().unwrap();
-    stage.refuses(&[
+    issuer.accepts("/", &rfc9068, &headers[..1]);
+    let iat = issuer.claims["iat"].as_i64().unwrap();
+    issuer.refuses(&[
         (Reason::UnknownIssuer, "/", json!({"iss": "https://example.eu.auth0.com"})),
         (Reason::WrongAudience, "/", json!({"aud": "https://example.eu.auth0.com/api/v2/"})),
         (Reason::InsufficientScope, "/", json!({"scope": null})),

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::{exposition, page};
 
-/// Compares a page with what it must be, or writes it where that is asked for.
+/// Compares a page with its expected text, or writes it if `CLAIMGATE_WRITE_DOCS`
+/// is set.
 fn assert_page(name: &str, expected: &str) {
     if env::var_os("CLAIMGATE_WRITE_DOCS").is_some() {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), expected).unwrap();
@@ -27,7 +28,7 @@ fn the_page_of_commands_is_what_help_says() {
     program.build();
     for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
         let name = command.get_name().to_owned();
-        // What the variable holds here is nobody else's business.
+        // The value on this machine must not appear on the page.
         *command = command.clone().mut_args(|argument| argument.hide_env_values(true));
         let help = command.render_long_help().to_string();
         let help: Vec<_> = help.lines().map(str::trim_end).collect();
@@ -77,7 +78,7 @@ fn the_page_of_metrics_is_what_the_program_exports() {
     assert_page("docs/metric-names.md", &text);
 }
 
-/// The names of a sample's labels; a histogram's `le` goes without saying.
+/// The names of a sample's labels, without a histogram's `le`.
 fn labels(sample: &str) -> String {
     let Some((_, rest)) = sample.split_once('{') else { return String::new() };
     let (labels, _) = rest.rsplit_once('}').unwrap();

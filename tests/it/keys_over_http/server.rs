@@ -111,12 +111,12 @@ impl Server {
         *self.shared.script.lock().unwrap() = Box::new(script);
     }
 
-    /// Lets requests come in, and their answers wait.
+    /// Accepts requests and delays their responses.
     pub(super) fn hold(&self) {
         self.shared.held.send_replace(true);
     }
 
-    /// Lets the answers go.
+    /// Releases the responses.
     pub(super) fn release(&self) {
         self.shared.held.send_replace(false);
     }
@@ -126,7 +126,7 @@ impl Server {
         self.shared.seen.lock().unwrap().clone()
     }
 
-    /// What the requests so far were for.
+    /// The paths of the requests so far.
     pub(super) fn targets(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.target).collect()
     }

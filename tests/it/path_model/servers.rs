@@ -1,4 +1,4 @@
-//! What servers make of a path, and Envoy before them. Each names the source
+//! How servers, and Envoy before them, read a path. Each names the source
 //! that it follows; refusals are those of the source's default settings.
 
 /// A server.
@@ -8,9 +8,9 @@ pub(crate) struct Server {
     /// The path that it compares with its handlers'; `None` if it answers
     /// without asking one (an error, a redirect).
     pub(crate) read: fn(&[u8]) -> Option<Vec<u8>>,
-    /// Whether letters are compared without case.
+    /// Whether letters are compared case-insensitively.
     pub(crate) folds_case: bool,
-    /// Whether a slash at the end does not matter.
+    /// Whether a trailing slash is ignored.
     pub(crate) cuts_slash: bool,
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn with_slashes(path: &[u8]) -> Vec<u8> {
     backslashes(&decode(&decode(path, |_| true), |_| true))
 }
 
-/// What becomes of `..` at the root.
+/// How `..` at the root is handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AboveRoot {
     Refused,

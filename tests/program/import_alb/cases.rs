@@ -1,16 +1,16 @@
-//! Requests to the load balancers of the documents beside this file, and what
-//! ALB does with them by its documentation: rules in the order of their
+//! Requests to the load balancers of the documents beside this file, and ALB's
+//! documented decisions: rules in the order of their
 //! priority, the first whose conditions all hold decides; `*` is any number
-//! of characters and `?` one, both crossing `/`; paths have case, hosts have
-//! none; a token needs `iss`, `exp` and the additional claims, and is
+//! of characters and `?` one, both crossing `/`; paths are case-sensitive, hosts
+//! are not; a token needs `iss`, `exp` and the additional claims, and is
 //! forwarded. Where AWS does not say whether several values of a claim are all
 //! needed, the cases keep to tokens that have all or none.
 
-/// The token that a request brings, with changes to its claims as JSON;
+/// The token of a request, with changes to its claims as JSON;
 /// numbers for `exp`, `nbf` and `iat` are seconds from now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Token<'a> {
-    /// None.
+    /// No token.
     None,
     /// One of the user pool.
     Cognito(&'a str),
@@ -18,18 +18,18 @@ pub(crate) enum Token<'a> {
     Other(&'a str),
 }
 
-/// A request and what becomes of it.
+/// A request and its decisions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case<'a> {
     /// Method, host and path.
     pub(crate) request: &'a str,
     /// The route that Envoy names.
     pub(crate) route: Option<&'a str>,
-    /// What it brings.
+    /// Its token.
     pub(crate) token: Token<'a>,
-    /// Whether ALB passes it on to a target.
+    /// Whether ALB forwards it to a target.
     pub(crate) alb: bool,
-    /// Where Claimgate decides otherwise: what the file says about it.
+    /// If Claimgate decides differently: the comment in the file.
     pub(crate) difference: &'a str,
 }
 
@@ -82,7 +82,7 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
                 ),
                 false,
             ),
-            // Claimgate takes an array where ALB was told a single string.
+            // Claimgate accepts an array where ALB's rule has a single string.
             differs(
                 "GET a.test/x",
                 Cognito(
@@ -105,7 +105,7 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
             ),
             same("POST a.test/v1/chat", PLAIN, false),
             same("POST a.test/v1/chat", NoToken, false),
-            // What else the listener does is not in the document.
+            // The document has only this action of the listener.
             same("GET a.test/v1", NoToken, false),
             same("GET a.test/other", NoToken, false),
         ],
@@ -143,7 +143,7 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
             same("GET a.test/x", Cognito(r#"{"iss": "https://evil.example"}"#), false),
             same("GET a.test/x", Cognito(r#"{"aud": "somebody-else"}"#), true),
             same("GET a.test/x", Cognito(r#"{"client_id": "any-client"}"#), true),
-            // What ALB did not look at and Claimgate does.
+            // Checks that Claimgate has and ALB does not.
             differs(
                 "GET a.test/x",
                 Cognito(r#"{"cnf": {"jkt": "x"}}"#),
@@ -274,7 +274,7 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
     (
         "headers-queries-addresses",
         &[
-            // Without the header that nobody sends here.
+            // Without the header, which no request here has.
             same("GET a.test/v1/x", NoToken, false),
             same("GET a.test/v1/x", INVOKE, true),
             // With ?debug=1, from 10.0.0.1, and as a bot.
@@ -415,8 +415,7 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
             same("GET a.test/v1/x", PLAIN, true),
             same("GET a.test/v1/x", NoToken, false),
             same("GET a.test/health", NoToken, true),
-            // A default action of which nothing is known: whatever it is, no
-            // less is asked.
+            // An unknown default action: the import is never less strict.
             same("GET a.test/x", NoToken, false),
         ],
     ),

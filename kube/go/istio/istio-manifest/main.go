@@ -1,4 +1,4 @@
-// Command istio-manifest prints what `istioctl manifest generate` makes of
+// Command istio-manifest prints the output of `istioctl manifest generate` for
 // IstioOperator files, with Istio's own code and charts, away from any cluster.
 package main
 
