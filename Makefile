@@ -18,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the release binary
-	$(CARGO) build --locked --release
+	$(CARGO) build --locked --release --bin claimgate
 
 test: lint unit e2e chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
 
