@@ -22,7 +22,7 @@ build: ## build the release binary
 
 test: lint unit e2e chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
 
-lint: ## check the format and the lints
+lint: circles layers ## check the format, the lints, and what depends on what
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 

@@ -10,8 +10,9 @@ use claimgate::{
     hardening, telemetry,
 };
 
-/// Without huge pages, which would round every corner of an idle heap up to
-/// 2 MB and double the memory that it takes.
+/// With the system's allocator, a check takes 6 % more CPU (`make bench
+/// ARGS=grpc`, known token). Without huge pages, which would round every corner
+/// of an idle heap up to 2 MB and double the memory that it takes.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

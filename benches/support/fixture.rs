@@ -18,6 +18,11 @@ use claimgate::{
     time::UnixTime,
     token_cache::TokenCache,
 };
+use envoy_types::{
+    ext_authz::v3::pb::CheckRequest,
+    pb::envoy::service::auth::v3::{AttributeContext, attribute_context},
+};
+use prost::Message;
 use serde_json::{Map, json};
 
 use super::claims::claims;
@@ -177,6 +182,21 @@ pub(crate) fn request(authorization: &str) -> Request<'_> {
         route: None,
         headers: fields.map(|(name, value)| (name, value.as_bytes())).collect(),
     }
+}
+
+/// The message that Envoy asks with.
+pub(crate) fn message(authorization: &str) -> Vec<u8> {
+    let fields = HEADERS.into_iter().chain([("authorization", authorization)]);
+    let http = attribute_context::HttpRequest {
+        method: "POST".into(),
+        host: "gateway.internal".into(),
+        path: "/v1/chat/completions".into(),
+        headers: fields.map(|(name, value)| (name.into(), value.into())).collect(),
+        ..Default::default()
+    };
+    let request = attribute_context::Request { http: Some(http), ..Default::default() };
+    let attributes = AttributeContext { request: Some(request), ..Default::default() };
+    CheckRequest { attributes: Some(attributes) }.encode_to_vec()
 }
 
 /// The decision, and everything that the upstream is told with it.

@@ -1,7 +1,10 @@
 //! `envoy.service.auth.v3.CheckRequest`, read where it lies.
 //!
 //! The message is walked once. What the engine needs is borrowed from it, the
-//! rest is stepped over, and nothing is built that would have to be dropped.
+//! rest is stepped over, and nothing is built that would have to be dropped:
+//! with prost, which takes six times as long, `whole_check` would take more
+//! than twice as long (`benches/engine.rs`).
+//!
 //! The reading is that of any protobuf library: unknown fields are skipped,
 //! the parts of a message that comes twice are merged, of a scalar that comes
 //! twice the last counts. Three things differ, each on the safe side:
@@ -122,8 +125,8 @@ impl<'a> Reading<'a> {
 
     #[inline]
     fn header(&mut self, name: &'a str, value: &'a [u8]) {
-        // No early exit: names are short, and this way the loop is one of
-        // whole vectors.
+        // No early exit, so that the loop is one of whole vectors: with `any`,
+        // `whole_check` takes 3 % longer (`benches/engine.rs`).
         self.upper_case |= name.bytes().fold(false, |upper, b| upper | b.is_ascii_uppercase());
         self.request.headers.push(name, value);
     }

@@ -85,6 +85,8 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Nearly every number takes one byte. With the loop alone, `whole_check`
+    /// takes 12 % longer (`benches/engine.rs`).
     #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
         match self.rest {

@@ -14,7 +14,7 @@ use std::{
 
 use claimgate_core::per_thread::{free, thread_number};
 
-use crate::{reason::Reason, texts::Texts, time::UnixTime};
+use crate::{reason::Reason, time::UnixTime};
 
 /// How many denials are kept.
 pub const KEPT: usize = 200;
@@ -64,7 +64,14 @@ pub struct Denial {
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
-    values: Texts,
+    provider: String,
+    route: String,
+    subject: String,
+    method: String,
+    path: String,
+    host: String,
+    request_id: String,
+    trace_id: String,
 }
 
 impl Denials {
@@ -79,13 +86,10 @@ impl Denials {
         let own = thread_number() % self.lists.len();
         let (before, after) = self.lists.split_at(own);
         let Some(mut list) = after.iter().chain(before).find_map(free) else { return };
-        // The oldest makes way, and its memory is used again.
-        let mut denial = match list.len() {
-            KEPT.. => list.pop_front().unwrap_or_default(),
-            _ => Denial::default(),
-        };
-        denial.fill(seen);
-        list.push_back(denial);
+        if list.len() >= KEPT {
+            list.pop_front();
+        }
+        list.push_back(Denial::from(seen));
     }
 
     /// The last [`KEPT`] denials, the latest first.
@@ -111,66 +115,63 @@ fn held(list: &Mutex<List>) -> MutexGuard<'_, List> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Default for Denial {
-    fn default() -> Self {
-        Self { at: UnixTime::from_seconds(0.0), reason: Reason::Internal, values: Texts::default() }
+impl From<&Seen<'_>> for Denial {
+    fn from(seen: &Seen<'_>) -> Self {
+        let known = |value: Option<&str>| cut(value.unwrap_or_default()).to_owned();
+        Self {
+            at: seen.at,
+            reason: seen.reason,
+            provider: known(seen.provider),
+            route: known(seen.route),
+            subject: known(seen.subject),
+            method: cut(seen.method).to_owned(),
+            path: cut(seen.path).to_owned(),
+            host: cut(seen.host).to_owned(),
+            request_id: known(seen.request_id),
+            trace_id: known(seen.trace_id),
+        }
     }
 }
 
 impl Denial {
-    fn fill(&mut self, seen: &Seen<'_>) {
-        (self.at, self.reason) = (seen.at, seen.reason);
-        let values = [
-            seen.provider.unwrap_or_default(),
-            seen.route.unwrap_or_default(),
-            seen.subject.unwrap_or_default(),
-            seen.method,
-            seen.path,
-            seen.host,
-            seen.request_id.unwrap_or_default(),
-            seen.trace_id.unwrap_or_default(),
-        ];
-        self.values.fill(values.map(cut).into_iter());
-    }
-
     /// The provider that decided.
     pub fn provider(&self) -> &str {
-        self.values.get(0)
+        &self.provider
     }
 
     /// The route that the request matched, or that Envoy named.
     pub fn route(&self) -> &str {
-        self.values.get(1)
+        &self.route
     }
 
     /// Who asked.
     pub fn subject(&self) -> &str {
-        self.values.get(2)
+        &self.subject
     }
 
     /// The request's method.
     pub fn method(&self) -> &str {
-        self.values.get(3)
+        &self.method
     }
 
     /// Its path without the query.
     pub fn path(&self) -> &str {
-        self.values.get(4)
+        &self.path
     }
 
     /// Its host.
     pub fn host(&self) -> &str {
-        self.values.get(5)
+        &self.host
     }
 
     /// Its `x-request-id`.
     pub fn request_id(&self) -> &str {
-        self.values.get(6)
+        &self.request_id
     }
 
     /// The trace it belongs to.
     pub fn trace_id(&self) -> &str {
-        self.values.get(7)
+        &self.trace_id
     }
 }
 

@@ -98,10 +98,11 @@ impl Queue {
     }
 }
 
-/// Sends what comes in. It looks into the queue from time to time only:
-/// waking somebody up for each span would cost the one who made it more than
-/// the span, and spans without end would cost the cores that decide. Whoever
-/// waits for a flush gets everything that is there without a pause.
+/// Sends what comes in, and looks into the queue from time to time only. With
+/// a wake-up per span, a check takes 50 % more CPU at 2,000 checks/s, and 66 %
+/// more under full load, where it also sends every span it can; with the SDK's
+/// `BatchSpanProcessor` 8 % and 61 % more (`make bench ARGS=observing`, all
+/// sampled). A flush gets everything that is there without a pause.
 async fn export<E: SpanExporter>(
     exporter: E,
     mut inbox: mpsc::Receiver<Parcel>,
