@@ -1,4 +1,4 @@
-//! The program runs and decides as its README says.
+//! The program decides as its README says, and the book shows its code.
 
 use std::process::Command;
 
@@ -14,4 +14,20 @@ fn it_prints_what_its_readme_shows() {
     let [stdout, stderr] = [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(ran.status.success(), "{stderr}");
     assert_eq!(stdout, promised(), "{stderr}");
+}
+
+/// The Rust that the page on embedding shows is in the program, line for line
+/// but for its indentation.
+#[test]
+fn the_page_shows_this_program() {
+    let lines = |text: &'static str| text.lines().map(str::trim).collect::<Vec<_>>();
+    let program = lines(include_str!("../src/main.rs"));
+    let page = include_str!("../../../docs/embedding.md");
+    let snippets: Vec<_> = page.split("```rust\n").skip(1).collect();
+    assert_eq!(snippets.len(), 3);
+    for snippet in snippets {
+        let shown = lines(snippet.split("```").next().unwrap());
+        let found = program.windows(shown.len()).any(|lines| lines == shown);
+        assert!(found, "copy from src/main.rs into docs/embedding.md:\n{}", shown.join("\n"));
+    }
 }
