@@ -40,7 +40,7 @@ use crate::{
         oauth2::OAuth2,
     },
     provider_id::ProviderId,
-    settings::{ApiKeySettings, AuthSettings, OAuth2Settings, ProviderKind, ProviderSettings},
+    settings::{ApiKeySettings, AuthSettings, ProviderKind, ProviderSettings},
     text::is_quotable,
     token_cache::TokenCache,
 };
@@ -66,7 +66,7 @@ pub struct EngineBuilder {
 /// A provider that is not made yet.
 enum Planned {
     ApiKeys(Vec<ApiKey>),
-    OAuth2(Issuer, Arc<dyn KeyStore>),
+    OAuth2(Box<Issuer>, Arc<dyn KeyStore>),
     Custom(Arc<dyn Provider>),
 }
 
@@ -87,7 +87,7 @@ impl EngineBuilder {
     /// Accepts the JWTs of an issuer that one of `keys` verifies, by a
     /// provider called as [`Issuer::name`] says, `oauth2` unless that is said.
     pub fn use_oauth2(mut self, issuer: Issuer, keys: Arc<dyn KeyStore>) -> Self {
-        self.providers.push(Planned::OAuth2(issuer, keys));
+        self.providers.push(Planned::OAuth2(Box::new(issuer), keys));
         self
     }
 
@@ -226,8 +226,10 @@ impl Making<'_> {
                 Arc::new(ApiKeys::new(API_KEY, None, &keys))
             }
             Planned::OAuth2(issuer, keys) => {
-                let name = issuer.name.clone();
-                let settings = self.issuer(issuer);
+                let defects = issuer.defects().into_iter();
+                let Issuer { name, settings, .. } = *issuer;
+                let problem = |why| Problem::Issuer { name: name.clone(), why };
+                self.problems.extend(defects.map(problem));
                 Arc::new(OAuth2::new(&name, None, settings, keys, Arc::clone(&self.cache)))
             }
             Planned::Custom(provider) => provider,
@@ -243,12 +245,5 @@ impl Making<'_> {
             }
         });
         checked.map_err(|why| self.problems.push(Problem::ApiKey { name, why })).ok()
-    }
-
-    fn issuer(&mut self, issuer: Issuer) -> OAuth2Settings {
-        let Issuer { name, settings, .. } = &issuer;
-        let wrong = issuer.defects().into_iter();
-        self.problems.extend(wrong.map(|why| Problem::Issuer { name: name.clone(), why }));
-        settings.clone()
     }
 }

@@ -1,5 +1,7 @@
 //! The program decides as its README says, and the book shows its code.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
 use std::process::Command;
 
 /// The last code block of the README.
