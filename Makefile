@@ -18,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the release binary
-	$(CARGO) build --locked --release
+	$(CARGO) build --locked --release --bin claimgate
 
 module: ## build the filter that Envoy loads, target/release/libclaimgate_envoy.so
 	$(CARGO) build --locked --release --package claimgate-envoy
