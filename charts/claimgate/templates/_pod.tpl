@@ -18,9 +18,14 @@
 {{- end }}
 {{- end }}
 
+{{/* In the pods of others it must be told from theirs. */}}
+{{- define "claimgate.configVolume" -}}
+{{- ternary "claimgate-config" "config" (ne (include "claimgate.isModule" .) "") }}
+{{- end }}
+
 {{/* None of them by subPath, which would never see a change. */}}
 {{- define "claimgate.volumeMounts" -}}
-- name: config
+- name: {{ include "claimgate.configVolume" . }}
   mountPath: /etc/claimgate/config
   readOnly: true
 {{- if .Values.tls.enabled }}
@@ -50,7 +55,7 @@
 
 {{/* Secrets are for the group alone, which fsGroup makes Claimgate's. */}}
 {{- define "claimgate.volumes" -}}
-- name: config
+- name: {{ include "claimgate.configVolume" . }}
   configMap:
     name: {{ include "claimgate.configMapName" . }}
     items:
