@@ -118,7 +118,6 @@ typed_config:
         filename: {{ include "claimgate.modulePath" . }}
     # Unloading a library whose threads live on ends Envoy.
     do_not_close: true
-    metrics_namespace: claimgate
   filter_name: claimgate
   filter_config:
     "@type": type.googleapis.com/google.protobuf.Struct
