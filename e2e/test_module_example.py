@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 import module_example
 import module_gateway
 import standard
+import tools
 import web
 from stack import Stack
 
@@ -57,3 +59,19 @@ def test_the_identity_is_the_tokens_own(inside):
     seen = web.get(envoy.address, "/orders", [*tokens["web"], *forged]).seen
     assert seen.get("x-auth-subject") == "web"
     assert "root" not in {value for _, value in seen.headers}
+
+
+def test_metrics_have_their_usual_names_without_the_prefix(inside):
+    """By the relabelling that docs/inside-envoy.md shows."""
+    envoy, _ = inside
+    rule = re.search(r"regex: (\S+)\n", (tools.ROOT / "docs" / "inside-envoy.md").read_text())[1]
+
+    def names() -> set[str]:
+        assert web.get(envoy.address, "/orders").status == 401
+        text = web.get(envoy.admin, "/stats/prometheus").body.decode()
+        series = set(re.findall(r"^(\w+){", text, re.M))
+        return {found[1] for found in map(re.compile(rf"{rule}$").match, series) if found}
+
+    usual = {"claimgate_checks_total", "claimgate_check_duration_seconds_bucket", "claimgate_jwks_keys"}
+    web.wait_until(lambda: usual <= names(), "the metrics")
+    assert all(name.startswith("claimgate_") for name in names())
