@@ -64,8 +64,8 @@ rootfs-test: ## what is in the image, how big it is, and that a release program 
 	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
 	@CLAIMGATE_PROFILE=release CLAIMGATE_BIN="$(abspath $(or $(BINARY),target/release/claimgate))" $(MAKE) --no-print-directory e2e ARGS="test_image.py -rP $(ARGS)"
 
-demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/
-	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge)
+demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/, MODULE=1 has it inside Envoy
+	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(MODULE)),--module)
 
 bench: ## what a check costs, next to the yardsticks, into docs/benchmarks.md; ARGS='--quick grpc'
 	@$(PYTHON) bench/bench.py $(ARGS)

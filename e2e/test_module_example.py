@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -13,6 +14,9 @@ import standard
 import tools
 import web
 from stack import Stack
+
+sys.path.insert(0, str(tools.ROOT / "demo"))
+import demo  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=module_gateway.VERSIONS)
@@ -75,3 +79,8 @@ def test_metrics_have_their_usual_names_without_the_prefix(inside):
     usual = {"claimgate_checks_total", "claimgate_check_duration_seconds_bucket", "claimgate_jwks_keys"}
     web.wait_until(lambda: usual <= names(), "the metrics")
     assert all(name.startswith("claimgate_") for name in names())
+
+
+def test_the_demo_shows_the_same_inside_envoy(stack: Stack):
+    rows = list(demo.run(demo.start(stack, inside=True)))
+    assert len(rows) > 10 and [row for row in rows if not row.good] == []
