@@ -28,7 +28,7 @@ module-portable: ## the same against an old C library, for a release: target/por
 
 test: lint unit e2e e2e-module chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
 
-lint: ## check the format and the lints
+lint: circles layers ## check the format, the lints, and what depends on what
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 

@@ -1,5 +1,5 @@
 //! Counts the heap allocations of one check, from the bytes of Envoy's message
-//! to the bytes of the answer. Prints JSON.
+//! to the bytes of the response. Prints JSON.
 
 #![allow(
     clippy::expect_used,
@@ -24,19 +24,14 @@ use std::{
 use claimgate::{
     Engine,
     envoy::{
-        answer,
         decode::{Names, check_request},
+        response,
     },
 };
-use envoy_types::{
-    ext_authz::v3::pb::CheckRequest,
-    pb::envoy::service::auth::v3::{AttributeContext, attribute_context},
-};
 use mimalloc::MiMalloc;
-use prost::Message;
 use serde_json::{Value, json};
 
-use support::fixture::{Bench, HEADERS, Issuer, bearer, decide};
+use support::fixture::{Bench, Issuer, bearer, decide, message};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -105,20 +100,6 @@ fn check(engine: &Engine, message: &[u8]) -> [u64; 3] {
     let decoded = ALLOCATIONS.get();
     let decision = decide(engine, &request);
     let decided = ALLOCATIONS.get();
-    black_box(answer::encode(engine, &request, &decision));
+    black_box(response::encode(engine, &request, &decision));
     [decoded - start, decided - decoded, ALLOCATIONS.get() - decided]
-}
-
-fn message(authorization: &str) -> Vec<u8> {
-    let fields = HEADERS.into_iter().chain([("authorization", authorization)]);
-    let http = attribute_context::HttpRequest {
-        method: "POST".into(),
-        host: "gateway.internal".into(),
-        path: "/v1/chat/completions".into(),
-        headers: fields.map(|(name, value)| (name.into(), value.into())).collect(),
-        ..Default::default()
-    };
-    let request = attribute_context::Request { http: Some(http), ..Default::default() };
-    let attributes = AttributeContext { request: Some(request), ..Default::default() };
-    CheckRequest { attributes: Some(attributes) }.encode_to_vec()
 }

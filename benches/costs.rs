@@ -5,8 +5,8 @@
 //! `costs [FILTER]` measures the rows whose name holds `FILTER`.
 //!
 //! Everything is measured in CPU time of this thread, from the bytes of
-//! Envoy's message to the bytes of the answer, the log line included. Rows and
-//! the plain denial take turns, so that whatever slows the machine down meets
+//! Envoy's message to the bytes of the response, the log line included. Rows and
+//! the plain denial take turns, so that a slow moment of the machine affects
 //! both.
 
 #![allow(
@@ -36,49 +36,49 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, registry};
 
 #[path = "costs/attacks.rs"]
 mod attacks;
-#[path = "costs/scene.rs"]
-mod scene;
+#[path = "costs/case.rs"]
+mod case;
 #[path = "support/paths.rs"]
 mod support;
 
 use attacks::attacks;
-use scene::{Scene, Signatures};
+use case::{Case, Signatures};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What a request may cost that has no signature to compute.
+/// The bar of a request that computes no signature.
 const BAR: f64 = 20.0;
 
-/// So often every row has its turn.
+/// How many turns each row has.
 const ROUNDS: usize = 41;
 
 /// About how long a turn lasts, in seconds.
 const TURN: f64 = 0.001;
 
-/// One request and what it may cost.
+/// One request and its bar.
 struct Row {
     name: String,
     /// The reason of the decision, where the name promises another.
     wrong: Option<Reason>,
     call: Call,
-    /// The signatures that it may have computed.
+    /// The signatures whose cost is added to the bar.
     signatures: Option<Signatures>,
 }
 
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
     log_as_in_production();
-    let plain = Call::new(&Scene::plain());
+    let plain = Call::new(&Case::plain());
     let rows: Vec<_> = attacks()
         .into_iter()
         .filter(|attack| filter.as_ref().is_none_or(|wanted| attack.name.contains(wanted)))
         .map(|attack| {
-            let wrong = attack.reason.and_then(|reason| attack.scene.decided_otherwise(reason));
+            let wrong = attack.reason.and_then(|reason| attack.case.decided_otherwise(reason));
             Row {
                 name: attack.name,
                 wrong,
-                call: Call::new(&attack.scene),
+                call: Call::new(&attack.case),
                 signatures: attack.signatures,
             }
         })
@@ -155,25 +155,25 @@ struct Call {
 }
 
 impl Call {
-    fn new(scene: &Scene) -> Self {
-        let config = ConfigHandle::new(Arc::clone(&scene.live));
-        let length = u32::try_from(scene.message.len()).expect("a short message");
-        let frame = [&[0][..], &length.to_be_bytes(), &scene.message].concat();
+    fn new(case: &Case) -> Self {
+        let config = ConfigHandle::new(Arc::clone(&case.snapshot));
+        let length = u32::try_from(case.message.len()).expect("a short message");
+        let frame = [&[0][..], &length.to_be_bytes(), &case.message].concat();
         Self { server: AuthorizationServer::new(config), frame: frame.into() }
     }
 
     fn check(&self) {
         let mut request = http::Request::new(Full::new(self.frame.clone()));
         *request.uri_mut() = http::Uri::from_static("/envoy.service.auth.v3.Authorization/Check");
-        let answer = pin!(self.server.clone().call(request));
-        match answer.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => drop(black_box(answer)),
+        let response = pin!(self.server.clone().call(request));
+        match response.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(response) => drop(black_box(response)),
             Poll::Pending => panic!("no check here waits for anything"),
         }
     }
 }
 
-/// Lines of JSON, made and thrown away.
+/// Makes log lines in JSON and discards them.
 fn log_as_in_production() {
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
     let lines = lines.with_current_span(false).with_span_list(false).with_writer(io::sink);

@@ -17,13 +17,20 @@ mod support {
 }
 
 use claimgate::{
-    Request, policy::routes::Routes, provider::oauth2::jwt::Unverified, settings::AuthSettings,
+    Request,
+    envoy::{
+        decode::{Names, check_request},
+        response,
+    },
+    policy::routes::Routes,
+    provider::oauth2::jwt::Unverified,
+    settings::AuthSettings,
 };
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use mimalloc::MiMalloc;
 
 use support::{
-    fixture::{Bench, Issuer, allow, bearer},
+    fixture::{Bench, Issuer, allow, bearer, decide, message},
     paths,
 };
 
@@ -40,6 +47,20 @@ fn known_token(bencher: Bencher) {
     let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
     let authorization = bearer(&issuer.token(0));
     bencher.counter(ItemsCount::new(1_usize)).bench(|| allow(&engine, &authorization));
+}
+
+/// From the bytes of Envoy's message to the bytes of the response.
+#[divan::bench(threads = [1, 2])]
+fn whole_check(bencher: Bencher) {
+    let issuer = Issuer::new();
+    let engine = Bench { issuers: 1, remembered: 1000, ..Bench::default() }.engine(&issuer);
+    let message = message(&bearer(&issuer.token(0)));
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let names = Names::new();
+        let request = check_request(divan::black_box(&message), &names).expect("a message");
+        let decision = decide(&engine, &request);
+        response::encode(&engine, &request, &decision)
+    });
 }
 
 #[divan::bench(threads = [1, 2])]
@@ -64,6 +85,13 @@ fn ever_new_token(bencher: Bencher) {
 fn read_jwt(bencher: Bencher) {
     let token = Issuer::new().token(0);
     bencher.bench(|| Unverified::read(divan::black_box(&token)).is_some());
+}
+
+#[divan::bench]
+fn read_claims(bencher: Bencher) {
+    let token = Issuer::new().token(0);
+    bencher
+        .bench(|| Unverified::read(divan::black_box(&token)).map(|jwt| jwt.claims().names().len()));
 }
 
 #[divan::bench(args = [10, 100_000])]

@@ -1,8 +1,8 @@
 //! A load generator for `Authorization/Check` that sends another token with
-//! every check, which h2load can't, and reads every answer.
+//! every check, which h2load can't, and reads every response.
 //!
 //! The requests differ in their tokens alone, so everything else is put
-//! together once and written as bytes; of the answers only frames are read.
+//! together once and written as bytes; of the responses only frames are read.
 //! That keeps it well ahead of any server it measures. Prints JSON.
 //!
 //! `load ADDRESS MESSAGE TOKENS LIMIT`: MESSAGE is a file with a
@@ -32,7 +32,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const CONNECTIONS: usize = 2;
 const STREAMS: usize = 50;
 
-/// A connection reads so much before it sends again: a part of the answers
+/// A connection reads so much before it sends again: a part of the responses
 /// under way, so that the server never runs out of checks in between.
 const READ_BYTES: usize = 8 * 1024;
 
@@ -42,17 +42,17 @@ fn main() -> Result<()> {
     let [address, message, tokens, limit] = arguments.as_slice() else { return Ok(()) };
     let work = Work::new(&fs::read(message)?, &fs::read(tokens)?, limit)?;
     let start = Instant::now();
-    let answers = thread::scope(|scope| {
+    let counts = thread::scope(|scope| {
         let connections: Vec<_> = (0..CONNECTIONS)
             .map(|_| scope.spawn(|| Connection::open(address, &work)?.run(start)))
             .collect();
-        let mut sum = Answers::default();
+        let mut sum = Counts::default();
         for connection in connections {
             sum.add(&connection.join().map_err(|_| "a connection panicked")??);
         }
         Ok::<_, Box<dyn Error + Send + Sync>>(sum)
     })?;
-    let Answers { allowed, denied } = answers;
+    let Counts { allowed, denied } = counts;
     let seconds = start.elapsed().as_secs_f64();
     println!(r#"{{"allowed": {allowed}, "denied": {denied}, "seconds": {seconds}}}"#);
     Ok(())
@@ -112,12 +112,12 @@ impl Work {
 }
 
 #[derive(Default)]
-struct Answers {
+struct Counts {
     allowed: u64,
     denied: u64,
 }
 
-impl Answers {
+impl Counts {
     fn add(&mut self, other: &Self) {
         self.allowed += other.allowed;
         self.denied += other.denied;
@@ -137,7 +137,7 @@ struct Connection<'w> {
     window: i64,
     /// Bytes received since it was last told that it may send more.
     received: u32,
-    answers: Answers,
+    counts: Counts,
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -176,14 +176,14 @@ impl<'w> Connection<'w> {
             in_flight: 0,
             window: DEFAULT_WINDOW.into(),
             received: 0,
-            answers: Answers::default(),
+            counts: Counts::default(),
         };
         connection.frame(SETTINGS, 0, 0, &[]);
         connection.frame(WINDOW_UPDATE, 0, 0, &(LARGE_WINDOW - DEFAULT_WINDOW).to_be_bytes());
         Ok(connection)
     }
 
-    fn run(mut self, start: Instant) -> Result<Answers> {
+    fn run(mut self, start: Instant) -> Result<Counts> {
         let mut buffer = vec![0; READ_BYTES];
         let mut is_done = false;
         while !is_done || self.in_flight > 0 {
@@ -206,7 +206,7 @@ impl<'w> Connection<'w> {
             self.input.extend(&buffer[..length]);
             self.read_frames()?;
         }
-        Ok(self.answers)
+        Ok(self.counts)
     }
 
     fn frame_header(&mut self, length: usize, kind: u8, flags: u8, stream: u32) {
@@ -274,8 +274,8 @@ impl<'w> Connection<'w> {
             DATA => {
                 self.received += payload.len() as u32;
                 match payload.get(GRPC_HEADER..) {
-                    Some(message) if message.starts_with(ALLOWED) => self.answers.allowed += 1,
-                    _ => self.answers.denied += 1,
+                    Some(message) if message.starts_with(ALLOWED) => self.counts.allowed += 1,
+                    _ => self.counts.denied += 1,
                 }
             }
             SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),

@@ -54,7 +54,7 @@ fn mint(
     issuer: &str,
     count: usize,
 ) -> Result<Vec<String>, Box<dyn Error>> {
-    // A minute ago: nobody's clock need agree with this one to the second.
+    // A minute ago, so that clocks need not agree to the second.
     let issued = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() - 60;
     let numbers: Vec<usize> = (0..count).collect();
     let share = |numbers: &[usize]| -> Result<Vec<String>, String> {

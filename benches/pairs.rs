@@ -1,5 +1,5 @@
 //! Pairs of measurements whose ratio counts. The two of a pair take turns
-//! within one process, so that whatever slows the machine down meets both.
+//! within one process, so that a slow moment of the machine affects both.
 //! Prints JSON: how often per second each side did its work, turn by turn.
 //!
 //! `pairs verify TURNS` compares the engine, given tokens that it does not
@@ -80,12 +80,11 @@ fn take_turns(
     rates
 }
 
-/// Tokens come round again only after so many others that none of them is
-/// remembered.
+/// Tokens repeat only after so many others that none of them is cached any more.
 const TOKENS: usize = 4000;
 const REMEMBERED: usize = 16;
 
-/// So few tokens that whatever slows the machine down meets both sides.
+/// Few enough tokens that a slow moment of the machine affects both sides.
 const STRIDE: usize = 20;
 
 fn verify(turns: usize) {

@@ -27,35 +27,38 @@ use crate::readiness::{Readiness, State};
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How long a client may take for the headers of a request, the first as well
-/// as the next over the same connection.
-const HEADERS_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the headers of a request, also of a
+/// further one over the same connection.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After this, a connection ends with the answer that is under way.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(60);
+/// After this, a connection is closed gracefully.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long that answer may take to be read.
-const LAST_ANSWER: Duration = Duration::from_secs(5);
+/// How long the client may then take to read the last response.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves `router` over at most so many connections at a time. When all
-/// places are taken, the connection that is open for longest makes way: a
-/// probe is answered within milliseconds, so it is not the one, however many
-/// others say nothing.
-pub async fn serve(mut listener: TcpListener, router: Router, most: usize) -> Infallible {
+/// Serves `router` over at most `max_connections` at a time. At the limit, a new
+/// connection evicts the oldest one: a probe is answered within milliseconds,
+/// so it is never the oldest beside idle connections.
+pub async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+) -> Infallible {
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        // Out of descriptors, it tries again a second later.
+        // Out of descriptors, axum retries a second later.
         let (stream, _) = Listener::accept(&mut listener).await;
         while connections.try_join_next().is_some() {}
         oldest_first.retain(|connection| !connection.is_finished());
-        if oldest_first.len() >= most
+        if oldest_first.len() >= max_connections
             && let Some(oldest) = oldest_first.pop_front()
         {
-            debug!("an admin connection makes way for another");
+            debug!("the oldest admin connection is closed for a new one");
             oldest.abort();
-            // Not before its descriptor is free: many that come at once would
-            // take all there are, and accepting would pause for a second.
+            // Wait for its descriptor: otherwise a burst of connections would
+            // use up all of them, and accepting would pause for a second.
             connections.join_next().await;
         }
         oldest_first.push_back(connections.spawn(serve_connection(stream, router.clone())));
@@ -65,14 +68,14 @@ pub async fn serve(mut listener: TcpListener, router: Router, most: usize) -> In
 async fn serve_connection(stream: TcpStream, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_LIMIT)
+        .header_read_timeout(HEADERS_TIMEOUT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
-    let ended = match timeout(CONNECTION_LIMIT, connection.as_mut()).await {
+    let ended = match timeout(CONNECTION_LIFETIME, connection.as_mut()).await {
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            timeout(CLOSE_TIMEOUT, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -80,7 +83,7 @@ async fn serve_connection(stream: TcpStream, router: Router) {
     }
 }
 
-/// The admin port's pages; `metrics` renders the metrics of this moment.
+/// The routes of the admin port; `metrics` renders the current metrics.
 pub fn router<M>(readiness: Readiness, metrics: M) -> Router
 where
     M: Fn() -> String + Clone + Send + Sync + 'static,

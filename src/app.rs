@@ -1,11 +1,18 @@
 //! The composition root: a config file becomes bound listeners, which are
-//! served until the order to stop drains them.
+//! served until the command to stop, then drained.
 //!
-//! Two kinds of threads do the work. The *workers* decide checks and nothing
-//! else. The *control* thread, that of whoever runs the [`App`], does the
-//! rest: it accepts connections for the workers, answers the admin port,
-//! fetches keys, watches files and takes signals. It may stall without a
-//! check noticing.
+//! There are two kinds of threads. The *workers* decide checks and nothing
+//! else. The *control* thread, on which [`App::run`] is polled, does the rest:
+//! it accepts connections for the workers, serves the admin port, fetches keys,
+//! watches files and handles signals. It may stall without delaying a check.
+//!
+//! A configuration goes through four types: [`config::Loaded`] is read from the
+//! file, `Candidate` is built from it, `ActiveConfig` is what the control thread
+//! keeps of the active one, and [`Snapshot`] is the part of it that checks read
+//! through their [`ConfigHandle`].
+//!
+//! [`config::Loaded`]: crate::config::Loaded
+//! [`Snapshot`]: crate::check::Snapshot
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, thread, time::Duration};
 
@@ -25,53 +32,55 @@ use crate::{
     envoy::{health, reflection, unfinished::Budget},
     metrics::Metrics,
     readiness::{Readiness, State},
-    status::{self, Board},
+    status::{self, StatusPage},
     time::UnixTime,
 };
 
+mod active;
+mod candidate;
 pub mod connection;
-mod doorway;
+mod connection_limit;
+mod descriptors;
 mod grpc;
 mod instruments;
-mod limits;
 pub mod listen;
 pub mod offline;
 mod reload;
 pub mod server;
 pub mod signals;
-mod site;
 mod start_error;
 pub mod tls;
 pub mod watch;
 pub mod workers;
 
+pub use candidate::LoadError;
 pub use claimgate_remote::providers::ProviderError;
-pub use offline::try_out;
-pub use site::LoadError;
+pub use offline::dry_run;
 pub use start_error::StartError;
 
+use active::ActiveConfig;
+use candidate::Candidate;
+use descriptors::ConnectionLimits;
 use grpc::Services;
 use instruments::Instruments;
-use limits::Connections;
 use listen::{BoundAddress, Listener};
 use reload::Reloader;
 use server::{Drained, Server};
-use signals::Order;
-use site::{Plan, Site};
-use watch::Watch;
+use signals::Command;
+use watch::FileWatch;
 
-/// How often tokens that can't be used any more are dropped from memory.
-const TIDY: Duration = Duration::from_secs(60);
+/// How often expired entries are evicted from the token cache.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often checks are counted for the status page.
-const COUNTING: Duration = Duration::from_secs(1);
+/// How often the status page's history is updated.
+const HISTORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the service ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// In good order.
+    /// After a drain.
     Drained(Drained),
-    /// At once, by a second order to stop.
+    /// At once, by a second command to stop.
     Interrupted,
 }
 
@@ -80,14 +89,14 @@ pub struct App {
     server: Server,
     admin: TcpListener,
     admin_address: SocketAddr,
-    admin_connections: usize,
+    max_admin_connections: usize,
     health: health::HealthSwitch,
     reloader: Reloader,
 }
 
 impl App {
-    /// Loads the config file at `path`, binds what it names and begins to
-    /// fetch keys. Nothing is answered before [`App::run`].
+    /// Loads the config file at `path`, binds its addresses and begins to fetch
+    /// keys. Nothing is served before [`App::run`].
     ///
     /// # Errors
     /// The configuration can't be used or an address can't be bound.
@@ -95,32 +104,32 @@ impl App {
         let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
-        let mut watch = Watch::new([path.to_owned()]).await.map_err(hung)?;
+        let mut watch = FileWatch::new([path.to_owned()]).await.map_err(hung)?;
         let lane = Lane::default();
         let instruments = Instruments::from(metrics.clone());
-        let plan = Plan::read(path, &mut watch, &[], &instruments, &lane).await?;
+        let candidate = Candidate::read(path, &mut watch, &[], &instruments, &lane).await?;
 
-        let settings = &plan.server;
+        let settings = &candidate.server;
         let listener = Listener::bind("server.grpc.address", &settings.grpc.address).await?;
         let (admin, admin_address) =
             listen::bind_tcp("server.admin.address", &settings.admin_address).await?;
-        let workers = settings.workers.unwrap_or_else(cores);
+        let workers = settings.workers.unwrap_or_else(available_cores);
 
         let readiness = Readiness::default();
         let address = admin_address.ip();
-        let board =
-            Board::new(revision, path, address, workers, readiness.clone(), metrics.clone());
-        let board = Arc::new(board);
-        let outgoing = plan.outgoing_connections();
-        let site = Site::open(plan, instruments, Arc::clone(&board));
-        let (health, routes) = others().await?;
+        let status_page =
+            StatusPage::new(revision, path, address, workers, readiness.clone(), metrics.clone());
+        let status_page = Arc::new(status_page);
+        let outgoing = candidate.outgoing_connections();
+        let active = ActiveConfig::start(candidate, instruments, Arc::clone(&status_page));
+        let (health, routes) = other_services().await?;
         let unfinished = Budget::default();
-        let services = || Services::new(&site.config, routes(), unfinished.clone());
-        let server = Server::start(listener, workers, &site.tls, services)?;
-        let allowed = Connections::allowed(site.server.grpc.max_connections, outgoing);
-        let server = server.bounded(allowed.grpc);
+        let services = || Services::new(&active.handle, routes(), unfinished.clone());
+        let server = Server::start(listener, workers, &active.tls, services)?;
+        let limits = ConnectionLimits::allowed(active.server.grpc.max_connections, outgoing);
+        let server = server.with_max_connections(limits.grpc);
 
-        let follower = readiness.follow(site.key_sources());
+        let readiness_task = readiness.track(active.key_sources());
         info!(
             grpc = %server.address(),
             admin = %admin_address,
@@ -131,57 +140,57 @@ impl App {
             path: path.into(),
             watch,
             lane,
-            site,
+            active,
             metrics,
             readiness,
-            follower,
+            readiness_task,
             failure: None,
-            board,
+            status_page,
         };
         Ok(Self {
             server,
             admin,
             admin_address,
-            admin_connections: allowed.admin,
+            max_admin_connections: limits.admin,
             health,
             reloader,
         })
     }
 
-    /// Where gRPC is served.
+    /// The address of the gRPC listener.
     pub fn grpc_address(&self) -> &BoundAddress {
         self.server.address()
     }
 
-    /// Where the admin port is.
+    /// The address of the admin port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// Serves until the order to stop, then drains. When nobody can give
-    /// orders any more, that is an order to stop.
-    pub async fn run(self, mut orders: mpsc::Receiver<Order>) -> Ended {
-        let Self { server, admin, admin_connections, health, mut reloader, .. } = self;
+    /// Serves until the command to stop, then drains. Dropping the sender of
+    /// `commands` stops it as well.
+    pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Ended {
+        let Self { server, admin, max_admin_connections, health, mut reloader, .. } = self;
         let readiness = reloader.readiness.clone();
         let _tasks = [
-            Task::spawn(serve_admin(admin, admin_connections, &reloader)),
-            Task::spawn(follow_readiness(readiness.clone(), health.clone())),
-            Task::spawn(tidy(reloader.site.config.clone())),
-            Task::spawn(count(Arc::clone(&reloader.board))),
+            Task::spawn(serve_admin(admin, max_admin_connections, &reloader)),
+            Task::spawn(update_health(readiness.clone(), health.clone())),
+            Task::spawn(evict_expired_tokens(reloader.active.handle.clone())),
+            Task::spawn(update_history(Arc::clone(&reloader.status_page))),
         ];
         tokio::select! {
             never = server.accept() => match never {},
-            () = reloader.run(&mut orders) => {}
+            () = reloader.run(&mut commands) => {}
         }
-        let grace = reloader.site.server.shutdown_grace;
+        let grace = reloader.active.server.shutdown_grace;
         let deadline = Instant::now() + grace;
-        let traces = reloader.site.instruments.traces.clone();
+        let tracer = reloader.active.instruments.tracer.clone();
         info!(?grace, "shutting down");
         readiness.drain();
         health.set_serving(false).await;
         tokio::select! {
-            drained = drain(server, grace, traces.flush(deadline)) => Ended::Drained(drained),
-            () = stop(&mut orders) => {
+            drained = drain(server, grace, tracer.flush(deadline)) => Ended::Drained(drained),
+            () = wait_for_stop(&mut commands) => {
                 warn!("told to stop again, ending at once");
                 Ended::Interrupted
             }
@@ -189,8 +198,8 @@ impl App {
     }
 }
 
-/// The services beside the checks, once for each worker.
-async fn others() -> Result<(health::HealthSwitch, impl Fn() -> Routes), StartError> {
+/// The services other than checks, to be made once for each worker.
+async fn other_services() -> Result<(health::HealthSwitch, impl Fn() -> Routes), StartError> {
     let (switch, health) = health::health().await;
     let reflection = reflection::reflection()?;
     let reflection_alpha = reflection::reflection_alpha()?;
@@ -202,17 +211,17 @@ async fn others() -> Result<(health::HealthSwitch, impl Fn() -> Routes), StartEr
     Ok((switch, routes))
 }
 
-fn cores() -> NonZeroUsize {
+fn available_cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 fn serve_admin(
     listener: TcpListener,
-    most: usize,
+    max_connections: usize,
     reloader: &Reloader,
 ) -> impl Future<Output = ()> + Send + use<> {
     let metrics = reloader.metrics.clone();
-    let config = reloader.site.config.clone();
+    let config = reloader.active.handle.clone();
     let render = move || {
         metrics.set_token_cache_entries(config.load().engine.token_cache().len());
         metrics.encode().unwrap_or_else(|error| {
@@ -221,15 +230,15 @@ fn serve_admin(
         })
     };
     let router = admin::router(reloader.readiness.clone(), render)
-        .merge(status::http::router(Arc::clone(&reloader.board)));
+        .merge(status::http::router(Arc::clone(&reloader.status_page)));
     async move {
-        let never = admin::serve(listener, router, most).await;
+        let never = admin::serve(listener, router, max_connections).await;
         match never {}
     }
 }
 
-/// Tells the health service what the admin port says.
-async fn follow_readiness(readiness: Readiness, health: health::HealthSwitch) {
+/// Keeps the health service's status equal to the readiness.
+async fn update_health(readiness: Readiness, health: health::HealthSwitch) {
     let mut states = readiness.subscribe();
     loop {
         let is_ready = *states.borrow_and_update() == State::Ready;
@@ -243,43 +252,43 @@ async fn follow_readiness(readiness: Readiness, health: health::HealthSwitch) {
     }
 }
 
-async fn tidy(config: ConfigHandle) {
-    let mut ticks = interval(TIDY);
+async fn evict_expired_tokens(config: ConfigHandle) {
+    let mut ticks = interval(EVICTION_INTERVAL);
     loop {
         ticks.tick().await;
         config.load().engine.token_cache().tidy(UnixTime::now());
     }
 }
 
-/// Keeps the status page's history.
-async fn count(board: Arc<Board>) {
-    let mut ticks = interval(COUNTING);
+/// Updates the status page's history periodically.
+async fn update_history(status_page: Arc<StatusPage>) {
+    let mut ticks = interval(HISTORY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        board.count();
+        status_page.update_history();
     }
 }
 
-/// Ends the server, and sends the spans of its last requests.
+/// Drains the server, then sends the spans of its last requests.
 async fn drain(server: Server, grace: Duration, flush: impl Future<Output = ()>) -> Drained {
     let drained = server.drain(grace).await;
     flush.await;
     drained
 }
 
-/// Waits for the order to stop.
-async fn stop(orders: &mut mpsc::Receiver<Order>) {
+/// Waits for the command to stop.
+async fn wait_for_stop(commands: &mut mpsc::Receiver<Command>) {
     loop {
-        match orders.recv().await {
-            Some(Order::Stop) => return,
-            Some(Order::Reload) => {}
+        match commands.recv().await {
+            Some(Command::Stop) => return,
+            Some(Command::Reload) => {}
             None => std::future::pending().await,
         }
     }
 }
 
-/// A task that ends when this is dropped.
+/// A task that is aborted when this is dropped.
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
 

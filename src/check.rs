@@ -1,7 +1,8 @@
-//! One check, from a request to its recorded decision. Every door calls this
-//! room: it reads the configuration in force, decides now or later, limits
-//! the time, turns a panic into a denial, and records metrics, log line, span
-//! and denial. A door reads its own wire and writes it ([`Exchange`]).
+//! One check, from a request to its recorded decision. Every door (a protocol
+//! over which checks arrive) calls this module: it loads the active
+//! configuration, decides now or later, limits the time, turns a panic into a
+//! denial, and records metrics, log line, span and denial. A door only decodes
+//! requests and encodes responses ([`Exchange`]).
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -28,20 +29,20 @@ mod span;
 
 pub use snapshot::{ConfigHandle, Snapshot};
 
-/// One request as its door holds it.
+/// One request in the form in which its door received it.
 pub trait Exchange {
     /// What [`Exchange::request`] borrows from besides the message.
     type Scratch: Default;
-    /// What the door sends.
+    /// The encoded response.
     type Response;
 
-    /// Reads the request. This is cheap enough to be done again by a check
-    /// that has to wait, which saves the others from holding both the message
-    /// and what is borrowed from it. What can't be read is an empty request,
+    /// Decodes the request. This is cheap enough to be repeated by a check that
+    /// has to wait, so that the others need not hold both the message and what
+    /// is borrowed from it. A message that can't be decoded is an empty request,
     /// which the engine denies.
     fn request<'a>(&'a self, scratch: &'a Self::Scratch) -> Request<'a>;
 
-    /// Writes what the client or the upstream gets of a decision.
+    /// Encodes the response to a decision.
     fn respond<'a>(
         &self,
         engine: &'a Engine,
@@ -50,7 +51,7 @@ pub trait Exchange {
     ) -> Self::Response;
 }
 
-/// Answers a request by the configuration in force, waiting where it must.
+/// Decides a request by the active configuration, waiting where it must.
 pub async fn check<E: Exchange>(config: &ConfigHandle, exchange: &E) -> E::Response {
     let started = Instant::now();
     let snapshot = {
@@ -60,12 +61,12 @@ pub async fn check<E: Exchange>(config: &ConfigHandle, exchange: &E) -> E::Respo
             None => Guard::into_inner(snapshot),
         }
     };
-    // In a box, so that a check that does not wait needs no room for it.
+    // Boxed, so that the future of a check that does not wait is smaller.
     Box::pin(later(&snapshot, exchange, started)).await
 }
 
-/// Answers a request that can be decided without I/O; `None` means that a
-/// provider has to wait, so [`later`] has to be awaited.
+/// Decides a request that needs no I/O; `None` means that a provider has to
+/// wait, so [`later`] has to be awaited.
 pub fn now<E: Exchange>(
     snapshot: &Snapshot,
     exchange: &E,
@@ -82,10 +83,10 @@ pub fn now<E: Exchange>(
         .unwrap_or_else(|_| Some(panicked(snapshot, exchange, started)))
 }
 
-/// Answers a request, waiting for providers until `check_timeout`. Giving up
-/// does not end the I/O: the next request may find it done.
+/// Decides a request, waiting for providers until `check_timeout`. The timeout
+/// does not cancel the I/O: the next request may find it done.
 ///
-/// It has to be polled on a tokio runtime.
+/// Must be polled on a tokio runtime.
 pub async fn later<E: Exchange>(
     snapshot: &Snapshot,
     exchange: &E,
@@ -103,7 +104,7 @@ pub async fn later<E: Exchange>(
     decided.unwrap_or_else(|_| panicked(snapshot, exchange, started))
 }
 
-/// Writes and records a decision.
+/// Encodes and records a decision.
 fn finish<E: Exchange>(
     snapshot: &Snapshot,
     exchange: &E,
@@ -123,7 +124,7 @@ fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, s
     let provider = decision.provider.map(|id| snapshot.engine.provider(id).name());
     log::check(request, decision, provider, elapsed);
     if let Some(denials) = &snapshot.denials {
-        denials::keep(denials, request, decision, provider);
+        denials::record(denials, request, decision, provider);
     }
     if let Some(tracer) = &snapshot.tracer {
         span::check(tracer, &snapshot.engine, request, decision, provider, elapsed);
@@ -140,7 +141,7 @@ fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, s
 #[cold]
 fn panicked<E: Exchange>(snapshot: &Snapshot, exchange: &E, started: Instant) -> E::Response {
     let scratch = E::Scratch::default();
-    // Reading the request may be what panicked.
+    // Decoding the request may be what panicked.
     let request = panic::catch_unwind(AssertUnwindSafe(|| exchange.request(&scratch)));
     let request = request.unwrap_or_default();
     error!(
@@ -150,6 +151,6 @@ fn panicked<E: Exchange>(snapshot: &Snapshot, exchange: &E, started: Instant) ->
     );
     let decision = Decision::deny(Denial::Internal, Reason::Internal);
     record(snapshot, &request, &decision, started);
-    // Writing the response to this request may be what panicked, too.
+    // Encoding the response to this request may be what panicked, too.
     exchange.respond(&snapshot.engine, &Request::default(), &decision)
 }

@@ -1,24 +1,22 @@
 //! The Envoy adapter: the only module that knows Envoy's wire types and
 //! status codes.
 //!
-//! A `CheckRequest` arrives as bytes and is read where it lies ([`decode`]);
+//! A `CheckRequest` arrives as bytes and is decoded in place ([`decode`]);
 //! the engine decides; the `CheckResponse` is written straight into its final
-//! bytes ([`answer`]). [`service`] ties the two together behind gRPC; what happens
-//! around a decision is [`crate::check`]'s.
-//! What does not arrive in one piece is bounded by [`unfinished`].
-//! [`capture`] reads a message that was written down.
+//! bytes ([`response`]). [`service`] ties the two together behind gRPC; what happens
+//! around a decision is [`crate::check`]'s. [`unfinished`] bounds messages that
+//! arrive in several frames. [`capture`] reads recorded messages.
 //!
 //! The generated message types of `envoy-types` are not used here: filling and
 //! dropping their maps costs several times what a decision does. They remain
-//! the reference that the tests compare with, and serve where nobody waits for
-//! a decision.
+//! the reference that the tests compare with, and serve where no decision waits.
 
-pub mod answer;
 pub mod capture;
 pub mod decode;
 pub mod framing;
 pub mod health;
 pub mod reflection;
+pub mod response;
 pub mod service;
 pub mod unfinished;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! Decisions explained, by tokio's clock.
+//! Explains decisions, with timeouts by tokio's clock.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use crate::{engine::Engine, request::Request, time::UnixTime};
 
 pub use claimgate_core::explain::*;
 
-/// Decides `request` at the moment `now` as the service would, giving up on
-/// providers after `limit`, and says why. Has to run on tokio, with its time
-/// enabled.
+/// Decides `request` at the moment `now` as the service would, waiting for
+/// providers until `limit`, and explains the decision. Must run on tokio, with
+/// its time enabled.
 pub async fn explain(
     engine: &Engine,
     request: &Request<'_>,

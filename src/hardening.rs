@@ -1,11 +1,11 @@
-//! What the process denies to others on its machine.
+//! Protects the process from other processes on its machine.
 
-/// Keeps the memory of this process, which holds keys and tokens, to itself:
+/// Makes the memory of this process, which holds keys and tokens, private:
 /// another process of the same user can't attach to it or read it from
-/// `/proc`, and a crash leaves no core file. Root, or who holds
+/// `/proc`, and a crash leaves no core file. Root, or a process with
 /// `CAP_SYS_PTRACE`, still may.
 ///
-/// Linux alone knows this; elsewhere nothing happens.
+/// Does nothing on systems other than Linux.
 pub fn keep_memory_private() {
     #[cfg(target_os = "linux")]
     if let Err(error) =

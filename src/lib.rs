@@ -3,9 +3,9 @@
 //! A [`Request`] goes in, a [`Decision`] comes out: the [`Engine`] finds the
 //! token, shows it to the [`Provider`]s in order, and applies the policy of
 //! the matching route. That engine is the crate `claimgate-core`; this one is
-//! the program around it: [`check`] decides and records for every door,
-//! [`envoy`] is the door for Envoy's ext_authz over gRPC, [`app`] runs the
-//! service. What the crates of the workspace offer is re-exported here under
+//! the program around it: [`check`] decides and records for every protocol
+//! over which checks arrive (a *door*), [`envoy`] is the door for Envoy's
+//! ext_authz over gRPC, [`app`] runs the service. What the crates of the workspace offer is re-exported here under
 //! one name.
 
 pub use claimgate_core::{

@@ -6,9 +6,9 @@
 //! request, so the number of series is bounded; those of providers and keys
 //! that have left the configuration are removed.
 //!
-//! Checks are counted in memory of each thread's own and added up when
-//! somebody asks ([`Metrics::encode`]), because a counter that every core
-//! increments makes all of them wait for each other.
+//! Each thread counts checks in memory of its own, and [`Metrics::encode`] adds
+//! them up, because a counter that every core increments makes all of them wait
+//! for each other.
 
 use std::{
     collections::HashSet,
@@ -61,38 +61,39 @@ struct Families {
     key_expiry: GaugeVec,
     dropped_headers: IntCounterVec,
     in_flight: IntGauge,
-    /// All checks so far, whatever becomes of their series.
+    /// All checks so far, also those whose series was removed.
     totals: ByReason<AtomicU64>,
-    census: Mutex<Census>,
+    tracked: Mutex<Tracked>,
 }
 
 /// A number for each reason, in the order of [`Reason::ALL`].
 pub type ByReason<N = u64> = [N; Reason::ALL.len()];
 
-/// What the configuration in force has, and who still counts.
+/// The providers and keys that have series, and the shards to collect.
 #[derive(Default)]
-struct Census {
+struct Tracked {
     providers: HashSet<String>,
     expiring_keys: HashSet<(String, String)>,
-    generations: Vec<Weak<Shards>>,
+    /// Of every configuration with checks in flight.
+    shards: Vec<Weak<Shards>>,
 }
 
-/// Two metrics of one name, or a name that is none: a defect of this module,
+/// A metric's name is invalid or registered twice: a defect of this module,
 /// which its tests would have shown.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics can't be set up: {0}")]
-pub struct SetupError(#[from] prometheus::Error);
+pub struct MetricsError(#[from] prometheus::Error);
 
 impl Metrics {
     /// The metrics of a program of this version, built from this revision.
     ///
     /// # Errors
     ///
-    /// [`SetupError`], which no input brings about.
-    pub fn new(version: &str, revision: &str) -> Result<Self, SetupError> {
+    /// [`MetricsError`], which no input causes.
+    pub fn new(version: &str, revision: &str) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        let new = Registering(&registry);
+        let new = Registrar(&registry);
         let build = new.int_gauges(
             "claimgate_build_info",
             "Version and source revision of the running program; always 1.",
@@ -162,10 +163,10 @@ impl Metrics {
                 "Checks being decided right now.",
             )?)?,
             totals: [const { AtomicU64::new(0) }; _],
-            census: Mutex::default(),
+            tracked: Mutex::default(),
             registry,
         };
-        families.show_zeros();
+        families.init_series();
         Ok(Self(Arc::new(families)))
     }
 
@@ -173,8 +174,8 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// [`SetupError`] if a metric can't be written, which no input brings about.
-    pub fn encode(&self) -> Result<String, SetupError> {
+    /// [`MetricsError`] if a metric can't be written, which no input causes.
+    pub fn encode(&self) -> Result<String, MetricsError> {
         self.0.collect_counts();
         Ok(TextEncoder::new().encode_to_string(&self.0.registry.gather())?)
     }
@@ -190,7 +191,7 @@ impl Metrics {
         self.0.last_reload_success.set(at.as_seconds());
     }
 
-    /// Another configuration was put in force, or refused.
+    /// A reload succeeded or failed.
     pub fn config_reloaded(&self, success: bool, at: UnixTime) {
         let result = if success { "success" } else { "failure" };
         self.0.reloads.with_label_values(&[result]).inc();
@@ -199,13 +200,13 @@ impl Metrics {
         }
     }
 
-    /// How many verified tokens are remembered.
+    /// Sets how many verified tokens are cached.
     pub fn set_token_cache_entries(&self, entries: usize) {
         self.0.token_cache_entries.set(saturated(entries));
     }
 
-    /// The API keys that expire, as `(provider, key name, when)`. Keys that
-    /// are not named any more are no longer exported.
+    /// Sets the API keys that expire, as `(provider, key name, when)`. The series
+    /// of other keys are removed.
     pub fn set_key_expiries<'a>(
         &self,
         keys: impl IntoIterator<Item = (&'a str, &'a str, UnixTime)>,
@@ -215,12 +216,12 @@ impl Metrics {
             self.0.key_expiry.with_label_values(&[provider, key]).set(at.as_seconds());
             expiring.insert((provider.to_owned(), key.to_owned()));
         }
-        let mut census = self.0.census();
-        for (provider, key) in census.expiring_keys.difference(&expiring) {
-            // It was exported; if it no longer is, so much the better.
+        let mut tracked = self.0.tracked();
+        for (provider, key) in tracked.expiring_keys.difference(&expiring) {
+            // It may have been removed already.
             let _ = self.0.key_expiry.remove_label_values(&[provider, key]);
         }
-        census.expiring_keys = expiring;
+        tracked.expiring_keys = expiring;
     }
 
     /// How many checks have ended so, since the start of the process.
@@ -236,8 +237,9 @@ impl Metrics {
 }
 
 impl Families {
-    /// Makes series appear before they count, so that a first increment is one.
-    fn show_zeros(&self) {
+    /// Exports series as 0 before they count, so that a first increment is visible
+    /// as one.
+    fn init_series(&self) {
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
         }
@@ -249,18 +251,18 @@ impl Families {
         }
     }
 
-    /// Nothing in the census can be left half-done by a panic.
-    fn census(&self) -> MutexGuard<'_, Census> {
-        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks what is tracked. A panic leaves it consistent.
+    fn tracked(&self) -> MutexGuard<'_, Tracked> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up another configuration: its providers count from now on, others
-    /// do no longer.
-    fn take_up(&self, shards: &Arc<Shards>) {
+    /// Tracks the configuration that becomes active: exports series of its
+    /// providers and removes those of all others.
+    fn track(&self, shards: &Arc<Shards>) {
         self.collect_counts();
-        let mut census = self.census();
+        let mut tracked = self.tracked();
         let providers: HashSet<_> = shards.providers.iter().cloned().collect();
-        for gone in census.providers.difference(&providers) {
+        for gone in tracked.providers.difference(&providers) {
             self.remove_provider(gone);
         }
         for provider in &providers {
@@ -269,12 +271,12 @@ impl Families {
             }
             self.checks.with_label_values(&["allow", Reason::Ok.as_str(), provider.as_str()]);
         }
-        census.providers = providers;
-        census.generations.push(Arc::downgrade(shards));
+        tracked.providers = providers;
+        tracked.shards.push(Arc::downgrade(shards));
     }
 
     fn remove_provider(&self, name: &str) {
-        // What was never counted is not there to be removed.
+        // A series that was never counted does not exist; that is not an error.
         for reason in Reason::ALL {
             let _ = self.checks.remove_label_values(&[
                 checks::decision_of(*reason),
@@ -293,23 +295,23 @@ impl Families {
         let _ = self.last_fetch_success.remove_label_values(&[name]);
     }
 
-    /// Adds up what was counted since the last time.
+    /// Adds the counts since the last call to the series.
     fn collect_counts(&self) {
-        let mut census = self.census();
+        let mut tracked = self.tracked();
         let mut in_flight = 0;
-        census.generations.retain(|generation| generation.strong_count() > 0);
-        for generation in census.generations.iter().filter_map(Weak::upgrade) {
-            in_flight += self.collect_generation(&generation, &census);
+        tracked.shards.retain(|shards| shards.strong_count() > 0);
+        for shards in tracked.shards.iter().filter_map(Weak::upgrade) {
+            in_flight += self.collect_from(&shards, &tracked);
         }
         self.in_flight.set(in_flight);
     }
 }
 
-/// Makes metrics and registers them.
-struct Registering<'a>(&'a Registry);
+/// Makes and registers metrics.
+struct Registrar<'a>(&'a Registry);
 
-impl Registering<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, metric: &C) -> Result<C, SetupError> {
+impl Registrar<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, metric: &C) -> Result<C, MetricsError> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric.clone())
     }
@@ -319,11 +321,11 @@ impl Registering<'_> {
         name: &str,
         help: &str,
         labels: &[&str],
-    ) -> Result<IntCounterVec, SetupError> {
+    ) -> Result<IntCounterVec, MetricsError> {
         self.register(&IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, SetupError> {
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
         self.register(&GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
@@ -332,7 +334,7 @@ impl Registering<'_> {
         name: &str,
         help: &str,
         labels: &[&str],
-    ) -> Result<IntGaugeVec, SetupError> {
+    ) -> Result<IntGaugeVec, MetricsError> {
         self.register(&IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 }

@@ -7,21 +7,21 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::provider::oauth2::key_source::KeySource;
 
-/// The one answer to "ready?", shared by the admin port and the gRPC health
+/// The readiness of the instance, shared by the admin port and the gRPC health
 /// service.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     state: Arc<watch::Sender<State>>,
 }
 
-/// What stands between this instance and its requests.
+/// Whether this instance takes requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Some things are still missing; each is a short phrase for a reader.
+    /// Not yet; what is still missing, each as a short phrase.
     Waiting(Vec<String>),
-    /// Nothing.
+    /// It does.
     Ready,
-    /// It is going away.
+    /// It is shutting down.
     Draining,
 }
 
@@ -32,12 +32,12 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Says what is missing; nothing makes it ready.
+    /// Sets what is still missing; an empty list makes it ready.
     ///
-    /// Being ready once is being ready until the drain. An issuer that fails
-    /// later takes its own tokens down; were every replica to report itself
-    /// unready then, it would take everybody else's down too.
-    pub fn missing(&self, missing: Vec<String>) {
+    /// Once ready, it stays ready until the drain. An issuer that fails later
+    /// fails the checks of its own tokens; if every replica became unready
+    /// then, the checks of all other tokens would fail too.
+    pub fn set_missing(&self, missing: Vec<String>) {
         self.state.send_if_modified(|state| {
             let next = if missing.is_empty() { State::Ready } else { State::Waiting(missing) };
             let changes = matches!(state, State::Waiting(_)) && *state != next;
@@ -48,51 +48,51 @@ impl Readiness {
         });
     }
 
-    /// Not ready any more, for good.
+    /// Makes it unready for good.
     pub fn drain(&self) {
         self.state.send_replace(State::Draining);
     }
 
-    /// What it is right now.
+    /// The current state.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
-    /// Follows the changes.
+    /// Subscribes to changes.
     pub fn subscribe(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 }
 
 impl Readiness {
-    /// Makes it ready as soon as every source has had keys, for as long as
-    /// the follower is held.
-    pub(crate) fn follow(&self, sources: Vec<(String, Arc<KeySource>)>) -> Follower {
-        Follower(tokio::spawn(follow(sources, self.clone())))
+    /// Starts a task that makes it ready as soon as every source has loaded
+    /// keys.
+    pub(crate) fn track(&self, sources: Vec<(String, Arc<KeySource>)>) -> ReadinessTask {
+        ReadinessTask(tokio::spawn(wait_for_keys(sources, self.clone())))
     }
 }
 
-/// Ends its task when dropped.
+/// The task that waits for keys; dropping this ends it.
 #[derive(Debug)]
-pub(crate) struct Follower(JoinHandle<()>);
+pub(crate) struct ReadinessTask(JoinHandle<()>);
 
-impl Drop for Follower {
+impl Drop for ReadinessTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-async fn follow(mut sources: Vec<(String, Arc<KeySource>)>, readiness: Readiness) {
+async fn wait_for_keys(mut sources: Vec<(String, Arc<KeySource>)>, readiness: Readiness) {
     loop {
         sources.retain(|(_, keys)| !keys.status().ready);
         let missing = |(provider, _): &(String, _)| format!("{provider}: no signing keys yet");
-        readiness.missing(sources.iter().map(missing).collect());
+        readiness.set_missing(sources.iter().map(missing).collect());
         if sources.is_empty() {
             return;
         }
         let ready = sources.iter().map(|(_, keys)| Box::pin(keys.ready()));
         if let (false, ..) = select_all(ready).await {
-            // The task behind it has ended, as it does with the program.
+            // The key source's task has ended, which happens at shutdown only.
             return;
         }
     }
@@ -107,14 +107,14 @@ mod tests {
         let readiness = Readiness::default();
         let waiting = |what: &str| State::Waiting(vec![what.to_owned()]);
         assert_eq!(readiness.state(), State::Waiting(Vec::new()));
-        readiness.missing(vec!["keys".into()]);
+        readiness.set_missing(vec!["keys".into()]);
         assert_eq!(readiness.state(), waiting("keys"));
-        readiness.missing(Vec::new());
+        readiness.set_missing(Vec::new());
         assert_eq!(readiness.state(), State::Ready);
-        readiness.missing(vec!["keys".into()]);
+        readiness.set_missing(vec!["keys".into()]);
         assert_eq!(readiness.state(), State::Ready);
         readiness.drain();
-        readiness.missing(Vec::new());
+        readiness.set_missing(Vec::new());
         assert_eq!(readiness.state(), State::Draining);
     }
 }

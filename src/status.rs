@@ -1,12 +1,11 @@
-//! The status page: what the service is doing and whom it turned away, for
-//! people who have to find out why.
+//! The status page: the state of the service and the requests it denied, for
+//! operators who have to find out why.
 //!
-//! A [`Board`] gathers what there is to know: from the metrics, the key
-//! sources, the configuration in force, and the memory of denials that the
-//! workers fill ([`denials`]). Whoever asks gets a [`report::Report`] of the
-//! moment, as JSON or as a page. All of it is made when somebody asks, and by
-//! the control thread; a decision pays for remembering a denial, and nothing
-//! at all where the page is off.
+//! A [`StatusPage`] collects the data: from the metrics, the key sources, the
+//! active configuration, and the log of denials that the workers fill
+//! ([`denials`]). Each request for the page gets a [`report::Report`] of the
+//! moment, as JSON or as HTML. The control thread makes it on demand; a decision
+//! pays for recording a denial, and for nothing where the page is off.
 
 use std::{
     fmt,
@@ -30,38 +29,38 @@ pub mod history;
 pub mod http;
 mod page;
 pub mod report;
+mod requirement;
 pub(crate) mod text;
-mod wanted;
 
-use denials::Denials;
+use denials::DenialLog;
 use history::History;
 
 /// The address of the documentation, for links.
 pub const DOCUMENTATION: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs");
 
-/// Gathers what the status page shows.
-pub struct Board {
+/// Collects what the status page shows.
+pub struct StatusPage {
     revision: &'static str,
     config_path: PathBuf,
     address: IpAddr,
     readiness: Readiness,
     metrics: Metrics,
-    denials: Arc<Denials>,
+    denials: Arc<DenialLog>,
     started: UnixTime,
     state: Mutex<State>,
 }
 
 struct State {
-    in_force: Option<Arc<InForce>>,
+    config: Option<Arc<ConfigInfo>>,
     failure: Option<Failure>,
     history: History,
 }
 
-/// The configuration in force.
-pub struct InForce {
-    /// Of its file; see [`crate::config::Loaded::digest`].
+/// What the status page shows of the active configuration.
+pub struct ConfigInfo {
+    /// The digest of its file; see [`crate::config::Loaded::digest`].
     pub digest: String,
-    /// Since when.
+    /// When it became active.
     pub since: UnixTime,
     /// The `server` block.
     pub server: ServerSettings,
@@ -71,17 +70,17 @@ pub struct InForce {
     pub sources: Vec<(String, Arc<KeySource>)>,
 }
 
-/// A configuration that could not be put in force.
+/// A reload that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// When that was found.
+    /// When it failed.
     pub at: UnixTime,
     /// Why.
     pub error: String,
 }
 
-impl Board {
-    /// A board for the service whose config file is at `config`, whose admin
+impl StatusPage {
+    /// The page of the service whose config file is at `config`, whose admin
     /// port is bound to `address`, and which has so many workers.
     pub fn new(
         revision: &'static str,
@@ -99,44 +98,43 @@ impl Board {
             address: address.to_canonical(),
             readiness,
             metrics,
-            denials: Arc::new(Denials::new(workers)),
+            denials: Arc::new(DenialLog::new(workers)),
             started,
-            state: Mutex::new(State { in_force: None, failure: None, history }),
+            state: Mutex::new(State { config: None, failure: None, history }),
         }
     }
 
-    /// Where denials are to be remembered under these settings, if the page
-    /// is on.
-    pub fn denials(&self, settings: &ServerSettings) -> Option<Arc<Denials>> {
+    /// The log of denials, if the page is on under these settings.
+    pub fn denials(&self, settings: &ServerSettings) -> Option<Arc<DenialLog>> {
         self.is_on(settings).then(|| Arc::clone(&self.denials))
     }
 
-    /// Another configuration is in force.
-    pub fn take_up(&self, in_force: InForce) {
-        if !self.is_on(&in_force.server) {
+    /// Sets the active configuration.
+    pub fn set_config(&self, config: ConfigInfo) {
+        if !self.is_on(&config.server) {
             self.denials.clear();
         }
         let totals = self.metrics.checks_by_reason();
         let mut state = self.state();
-        // Nobody has counted while the page was off.
-        if !state.in_force.as_ref().is_some_and(|before| self.is_on(&before.server)) {
-            state.history = History::new(in_force.since, totals);
+        // The history was not updated while the page was off.
+        if !state.config.as_ref().is_some_and(|before| self.is_on(&before.server)) {
+            state.history = History::new(config.since, totals);
         }
-        state.in_force = Some(Arc::new(in_force));
+        state.config = Some(Arc::new(config));
         state.failure = None;
     }
 
-    /// Another configuration could not be put in force.
+    /// Sets the error of a failed reload.
     pub fn reload_failed(&self, error: &str) {
         self.state().failure = Some(Failure { at: UnixTime::now(), error: error.to_owned() });
     }
 
-    /// Counts what was decided since the last time. Somebody does this every
-    /// second, so that the page can tell when it happened.
-    pub fn count(&self) {
-        if self.in_force().is_some_and(|in_force| self.is_on(&in_force.server)) {
+    /// Adds the checks since the last update to the history. Called every second,
+    /// so that they are counted in the bucket of their time.
+    pub fn update_history(&self) {
+        if self.config().is_some_and(|config| self.is_on(&config.server)) {
             let totals = self.metrics.checks_by_reason();
-            self.state().history.look(UnixTime::now(), totals);
+            self.state().history.update(UnixTime::now(), totals);
         }
     }
 
@@ -144,23 +142,23 @@ impl Board {
         settings.status_page.unwrap_or(self.address.is_loopback())
     }
 
-    /// Whether the page is on only because of the address of the port.
+    /// Whether the page is on by default, because of the address of the port.
     fn is_on_by_address(&self) -> bool {
-        self.in_force().is_some_and(|in_force| in_force.server.status_page.is_none())
+        self.config().is_some_and(|config| config.server.status_page.is_none())
     }
 
-    fn in_force(&self) -> Option<Arc<InForce>> {
-        self.state().in_force.clone()
+    fn config(&self) -> Option<Arc<ConfigInfo>> {
+        self.state().config.clone()
     }
 
-    /// Held for a few instructions; nothing in it is left half-done by a panic.
+    /// Locks the state, for a few instructions. A panic leaves it consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Board {
+impl fmt::Debug for StatusPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board").field("config", &self.config_path).finish_non_exhaustive()
+        f.debug_struct("StatusPage").field("config", &self.config_path).finish_non_exhaustive()
     }
 }

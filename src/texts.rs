@@ -2,9 +2,8 @@
 
 use smallvec::SmallVec;
 
-/// Texts, one after the other. Facts of many requests are kept for a while:
-/// with a piece of memory for each fact they would cost a request far more,
-/// and take the memory at hand away from the decisions.
+/// Texts, one after the other. With a string for each, a check whose span is
+/// recorded takes 5 % more CPU (`make bench ARGS=observing`, all sampled).
 #[derive(Clone, Default)]
 pub(crate) struct Texts {
     text: String,

@@ -1,10 +1,10 @@
 //! Spans for an OpenTelemetry collector: of decisions, inside their callers'
 //! traces, and of key fetches.
 //!
-//! A span is made after the fact, when everything about it is known, so that
-//! a decision without one costs a look at one option and one header. Spans
-//! wait in a bounded queue for a task that sends them: who collects them,
-//! and whether anybody does, makes no decision wait.
+//! A span is made after the fact, when everything about it is known, so a
+//! decision without one costs a check of one option and one header. Spans are
+//! queued, up to a limit, for a task that exports them: no decision waits for
+//! the collector.
 
 use std::{
     fmt,
@@ -37,7 +37,7 @@ mod collector;
 mod queue;
 
 pub use attributes::Attributes;
-pub use collector::SetupError;
+pub use collector::ExporterError;
 use queue::Queue;
 
 /// The name of a decision's span.
@@ -46,42 +46,43 @@ const CHECK: &str = "claimgate.check";
 /// The name of a fetch's span.
 const KEY_FETCH: &str = "claimgate.key_fetch";
 
-/// How many fetches are kept for the requests that waited for them.
+/// How many recent fetches are kept, to be linked from the requests that waited
+/// for them.
 const RECENT_FETCHES: usize = 32;
 
-/// The tracer in force, if there is one. Clones share it.
+/// A handle to the active tracer, if there is one. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Traces {
-    in_force: Arc<ArcSwapOption<Tracer>>,
+pub struct TracerHandle {
+    active: Arc<ArcSwapOption<Tracer>>,
     next: Weak<Tracer>,
 }
 
-impl Traces {
-    /// The tracer of the configuration in force.
-    pub fn current(&self) -> Option<Arc<Tracer>> {
-        self.in_force.load_full().or_else(|| self.next.upgrade())
+impl TracerHandle {
+    /// The active tracer; while there is none, that of [`Self::with_next`].
+    pub fn load(&self) -> Option<Arc<Tracer>> {
+        self.active.load_full().or_else(|| self.next.upgrade())
     }
 
-    /// A clone for a configuration that is not in force yet: a fetch of its
-    /// keys may end before the tracer is, and is recorded all the same.
+    /// A clone for a configuration that is not active yet: the first fetch of its
+    /// keys may end before it is, and is recorded all the same.
     pub fn with_next(&self, tracer: Option<&Arc<Tracer>>) -> Self {
         Self { next: tracer.map(Arc::downgrade).unwrap_or_default(), ..self.clone() }
     }
 
-    /// Puts another tracer, or none, in its place.
-    pub fn take_up(&self, tracer: Option<Arc<Tracer>>) {
-        self.in_force.store(tracer);
+    /// Replaces the active tracer.
+    pub fn store(&self, tracer: Option<Arc<Tracer>>) {
+        self.active.store(tracer);
     }
 
-    /// Sends what waits to be sent, as far as that is done by `deadline`.
+    /// Flushes the queued spans until `deadline`.
     pub async fn flush(self, deadline: Instant) {
-        if let Some(tracer) = self.current() {
+        if let Some(tracer) = self.load() {
             tracer.queue.flush(deadline).await;
         }
     }
 }
 
-/// Records spans, by one configuration.
+/// Records spans as one configuration says.
 pub struct Tracer {
     settings: TracingSettings,
     roots: Content,
@@ -102,18 +103,18 @@ struct Fetch {
     status: Status,
 }
 
-/// Where in a trace a span belongs.
+/// The place of a span in a trace.
 #[derive(Clone, Debug)]
 pub struct Position {
     trace_id: TraceId,
-    /// [`SpanId::INVALID`] at the top.
+    /// [`SpanId::INVALID`] at the root.
     parent: SpanId,
     state: TraceState,
 }
 
 impl Position {
-    /// Below the caller's span. A `tracestate` that can't be read is as good
-    /// as none (W3C Trace Context, section 3.3).
+    /// Below the caller's span. An invalid `tracestate` is ignored (W3C Trace
+    /// Context, section 3.3).
     fn below(parent: &Traceparent<'_>, tracestate: &[u8]) -> Option<Self> {
         let state = str::from_utf8(tracestate).ok().and_then(|state| state.parse().ok());
         Some(Self {
@@ -125,15 +126,15 @@ impl Position {
 }
 
 impl Tracer {
-    /// A tracer, and the task that sends its spans until it is dropped.
-    /// `roots` is what `ca_file` holds.
+    /// A tracer, and the task that exports its spans until the tracer is dropped.
+    /// `roots` is the content of `ca_file`.
     ///
     /// # Errors
-    /// The collector can't be reached in the way that `settings` say.
+    /// The exporter can't be set up with these settings.
     pub fn open(
         settings: &TracingSettings,
         roots: Content,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), SetupError> {
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), ExporterError> {
         let exporter = collector::exporter(settings)?;
         let (queue, exporting) = queue::start(exporter);
         let scope = InstrumentationScope::builder("claimgate")
@@ -151,30 +152,27 @@ impl Tracer {
         Ok((tracer, exporting))
     }
 
-    /// Whether another one for this would do the same.
+    /// Whether a new tracer for these settings would be the same.
     pub fn is_for(&self, settings: &TracingSettings, roots: Content) -> bool {
         self.settings == *settings && self.roots == roots
     }
 
-    /// The place of a decision's span in its caller's trace, or at the top of
-    /// a new one for the configured share of those without a caller that says.
-    /// `None` if there shall be no span, or if nobody could send it: then it
-    /// is counted as lost, and nothing else is done for it.
+    /// The place of a decision's span in its caller's trace or, for the configured
+    /// share of requests without one, at the root of a new trace. `None` if there
+    /// is to be no span, or if the queue is full: then it is counted as lost.
     pub fn position(&self, request: &Request<'_>) -> Option<Position> {
         match request.traceparent() {
-            Some(parent) if parent.sampled && self.queue.takes_more() => {
-                // A state that was sent in several fields is one list (RFC 9110, 5.3).
+            Some(parent) if parent.sampled && self.queue.has_room() => {
+                // Several header fields are one list (RFC 9110, section 5.3).
                 let state: Vec<_> = request.headers.all("tracestate").collect();
                 Position::below(&parent, &state.join(&b','))
             }
             Some(_) => None,
             None if self.settings.sample_ratio <= 0.0 => None,
-            None if self.settings.sample_ratio >= 1.0 => {
-                self.queue.takes_more().then(|| self.top())
-            }
+            None if self.settings.sample_ratio >= 1.0 => self.queue.has_room().then(|| self.root()),
             None => {
-                let top = self.top();
-                (self.is_sampled(top.trace_id) && self.queue.takes_more()).then_some(top)
+                let root = self.root();
+                (self.is_sampled(root.trace_id) && self.queue.has_room()).then_some(root)
             }
         }
     }
@@ -185,13 +183,13 @@ impl Tracer {
         sampled.decision == SamplingDecision::RecordAndSample
     }
 
-    fn top(&self) -> Position {
+    fn root(&self) -> Position {
         let trace_id = self.ids.new_trace_id();
         Position { trace_id, parent: SpanId::INVALID, state: TraceState::NONE }
     }
 
-    /// Records a decision that took this time. Those of the providers
-    /// `asked` whose keys it waited for get a span below it.
+    /// Records a decision with its start and end. Each key fetch of the `asked`
+    /// providers that it waited for gets a span below it.
     pub fn checked<'p>(
         &self,
         position: Position,
@@ -208,24 +206,24 @@ impl Tracer {
             for fetch in fetches.iter().filter(waited_for) {
                 let below = Position { parent: span.span_context.span_id(), ..position.clone() };
                 let time = time.start.max(fetch.time.start)..fetch.time.end;
-                let mut waiting = self.span(&below, KEY_FETCH, SpanKind::Internal, time);
-                waiting.parent_span_is_remote = false;
-                waiting.attributes.clone_from(&fetch.attributes);
-                waiting.status.clone_from(&fetch.status);
-                waiting.links.links.push(Link::with_context(fetch.context.clone()));
-                self.queue.send(waiting, Attributes::default());
+                let mut wait = self.span(&below, KEY_FETCH, SpanKind::Internal, time);
+                wait.parent_span_is_remote = false;
+                wait.attributes.clone_from(&fetch.attributes);
+                wait.status.clone_from(&fetch.status);
+                wait.links.links.push(Link::with_context(fetch.context.clone()));
+                self.queue.send(wait, Attributes::default());
             }
         }
         span.status = status;
         self.queue.send(span, attributes);
     }
 
-    /// Records a fetch of keys that has just ended, as a trace of its own:
-    /// it is made for everybody.
+    /// Records a fetch of keys that has just ended, as a trace of its own: it
+    /// belongs to no single request.
     pub fn fetched(&self, report: &FetchReport<'_>) {
         let end = SystemTime::now();
         let time = end.checked_sub(report.duration).unwrap_or(end)..end;
-        let mut span = self.span(&self.top(), KEY_FETCH, SpanKind::Client, time.clone());
+        let mut span = self.span(&self.root(), KEY_FETCH, SpanKind::Client, time.clone());
         span.attributes = vec![
             KeyValue::new("claimgate.provider", report.provider.to_owned()),
             KeyValue::new("claimgate.fetch.result", report.result.as_str()),
@@ -241,7 +239,7 @@ impl Tracer {
             attributes: span.attributes.clone(),
             status: span.status.clone(),
         });
-        // A new list instead of a lock: decisions read it.
+        // A new list instead of a lock, because decisions read it.
         self.fetches.rcu(|fetches| {
             let oldest = (fetches.len() + 1).saturating_sub(RECENT_FETCHES);
             let kept = fetches[oldest..].iter().cloned();

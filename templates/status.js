@@ -1,19 +1,18 @@
-// Keeps the page up to date. It works without this, but stands still.
+// Refreshes the page periodically. Without this script it is static.
 (() => {
   "use strict";
-  const EVERY_MS = 5000;
-  const told = document.getElementById("refresh");
+  const INTERVAL_MS = 5000;
+  const message = document.getElementById("refresh");
   const pause = document.getElementById("pause");
   let paused = false;
 
-  const tell = (text, stale) => {
-    told.textContent = text;
+  const show = (text, stale) => {
+    message.textContent = text;
     document.body.classList.toggle("stale", stale);
   };
   const asOf = () => document.getElementById("as-of").textContent;
 
-  // Replacing what somebody is about to copy, or has moved to by the
-  // keyboard, would take it away from them.
+  // Do not replace the content while it is selected or has keyboard focus.
   const inUse = (news) => {
     const selection = getSelection();
     const selected = !selection.isCollapsed && news.contains(selection.anchorNode);
@@ -24,9 +23,9 @@
   const refresh = async () => {
     const old = document.getElementById("news");
     if (paused || document.hidden || inUse(old)) return;
-    const answer = await fetch(location.href, { cache: "no-store" });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const response = await fetch(location.href, { cache: "no-store" });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.getElementById("news");
     if (paused || inUse(old)) return;
     for (const details of old.querySelectorAll("details[id]")) {
@@ -35,24 +34,24 @@
     }
     old.replaceWith(document.adoptNode(fresh));
     document.title = page.title;
-    tell(`updated ${asOf()} UTC`, false);
+    show(`updated ${asOf()} UTC`, false);
   };
 
   const loop = async () => {
     try {
       await refresh();
     } catch {
-      tell(`no answer; this is as of ${asOf()} UTC`, true);
+      show(`no answer; this is as of ${asOf()} UTC`, true);
     }
-    setTimeout(loop, EVERY_MS);
+    setTimeout(loop, INTERVAL_MS);
   };
 
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
-    pause.textContent = paused ? "Go on" : "Pause";
-    tell(paused ? `paused at ${asOf()} UTC` : `updated ${asOf()} UTC`, false);
+    pause.textContent = paused ? "Resume" : "Pause";
+    show(paused ? `paused at ${asOf()} UTC` : `updated ${asOf()} UTC`, false);
   });
-  tell(`updated ${asOf()} UTC`, false);
-  setTimeout(loop, EVERY_MS);
+  show(`updated ${asOf()} UTC`, false);
+  setTimeout(loop, INTERVAL_MS);
 })();

@@ -11,20 +11,20 @@ use claimgate::{
 use serde_json::{Value, json};
 
 use super::{
-    scene::{API_KEY, Ask, Config, ISSUER, Scene, Signatures},
+    case::{API_KEY, Case, Config, ISSUER, RequestSpec, Signatures},
     support,
 };
 
-/// A request and what has to come of it.
+/// A request and its expected reason.
 pub(crate) struct Attack {
     pub(crate) name: String,
-    pub(crate) scene: Scene,
-    /// What has to come of it; `None` where that is a matter of the path.
+    pub(crate) case: Case,
+    /// The expected reason; `None` where it depends on the path.
     pub(crate) reason: Option<Reason>,
     pub(crate) signatures: Option<Signatures>,
 }
 
-/// All of them.
+/// All requests.
 pub(crate) fn attacks() -> Vec<Attack> {
     let mut all = honest();
     all.extend(jwts());
@@ -41,12 +41,12 @@ pub(crate) fn attacks() -> Vec<Attack> {
 fn attack(
     name: impl Into<String>,
     config: Config,
-    ask: Ask,
+    spec: RequestSpec,
     reason: impl Into<Option<Reason>>,
 ) -> Attack {
     let reason = reason.into();
-    let scene = Scene { live: config.live(), message: ask.message() };
-    Attack { name: name.into(), scene, reason, signatures: None }
+    let case = Case { snapshot: config.snapshot(), message: spec.message() };
+    Attack { name: name.into(), case, reason, signatures: None }
 }
 
 const HEADERS: usize = 60_000;
@@ -57,7 +57,7 @@ fn fill(piece: &str, bytes: usize) -> String {
     piece.repeat(bytes / piece.len())
 }
 
-/// Many of what `piece` makes of a number, in `bytes` bytes.
+/// `piece` of 0, 1, 2, … until `bytes` are full.
 fn many(bytes: usize, piece: impl Fn(usize) -> String) -> String {
     let mut all = String::new();
     for number in 0.. {
@@ -79,8 +79,8 @@ fn jwt(header: &str, claims: &str, signature: usize) -> String {
     format!("{}.{}.{}", encode(header), encode(claims), encode(vec![7; signature]))
 }
 
-/// The same with a signature that has to be computed to know it for a bad
-/// one: on a curve, that is one which another key has made.
+/// The same with an invalid signature that is only rejected after it was
+/// computed: on a curve, one made by another key.
 fn forged(algorithm: Algorithm, header: &str, claims: &str, bytes: usize) -> String {
     let mut token = jwt(header, claims, bytes);
     if matches!(algorithm, Algorithm::Es256 | Algorithm::Es512 | Algorithm::EdDsa) {
@@ -111,15 +111,15 @@ fn members(issuer: &str, members: &str) -> String {
     format!(r#"{{"iss":"{issuer}","exp":9000000000,{members}}}"#)
 }
 
-/// For comparison: what nearly every request is.
+/// For comparison: ordinary requests.
 fn honest() -> Vec<Attack> {
     let key = SigningKey::generate(Algorithm::Rs256).expect("a key");
     let padding = format!(r#""{}","#, "x".repeat(600));
     let token = key.sign(claims(ISSUER, &padding).as_bytes()).expect("a signature");
     let config = || Config { keys: vec![key.jwk().clone()], api_keys: true, ..Config::default() };
     vec![
-        attack("valid: known token", config(), Ask::bearer(&token), Reason::Ok),
-        attack("valid: API key", config(), Ask::bearer(API_KEY), Reason::Ok),
+        attack("valid: known token", config(), RequestSpec::bearer(&token), Reason::Ok),
+        attack("valid: API key", config(), RequestSpec::bearer(API_KEY), Reason::Ok),
     ]
 }
 
@@ -185,7 +185,12 @@ fn jwts() -> Vec<Attack> {
     ];
     let row = |(name, token, reason): (_, String, _)| {
         assert!((14_000..=TOKEN).contains(&token.len()), "{name}: {}", token.len());
-        attack(name, Config { api_keys: true, ..Config::default() }, Ask::bearer(&token), reason)
+        attack(
+            name,
+            Config { api_keys: true, ..Config::default() },
+            RequestSpec::bearer(&token),
+            reason,
+        )
     };
     cases.into_iter().map(row).collect()
 }
@@ -248,7 +253,7 @@ fn signatures() -> Vec<Attack> {
         let config = Config { keys, ..Config::default() };
         Attack {
             signatures: (signatures > 0).then_some(computed),
-            ..attack(name, config, Ask::bearer(&token), Reason::BadSignature)
+            ..attack(name, config, RequestSpec::bearer(&token), Reason::BadSignature)
         }
     };
     cases.into_iter().map(row).collect()
@@ -260,22 +265,22 @@ fn other_tokens() -> Vec<Attack> {
     let [five, dots, opaque] = [encode(header) + "....", fill(".", TOKEN), fill("k", TOKEN)];
     let mut odd = fill("k", TOKEN - 2);
     odd.push('é');
-    let large = |piece| Ask::bearer(&fill(piece, HEADERS));
+    let large = |piece| RequestSpec::bearer(&fill(piece, HEADERS));
     let cases = [
-        ("five parts, 12 kB header", Ask::bearer(&five), Reason::UnknownKey),
-        ("16 kB of dots", Ask::bearer(&dots), Reason::UnknownKey),
-        ("16 kB API key", Ask::bearer(&opaque), Reason::UnknownKey),
-        ("16 kB token, not ASCII", Ask::bearer(&odd), Reason::MalformedToken),
+        ("five parts, 12 kB header", RequestSpec::bearer(&five), Reason::UnknownKey),
+        ("16 kB of dots", RequestSpec::bearer(&dots), Reason::UnknownKey),
+        ("16 kB API key", RequestSpec::bearer(&opaque), Reason::UnknownKey),
+        ("16 kB token, not ASCII", RequestSpec::bearer(&odd), Reason::MalformedToken),
         ("60 kB token", large("k"), Reason::TokenTooLarge),
         ("60 kB token, not ASCII", large("é"), Reason::TokenTooLarge),
         ("60 kB of commas", large(","), Reason::MalformedRequest),
         (
             "60 kB, another scheme",
-            Ask::header("authorization", fill("Basic ", HEADERS)),
+            RequestSpec::header("authorization", fill("Basic ", HEADERS)),
             Reason::MissingToken,
         ),
     ];
-    cases.into_iter().map(|(name, ask, reason)| attack(name, with_keys(), ask, reason)).collect()
+    cases.into_iter().map(|(name, spec, reason)| attack(name, with_keys(), spec, reason)).collect()
 }
 
 fn queries() -> Vec<Attack> {
@@ -328,7 +333,7 @@ fn queries() -> Vec<Attack> {
     };
     let denied = cases.into_iter().map(|(name, query, reason)| {
         let reason = if reason == Reason::UnknownIssuer { Reason::MalformedToken } else { reason };
-        attack(name, config(&[]), Ask::path(format!("/x?{query}")), reason)
+        attack(name, config(&[]), RequestSpec::path(format!("/x?{query}")), reason)
     });
     let public = [
         ("public, query: escapes", fill("%61", HEADERS)),
@@ -346,9 +351,9 @@ fn queries() -> Vec<Attack> {
         ),
         ("public, query: the name, 4,300 times", fill(&format!("{name}=&"), HEADERS)),
     ];
-    let public = public
-        .into_iter()
-        .map(|(name, query)| attack(name, config(&["/x"]), Ask::path(format!("/x?{query}")), None));
+    let public = public.into_iter().map(|(name, query)| {
+        attack(name, config(&["/x"]), RequestSpec::path(format!("/x?{query}")), None)
+    });
     denied.chain(public).collect()
 }
 
@@ -359,8 +364,10 @@ fn cookies() -> Vec<Attack> {
         hides_tokens: true,
         ..Config::default()
     };
-    let ask =
-        |cookie: String, path: &str| Ask { path: path.into(), ..Ask::header("cookie", cookie) };
+    let spec = |cookie: String, path: &str| RequestSpec {
+        path: path.into(),
+        ..RequestSpec::header("cookie", cookie)
+    };
     let cases = [
         ("cookies: one of 60 kB", fill("a", HEADERS), Reason::MissingToken),
         ("cookies: 1,000", fill("a=b; ", 5000), Reason::MissingToken),
@@ -372,7 +379,7 @@ fn cookies() -> Vec<Attack> {
     ];
     let denied = cases
         .into_iter()
-        .map(|(name, cookie, reason)| attack(name, config(&[]), ask(cookie, "/x"), reason));
+        .map(|(name, cookie, reason)| attack(name, config(&[]), spec(cookie, "/x"), reason));
     let public = [
         ("public, cookies: 15,000", fill("a=b;", HEADERS)),
         ("public, cookies: 15,000 and the token", fill("a=b;", HEADERS) + "session=x"),
@@ -384,16 +391,16 @@ fn cookies() -> Vec<Attack> {
     ];
     let public = public
         .into_iter()
-        .map(|(name, cookie)| attack(name, config(&["/x"]), ask(cookie, "/x"), None));
+        .map(|(name, cookie)| attack(name, config(&["/x"]), spec(cookie, "/x"), None));
     denied.chain(public).collect()
 }
 
 fn headers() -> Vec<Attack> {
-    let fields = |count: usize, name: &dyn Fn(usize) -> String, value: String| Ask {
+    let fields = |count: usize, name: &dyn Fn(usize) -> String, value: String| RequestSpec {
         headers: (0..count).map(|number| (name(number), value.clone().into())).collect(),
-        ..Ask::default()
+        ..RequestSpec::default()
     };
-    let one = |name, value: String| Ask::header(name, value);
+    let one = |name, value: String| RequestSpec::header(name, value);
     let look_alike = |number: usize| match number % 3 {
         0 => "x_auth_subject".into(),
         1 => "x.auth.subject".into(),
@@ -410,13 +417,13 @@ fn headers() -> Vec<Attack> {
         ("headers: 60 kB traceparent", one("traceparent", fill("00-", HEADERS))),
         ("headers: 60 kB x-request-id", one("x-request-id", fill("\u{7f}\"é", HEADERS))),
         ("headers: 60 kB content-type", one("content-type", fill("application/grpc", HEADERS))),
-        ("host: 60 kB", Ask { host: fill("%2e.", HEADERS), ..Ask::default() }),
-        ("method: 60 kB", Ask { method: fill("get", HEADERS), ..Ask::default() }),
+        ("host: 60 kB", RequestSpec { host: fill("%2e.", HEADERS), ..RequestSpec::default() }),
+        ("method: 60 kB", RequestSpec { method: fill("get", HEADERS), ..RequestSpec::default() }),
     ];
     let config = || Config { routes: routes(), ..Config::default() };
     let denied =
-        cases.into_iter().map(|(name, ask)| attack(name, config(), ask, Reason::MissingToken));
-    let public = Ask { path: "/x".into(), ..fields(100, &look_alike, fill("v", 590)) };
+        cases.into_iter().map(|(name, spec)| attack(name, config(), spec, Reason::MissingToken));
+    let public = RequestSpec { path: "/x".into(), ..fields(100, &look_alike, fill("v", 590)) };
     let config = Config { public: vec!["/x".into()], ..Config::default() };
     denied
         .chain([attack("public, headers: 100 look-alikes", config, public, Reason::Public)])
@@ -459,25 +466,26 @@ fn paths() -> Vec<Attack> {
         ("no routes, path, 60 kB: slashes", "/", HEADERS),
         ("no routes, path, 60 kB: capitals", "A;", HEADERS),
     ];
-    let path = |piece: &str, bytes| Ask::path(format!("/{}", fill(piece, bytes)));
+    let path = |piece: &str, bytes| RequestSpec::path(format!("/{}", fill(piece, bytes)));
     let nested = format!("/%{}41", "25".repeat(3990));
     let routed = routed.into_iter().map(|(name, piece, bytes)| (name, true, path(piece, bytes)));
     let unrouted =
         unrouted.into_iter().map(|(name, piece, bytes)| (name, false, path(piece, bytes)));
-    let all =
-        routed.chain([("path, 8 KiB: nested escapes", true, Ask::path(nested))]).chain(unrouted);
-    all.map(|(name, has_routes, ask)| {
+    let all = routed
+        .chain([("path, 8 KiB: nested escapes", true, RequestSpec::path(nested))])
+        .chain(unrouted);
+    all.map(|(name, has_routes, spec)| {
         let routes = if has_routes { routes() } else { Vec::new() };
-        attack(name, Config { routes, ..Config::default() }, ask, None)
+        attack(name, Config { routes, ..Config::default() }, spec, None)
     })
     .collect()
 }
 
-/// Paths that servers read in many ways, among routes to get lost in.
+/// Paths that servers read in many ways, among many routes.
 fn odd_paths() -> Vec<Attack> {
     let odd = support::worst().into_iter().map(|(kind, path)| {
         let config = Config { routes: support::routes(), ..Config::default() };
-        attack(format!("path, 8 KiB: odd, {kind}"), config, Ask::path(path), None)
+        attack(format!("path, 8 KiB: odd, {kind}"), config, RequestSpec::path(path), None)
     });
     odd.collect()
 }

@@ -1,4 +1,4 @@
-//! What the benchmarks of the engine decide by, and about what.
+//! The configurations and requests of the engine's benchmarks.
 
 use std::sync::Arc;
 
@@ -18,11 +18,16 @@ use claimgate::{
     time::UnixTime,
     token_cache::TokenCache,
 };
+use envoy_types::{
+    ext_authz::v3::pb::CheckRequest,
+    pb::envoy::service::auth::v3::{AttributeContext, attribute_context},
+};
+use prost::Message;
 use serde_json::{Map, json};
 
 use super::claims::claims;
 
-/// When every benchmark takes place.
+/// The time of every decision.
 pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
 
 /// An issuer with one key.
@@ -179,7 +184,22 @@ pub(crate) fn request(authorization: &str) -> Request<'_> {
     }
 }
 
-/// The decision, and everything that the upstream is told with it.
+/// The message that Envoy asks with.
+pub(crate) fn message(authorization: &str) -> Vec<u8> {
+    let fields = HEADERS.into_iter().chain([("authorization", authorization)]);
+    let http = attribute_context::HttpRequest {
+        method: "POST".into(),
+        host: "gateway.internal".into(),
+        path: "/v1/chat/completions".into(),
+        headers: fields.map(|(name, value)| (name.into(), value.into())).collect(),
+        ..Default::default()
+    };
+    let request = attribute_context::Request { http: Some(http), ..Default::default() };
+    let attributes = AttributeContext { request: Some(request), ..Default::default() };
+    CheckRequest { attributes: Some(attributes) }.encode_to_vec()
+}
+
+/// Decides, and makes everything that the upstream gets.
 pub(crate) fn allow(engine: &Engine, authorization: &str) {
     let request = request(authorization);
     let decision = decide(engine, &request);

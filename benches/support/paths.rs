@@ -1,5 +1,4 @@
-//! Paths that are as costly to match as 8 KiB allow, and routes that make
-//! them so.
+//! The most expensive paths of 8 KiB, and routes that make them so.
 
 use claimgate::settings::RouteSettings;
 

@@ -1,5 +1,5 @@
-//! Any text is settings or errors, and neither errors nor warnings show what
-//! came from the environment.
+//! Any text results in settings or errors, and neither errors nor warnings show
+//! values from the environment.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! What the upstream is told can't be forged by another spelling of a name,
-//! and every value is one that a header can carry and that reads back.
+//! Identity headers can't be forged by another spelling of their name, and every
+//! value is valid in a header and reads back the same.
 
 #![no_main]
 
@@ -10,10 +10,10 @@ use claimgate::{
     claims::ClaimPath,
     settings::{AuthSettings, IdentityHeaderSettings},
 };
-use claimgate_fuzz::{Anyone, NOW, engine, json};
+use claimgate_fuzz::{AcceptAll, NOW, engine, json};
 use libfuzzer_sys::fuzz_target;
 
-static ENGINE: LazyLock<(Engine, Arc<Anyone>)> = LazyLock::new(|| {
+static ENGINE: LazyLock<(Engine, Arc<AcceptAll>)> = LazyLock::new(|| {
     let claims = vec![(ClaimPath::named("c"), "x-c".to_owned())];
     let headers = IdentityHeaderSettings { claims, ..IdentityHeaderSettings::default() };
     engine(AuthSettings { headers, ..AuthSettings::default() })
@@ -36,11 +36,11 @@ fuzz_target!(|input: &str| {
     if name == "authorization" || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return;
     }
-    let (engine, anyone) = &*ENGINE;
+    let (engine, provider) = &*ENGINE;
     let subject = Some(subject.to_owned()).filter(|it| !it.is_empty());
     let scopes: Vec<_> = scopes.split('\t').map(String::from).collect();
     let claims = json::object(claims.as_bytes()).unwrap_or_default();
-    anyone.is(Principal::new(subject.clone()).with_scopes(scopes).with_claims(claims));
+    provider.set_caller(Principal::new(subject.clone()).with_scopes(scopes).with_claims(claims));
     let headers = [("authorization", &b"Bearer t"[..]), (&name, b"forged")].into_iter().collect();
     let request = Request { method: "GET", path: "/", headers, ..Request::default() };
     let Some(decision) = engine.check_now(&request, NOW) else { panic!("no I/O is needed") };

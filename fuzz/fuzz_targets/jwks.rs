@@ -1,5 +1,5 @@
-//! A document of keys that is taken is JSON, and says the same when it is
-//! written in another way; no key verifies a signature that was made up.
+//! An accepted key document is JSON, and means the same when it is formatted in
+//! another way; no key verifies a made-up signature.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A signed token that is accepted says the same to a strict reader of JSON,
-//! and that is something acceptable.
+//! An accepted token reads the same to a strict JSON parser, and what it reads is
+//! acceptable.
 
 #![no_main]
 
@@ -77,7 +77,9 @@ fuzz_target!(|input: &[u8]| {
     assert!(matches!(header["alg"].as_str(), Some("EdDSA" | "Ed25519")));
     assert!(!header.contains_key("crit") && !header.contains_key("enc"));
     assert_ne!(header.get("b64"), Some(&Value::Bool(false)));
-    let Some(claims) = json::object(claims) else { panic!("the claims are no strict JSON object") };
+    let Some(claims) = json::object(claims) else {
+        panic!("the claims are not a strict JSON object")
+    };
     assert_eq!(claims["iss"], ISSUER);
     let time = |name: &str| claims.get(name).map(|time| time.as_f64().unwrap_or(f64::NAN));
     assert!(time("exp").is_some_and(|exp| exp > NOW.as_seconds() - 30.0), "exp");

@@ -1,4 +1,4 @@
-//! A path that is let through leads every server to the same route.
+//! An allowed path leads every server to the same route.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A token that is shown to a provider is one that the client sent as such,
-//! and once the sources are taken out of a request it holds no token.
+//! A token that is presented to a provider is one that the client sent as such,
+//! and a request without its token sources holds no token.
 
 #![no_main]
 
@@ -10,10 +10,10 @@ use claimgate::{
     decision::Verdict,
     settings::{AuthSettings, TokenPlace, TokenSourceSettings},
 };
-use claimgate_fuzz::{Anyone, NOW, Written, engine};
+use claimgate_fuzz::{AcceptAll, NOW, TextRequest, engine};
 use libfuzzer_sys::fuzz_target;
 
-static ENGINE: LazyLock<(Engine, Arc<Anyone>)> = LazyLock::new(|| {
+static ENGINE: LazyLock<(Engine, Arc<AcceptAll>)> = LazyLock::new(|| {
     let header = |name: &str, scheme: Option<&str>| TokenPlace::Header {
         name: name.into(),
         scheme: scheme.map(String::from),
@@ -42,11 +42,11 @@ fn carries(value: &[u8], token: &str) -> bool {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let (engine, anyone) = &*ENGINE;
-    let written = Written::read(input);
+    let (engine, provider) = &*ENGINE;
+    let written = TextRequest::read(input);
     let request = written.request();
     let Some(decision) = engine.check_now(&request, NOW) else { panic!("no I/O is needed") };
-    let Some(token) = anyone.take_seen() else { return };
+    let Some(token) = provider.take_token() else { return };
     assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
     if !written.has_query() && written.values("cookie").next().is_none() {
         let sent = written.values("authorization").chain(written.values("x-api-key"));

@@ -1,4 +1,4 @@
-//! The walker over `CheckRequest` takes what prost takes, and reads it alike.
+//! The decoder of `CheckRequest` accepts what prost accepts, and reads the same.
 
 #![no_main]
 

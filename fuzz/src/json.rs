@@ -1,12 +1,13 @@
-//! JSON as RFC 8259 has it, names that occur twice refused (its section 4
-//! leaves to the reader what they mean).
+//! JSON after RFC 8259, without repeated names (whose meaning section 4 leaves to
+//! the reader).
 
 use std::{collections::HashSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// An object, if that is what the text is and no object in it has a name twice.
+/// The text as an object; `None` if it is not one, or if an object in it has a
+/// repeated name.
 pub fn object(text: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice::<Unrepeated>(text).ok()?;
     match serde_json::from_slice(text).ok()? {

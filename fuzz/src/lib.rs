@@ -1,5 +1,5 @@
-//! What several fuzz targets need: an engine that asks a scripted provider,
-//! and readings that are written to be obviously right instead of fast.
+//! Shared by the fuzz targets: an engine with a scripted provider, and readers
+//! that are written to be obviously right instead of fast.
 
 pub mod json;
 pub mod paths;
@@ -17,30 +17,29 @@ use claimgate::{
 /// The moment of every decision.
 pub const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000.0);
 
-/// A provider that takes every token for the same caller's, and remembers the
-/// last one.
+/// A provider that accepts every token as the same caller's, and keeps the last
+/// one.
 #[derive(Default)]
-pub struct Anyone {
-    /// Makes the caller.
+pub struct AcceptAll {
     principal: Mutex<Option<Arc<Principal>>>,
-    seen: Mutex<Option<String>>,
+    last_token: Mutex<Option<String>>,
 }
 
-impl Anyone {
+impl AcceptAll {
     /// Every token is this caller's from now on.
-    pub fn is(&self, principal: Principal) {
+    pub fn set_caller(&self, principal: Principal) {
         *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(principal));
     }
 
-    /// The token that was shown since the last call.
-    pub fn take_seen(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The last token that was presented since the last call.
+    pub fn take_token(&self) -> Option<String> {
+        self.last_token.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl Provider for Anyone {
+impl Provider for AcceptAll {
     fn name(&self) -> &str {
-        "anyone"
+        "accept-all"
     }
 
     fn method(&self) -> &str {
@@ -48,7 +47,7 @@ impl Provider for Anyone {
     }
 
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+        *self.last_token.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(credential.token().to_owned());
         let principal = self.principal.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Answering::Now(Answer::Authenticated(principal.unwrap_or_default()))
@@ -56,27 +55,26 @@ impl Provider for Anyone {
 }
 
 /// An engine with one provider, and that provider.
-pub fn engine(settings: AuthSettings) -> (Engine, Arc<Anyone>) {
+pub fn engine(settings: AuthSettings) -> (Engine, Arc<AcceptAll>) {
     let named = ProviderSettings {
-        name: "anyone".into(),
+        name: "accept-all".into(),
         forward_token: None,
         kind: ProviderKind::Grpc(GrpcProviderSettings::default()),
     };
-    let anyone = Arc::new(Anyone::default());
-    let providers = vec![Arc::clone(&anyone) as Arc<dyn Provider>];
+    let provider = Arc::new(AcceptAll::default());
+    let providers = vec![Arc::clone(&provider) as Arc<dyn Provider>];
     let settings = AuthSettings { providers: vec![named], ..settings };
-    (Engine::new(&settings, providers, Arc::new(TokenCache::of(&settings))), anyone)
+    (Engine::new(&settings, providers, Arc::new(TokenCache::of(&settings))), provider)
 }
 
-/// A request written down: the path with its query, then a line for each
-/// header. Names are lower case, as Envoy sends them.
-pub struct Written {
+/// A request as text: the path with its query, then a line for each header. Names are lower case, as Envoy sends them.
+pub struct TextRequest {
     path: String,
     headers: Vec<(String, Vec<u8>)>,
 }
 
-impl Written {
-    /// Reads one; a line without a colon is left out.
+impl TextRequest {
+    /// Parses it; a line without a colon is ignored.
     pub fn read(input: &[u8]) -> Self {
         let mut lines = input.split(|byte| *byte == b'\n');
         let path = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
@@ -98,7 +96,7 @@ impl Written {
         self.path.contains('?')
     }
 
-    /// As the engine takes it.
+    /// The request as the engine takes it.
     pub fn request(&self) -> Request<'_> {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         Request {
@@ -110,7 +108,7 @@ impl Written {
         }
     }
 
-    /// What Envoy makes of it before the upstream sees it.
+    /// The request with Envoy's edits, as the upstream gets it.
     pub fn edited(&self, edits: &claimgate::policy::upstream::Edits<'_>) -> Self {
         let mut headers = self.headers.clone();
         headers.retain(|(name, _)| !edits.remove.iter().any(|removed| removed == name));

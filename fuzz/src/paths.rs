@@ -1,4 +1,4 @@
-//! Every reading of a path, one step after the other and nothing clever.
+//! Every reading of a path, computed step by step without optimizations.
 
 use percent_encoding::percent_decode;
 

@@ -1,4 +1,4 @@
-//! One connection on a worker: TLS, then HTTP/2 until either side is done.
+//! One connection on a worker: TLS, then HTTP/2 until either side closes it.
 
 use std::{
     error::Error as StdError,
@@ -23,18 +23,18 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
-    doorway::Opening,
+    connection_limit::Handshake,
     listen::{Accepted, Registered},
 };
-use crate::telemetry::Seldom;
+use crate::telemetry::LogThrottle;
 
-/// How long a client may take for the TLS handshake, and again until it
-/// speaks HTTP/2. Whoever connects and stays silent would otherwise count as
-/// a connection for ever.
-pub const OPENING_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take for the TLS handshake, and again until it has sent
+/// HTTP/2's preface. Without it, a silent client would hold a connection for
+/// ever.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same once the service drains.
-const OPENING_LIMIT_DRAINING: Duration = Duration::from_secs(1);
+/// The same while the service drains.
+const HANDSHAKE_TIMEOUT_DRAINING: Duration = Duration::from_secs(1);
 
 /// Envoy multiplexes all checks of a thread over one connection and opens
 /// another beyond this, which would undo the balance between workers. It is
@@ -44,26 +44,27 @@ const MAX_STREAMS: u32 = 4096;
 /// A message up to this size arrives without waiting for the receiver.
 const STREAM_WINDOW: u32 = 256 << 10;
 
-/// One stream's large message must not hold up the others. It is also what a
-/// connection may have sent and no call has read yet, which counts against no
-/// budget: calls read as they run, but after every connection had its turn.
+/// One stream's large message must not block the others. It also limits what a
+/// connection has sent and no call has read yet, which counts against no
+/// budget: calls read as they run, but after every connection was polled.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// Room for tracing and `initial_metadata` headers of the call itself; those
+/// Enough for tracing and `initial_metadata` headers of the call itself; those
 /// of the checked request are in the message.
 const MAX_HEADER_LIST: u32 = 64 << 10;
 
-/// A peer that vanished without a word is noticed within the sum of both.
+/// A peer that vanished without closing the connection is detected within the
+/// sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The length of HTTP/2's client preface (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
-/// What answers the requests of a worker's connections.
+/// The service behind a worker's connections.
 ///
-/// A blanket trait: the bounds that hyper needs of a service, under one name.
-pub trait Answers:
+/// A blanket trait: the bounds that hyper requires of a service, under one name.
+pub trait HttpService:
     Service<
         Request<Incoming>,
         Response = Response<Self::Body>,
@@ -73,13 +74,13 @@ pub trait Answers:
     + Send
     + 'static
 {
-    /// The body of an answer.
+    /// The body of a response.
     type Body: http_body::Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>>
         + Send
         + 'static;
 }
 
-impl<S, B> Answers for S
+impl<S, B> HttpService for S
 where
     S: Service<
             Request<Incoming>,
@@ -96,14 +97,14 @@ where
     type Body = B;
 }
 
-/// TLS as currently configured; `None` is plaintext. Changes affect new
+/// The current TLS configuration; `None` is plaintext. A change affects new
 /// connections only.
 pub type Tls = Arc<ArcSwapOption<ServerConfig>>;
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve<S: Answers>(
+/// Serves one connection until it closes.
+pub(crate) async fn serve<S: HttpService>(
     accepted: Accepted,
-    opening: Arc<Opening>,
+    handshake: Arc<Handshake>,
     tls: Tls,
     service: S,
     draining: watch::Receiver<bool>,
@@ -113,43 +114,43 @@ pub(crate) async fn serve<S: Answers>(
         Err(error) => return debug!(%error, "connection lost before it was served"),
     };
     match registered {
-        Registered::Tcp(stream) => secure(stream, opening, tls, service, draining).await,
-        Registered::Unix(stream) => secure(stream, opening, tls, service, draining).await,
+        Registered::Tcp(stream) => secure(stream, handshake, tls, service, draining).await,
+        Registered::Unix(stream) => secure(stream, handshake, tls, service, draining).await,
     }
 }
 
-async fn secure<S: Answers>(
+async fn secure<S: HttpService>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    opening: Arc<Opening>,
+    handshake: Arc<Handshake>,
     tls: Tls,
     service: S,
     draining: watch::Receiver<bool>,
 ) {
     let Some(config) = tls.load_full() else {
-        return http2(stream, opening, service, draining).await;
+        return http2(stream, handshake, service, draining).await;
     };
     let secured = tokio::select! {
-        secured = timeout(OPENING_LIMIT, TlsAcceptor::from(config).accept(stream)) => secured,
-        () = opening.dismissed() => return dismissed(),
+        secured = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)) => secured,
+        () = handshake.evicted() => return evicted(),
     };
     match secured {
-        Ok(Ok(stream)) => http2(stream, opening, service, draining).await,
+        Ok(Ok(stream)) => http2(stream, handshake, service, draining).await,
         // TCP probes connect and hang up.
         Ok(Err(error)) if is_hang_up(&error) => debug!(%error, "client left the TLS handshake"),
-        Ok(Err(error)) => warn_of(&error),
+        Ok(Err(error)) => warn_throttled(&error),
         Err(_) => debug!("TLS handshake took too long"),
     }
 }
 
-fn dismissed() {
-    debug!("client was silent and made way for another");
+fn evicted() {
+    debug!("client did not complete its handshake and was closed for a new connection");
 }
 
-/// Tells of failed handshakes, though not of every one: a client that is set
-/// up wrongly, or means ill, comes back at once.
-fn warn_of(error: &io::Error) {
-    static SELDOM: Seldom = Seldom::new();
-    match SELDOM.is_due() {
+/// Warns of failed handshakes, throttled: a misconfigured or hostile client
+/// reconnects at once.
+fn warn_throttled(error: &io::Error) {
+    static THROTTLE: LogThrottle = LogThrottle::new();
+    match THROTTLE.is_due() {
         true => warn!(%error, "TLS handshake failed"),
         false => debug!(%error, "TLS handshake failed again"),
     }
@@ -160,16 +161,17 @@ fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
-async fn http2<S: Answers>(
+async fn http2<S: HttpService>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    opening: Arc<Opening>,
+    handshake: Arc<Handshake>,
     service: S,
     mut draining: watch::Receiver<bool>,
 ) {
-    let stream = Greeted { stream, awaited: PREFACE_BYTES, opening: Arc::clone(&opening) };
+    let stream =
+        HandshakeStream { stream, awaited: PREFACE_BYTES, handshake: Arc::clone(&handshake) };
     let mut connection = pin!(builder().serve_connection(TokioIo::new(stream), service));
-    let mut limit = pin!(sleep_until(Instant::now() + OPENING_LIMIT));
-    let mut is_opening = true;
+    let mut handshake_timeout = pin!(sleep_until(Instant::now() + HANDSHAKE_TIMEOUT));
+    let mut is_pending = true;
     let mut is_closing = false;
     loop {
         tokio::select! {
@@ -180,25 +182,25 @@ async fn http2<S: Answers>(
                 }
                 return;
             }
-            () = &mut limit, if is_opening => {
-                is_opening = false;
-                if !opening.is_spoken() {
+            () = &mut handshake_timeout, if is_pending => {
+                is_pending = false;
+                if !handshake.is_complete() {
                     return debug!("client did not speak HTTP/2 in time");
                 }
             }
-            () = opening.dismissed(), if is_opening => {
-                if !opening.is_spoken() {
-                    return dismissed();
+            () = handshake.evicted(), if is_pending => {
+                if !handshake.is_complete() {
+                    return evicted();
                 }
             }
             _ = draining.wait_for(|draining| *draining), if !is_closing => {
                 is_closing = true;
-                // Says GOAWAY for every stream to come, waits a round trip
-                // for those on their way, then names the last one.
+                // Sends GOAWAY without a last stream, waits a round trip for the
+                // streams on their way, then sends the last stream's id.
                 connection.as_mut().graceful_shutdown();
-                let sooner = Instant::now() + OPENING_LIMIT_DRAINING;
-                if is_opening && limit.deadline() > sooner {
-                    limit.as_mut().reset(sooner);
+                let sooner = Instant::now() + HANDSHAKE_TIMEOUT_DRAINING;
+                if is_pending && handshake_timeout.deadline() > sooner {
+                    handshake_timeout.as_mut().reset(sooner);
                 }
             }
         }
@@ -213,8 +215,8 @@ fn builder() -> http2::Builder<TokioExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
-        // After a stall Envoy resets what timed out all at once. With the
-        // default of 20 that burst would count as an attack and end the
+        // After a stall Envoy resets all timed-out streams at once. With the
+        // default of 20 that burst would count as an attack and close the
         // connection with every check on it.
         .max_pending_accept_reset_streams(MAX_STREAMS as usize)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -224,15 +226,15 @@ fn builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Notes when the client has sent as much as HTTP/2's preface, and has answers
-/// written in one piece.
-struct Greeted<IO> {
+/// Completes the handshake when the client has sent as many bytes as HTTP/2's
+/// preface has, and makes h2 write a response in one piece.
+struct HandshakeStream<IO> {
     stream: IO,
     awaited: usize,
-    opening: Arc<Opening>,
+    handshake: Arc<Handshake>,
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Greeted<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for HandshakeStream<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -245,13 +247,13 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Greeted<IO> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.awaited = self.awaited.saturating_sub(buf.filled().len() - before);
         if self.awaited == 0 {
-            self.opening.has_spoken();
+            self.handshake.complete();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Greeted<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for HandshakeStream<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -260,11 +262,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Greeted<IO> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    /// Gathering writes are not offered, though the stream may have them: h2
-    /// then copies the message of an ordinary answer behind its headers, and
-    /// the whole answer leaves in one write, trailers included. With them the
-    /// trailers go out by a second one, and if the process dies in between,
-    /// Envoy has the headers of an answer that it can't ask for again.
+    /// Vectored writes are disabled, though the stream may support them: h2 then
+    /// copies the message of an ordinary response behind its headers and sends
+    /// the whole response, trailers included, in one write. With vectored writes
+    /// the trailers need a second write; if the process dies in between, Envoy
+    /// has the headers of a response that it can't retry.
     fn is_write_vectored(&self) -> bool {
         false
     }
@@ -296,12 +298,12 @@ mod tests {
         (client, Accepted::Tcp(accepted.into_std().unwrap()))
     }
 
-    /// How long a client is kept that says `words` and nothing more.
-    async fn is_kept(words: &[u8], tls: Tls, draining: bool) -> Duration {
+    /// How long a client is kept that sends `bytes` and nothing more.
+    async fn is_kept(bytes: &[u8], tls: Tls, draining: bool) -> Duration {
         let service =
             service_fn(async |_| Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new())));
         let (mut client, accepted) = pair().await;
-        client.write_all(words).await.unwrap();
+        client.write_all(bytes).await.unwrap();
         let draining = watch::Sender::new(draining);
         let start = Instant::now();
         serve(accepted, Arc::default(), tls, service, draining.subscribe()).await;
@@ -327,21 +329,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_stays_silent_is_let_go() {
+    async fn a_silent_client_is_closed() {
         let half = b"PRI * HTTP/2.0\r\n";
-        let soon = OPENING_LIMIT + Duration::from_secs(1);
+        let soon = HANDSHAKE_TIMEOUT + Duration::from_secs(1);
         for kept in [
             is_kept(b"", Tls::default(), false).await,
             is_kept(half, Tls::default(), false).await,
             is_kept(b"", some_tls(), false).await,
         ] {
-            assert!(kept >= OPENING_LIMIT && kept < soon, "{kept:?}");
+            assert!(kept >= HANDSHAKE_TIMEOUT && kept < soon, "{kept:?}");
         }
         assert!(is_kept(half, Tls::default(), true).await < Duration::from_secs(2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_speaks_is_kept_until_it_fails_to_answer_a_ping() {
+    async fn a_client_is_kept_until_it_fails_to_answer_a_ping() {
         let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         let kept = is_kept(greeting, Tls::default(), false).await;
         let limit = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT;
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_speaks_something_else_is_let_go_at_once() {
+    async fn a_client_of_another_protocol_is_closed_at_once() {
         let kept = is_kept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Tls::default(), false).await;
         assert!(kept < Duration::from_secs(1), "{kept:?}");
     }

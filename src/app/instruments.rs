@@ -1,29 +1,29 @@
-//! What outlives every configuration: metrics and traces.
+//! Metrics and traces, which outlive every configuration.
 
 use crate::{
     metrics::Metrics,
     provider::oauth2::key_source::{FetchObserver, FetchReport},
     time::UnixTime,
-    traces::Traces,
+    traces::TracerHandle,
 };
 
 /// Where checks and fetches are recorded.
 #[derive(Clone)]
 pub(crate) struct Instruments {
     pub(crate) metrics: Metrics,
-    pub(crate) traces: Traces,
+    pub(crate) tracer: TracerHandle,
 }
 
 impl From<Metrics> for Instruments {
     fn from(metrics: Metrics) -> Self {
-        Self { metrics, traces: Traces::default() }
+        Self { metrics, tracer: TracerHandle::default() }
     }
 }
 
-/// Fetches are counted and traced.
+/// Counts and traces fetches.
 impl FetchObserver for Instruments {
     fn fetched(&self, report: &FetchReport<'_>) {
-        if let Some(tracer) = self.traces.current() {
+        if let Some(tracer) = self.tracer.load() {
             tracer.fetched(report);
         }
         let meter = self.metrics.fetch_meter(report.provider);

@@ -1,4 +1,4 @@
-//! Binding the places to listen on, and accepting connections from them.
+//! Binds addresses and accepts connections.
 
 use std::{
     fmt, io,
@@ -12,13 +12,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::settings::ListenAddress;
 
-/// How long a socket file's owner has to answer before it counts as busy.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a connection to a socket file may take before the file counts as in
+/// use.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why an address can't be listened on; says what to do about it.
+/// Why an address can't be bound; says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// Another program listens there.
     #[error(
         "{key}: {address} is already in use, stop the program that holds it or choose another address"
     )]
@@ -28,22 +29,22 @@ pub enum BindError {
         /// The address as configured.
         address: String,
     },
-    /// The socket's path holds something that is no socket.
-    #[error("{key}: {} exists and is no socket, remove it or choose another path", path.display())]
-    NoSocket {
+    /// The path exists, but is not a socket.
+    #[error("{key}: {} exists and is not a socket, remove it or choose another path", path.display())]
+    NotSocket {
         /// The key path of the setting.
         key: &'static str,
         /// The path as configured.
         path: PathBuf,
     },
-    /// The operating system refuses for another reason.
+    /// The operating system reports another error.
     #[error("{key}: cannot listen on {address}: {source}{}", advice(source))]
     Refused {
         /// The key path of the setting.
         key: &'static str,
         /// The address as configured.
         address: String,
-        /// What it said.
+        /// The error.
         source: io::Error,
     },
 }
@@ -59,7 +60,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Where a listener is really bound: port 0 has become a number.
+/// The bound address of a listener: port 0 has become a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoundAddress {
     /// A TCP socket.
@@ -90,7 +91,8 @@ enum ListenSocket {
     Unix { listener: UnixListener, _file: SocketFile },
 }
 
-/// An accepted connection, tied to no runtime so that any worker can take it.
+/// An accepted connection that is not registered with a runtime yet, so that any
+/// worker can take it.
 #[derive(Debug)]
 pub enum Accepted {
     /// Over TCP.
@@ -117,12 +119,12 @@ impl Listener {
         }
     }
 
-    /// Where it is bound.
+    /// The bound address.
     pub fn address(&self) -> &BoundAddress {
         &self.address
     }
 
-    /// The next connection. Cancelling this loses none.
+    /// Waits for the next connection. Cancellation-safe.
     pub async fn accept(&self) -> io::Result<Accepted> {
         match &self.socket {
             ListenSocket::Tcp(listener) => {
@@ -138,13 +140,13 @@ impl Listener {
 }
 
 impl Accepted {
-    /// Ties the connection to the current runtime.
+    /// Registers the connection with the current runtime.
     pub(crate) fn register(self) -> io::Result<Registered> {
         match self {
             Self::Tcp(stream) => {
                 let stream = TcpStream::from_std(stream)?;
-                // An answer is one small write; waiting to fill a segment
-                // would only add the peer's delayed-ack time.
+                // A response is one small write; waiting to fill a segment would
+                // only add the peer's delayed-ack time.
                 stream.set_nodelay(true)?;
                 Ok(Registered::Tcp(stream))
             }
@@ -153,15 +155,15 @@ impl Accepted {
     }
 }
 
-/// An accepted connection that belongs to a runtime.
+/// An accepted connection, registered with a runtime.
 #[derive(Debug)]
 pub(crate) enum Registered {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// Binds a TCP address and tells which one that is; `key` is its key path,
-/// for the error.
+/// Binds a TCP address and returns the bound one; `key` is its key path, for
+/// the error.
 pub async fn bind_tcp(
     key: &'static str,
     address: &str,
@@ -191,16 +193,16 @@ fn refused(key: &'static str, address: &str, source: io::Error) -> BindError {
     }
 }
 
-/// Removes the socket file of a program that is gone: binding fails as long
-/// as the file exists, whether anybody listens or not.
+/// Removes the socket file of a program that has ended: binding fails as long as
+/// the file exists, whether a program listens or not.
 async fn clear_stale(key: &'static str, address: &str, path: &Path) -> Result<(), BindError> {
     match std::fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => {}
-        Ok(_) => return Err(BindError::NoSocket { key, path: path.to_owned() }),
+        Ok(_) => return Err(BindError::NotSocket { key, path: path.to_owned() }),
         // Absent, or unreadable in a way that bind will name.
         Err(_) => return Ok(()),
     }
-    let probe = tokio::time::timeout(PROBE_LIMIT, UnixStream::connect(path)).await;
+    let probe = tokio::time::timeout(PROBE_TIMEOUT, UnixStream::connect(path)).await;
     match probe {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(|source| refused(key, address, source))
@@ -210,8 +212,8 @@ async fn clear_stale(key: &'static str, address: &str, path: &Path) -> Result<()
     }
 }
 
-/// Removes the socket's file when dropped, unless a successor has put its own
-/// in the place.
+/// Removes the socket file when dropped, unless another program has replaced it
+/// with its own.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -282,12 +284,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
+    async fn a_file_that_is_not_a_socket_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "precious").unwrap();
         let error = bind_at(&path).await.unwrap_err();
-        assert!(matches!(error, BindError::NoSocket { .. }), "{error}");
+        assert!(matches!(error, BindError::NotSocket { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 

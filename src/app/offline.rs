@@ -1,5 +1,5 @@
-//! Deciding without serving: the engine of a config file, for commands that
-//! answer a question and end.
+//! Decisions without serving: the engine of a config file, for commands that
+//! decide one request and exit.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,8 +10,8 @@ use claimgate_files::Contents;
 use tracing::warn;
 
 use super::{
+    candidate::{Candidate, LoadError},
     instruments::Instruments,
-    site::{LoadError, Plan},
     start_error::StartError,
 };
 use crate::{
@@ -21,31 +21,31 @@ use crate::{
     settings::{KeyLocation, OAuth2Settings, ProviderKind, Settings},
 };
 
-/// Sets up everything that `settings` name, as the service would, and drops it
-/// again; no address is bound and nothing fetched.
+/// Builds everything that the service would build from `settings`, and drops it;
+/// binds no address and fetches nothing.
 ///
 /// # Errors
 /// The service could not start with them.
-pub async fn try_out(settings: Settings) -> Result<(), StartError> {
+pub async fn dry_run(settings: Settings) -> Result<(), StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
-    // Without an await before the drop, no task that fetches keys gets to run.
-    drop(Plan::make(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
+    // Without an await before the drop, no task that fetches keys runs.
+    drop(Candidate::build(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
     Ok(())
 }
 
-/// A configuration ready to decide.
+/// A configuration that decides without serving.
 #[derive(Debug)]
 pub struct Offline {
-    /// Decides.
+    /// The engine.
     pub engine: Engine,
-    /// How long a decision may wait for somebody, `server.check_timeout_ms`.
+    /// How long a decision may wait for a provider, `server.check_timeout_ms`.
     pub check_timeout: Duration,
 }
 
-/// A file with the signing keys of an issuer, in place of what the config says.
+/// A file with an issuer's signing keys, used instead of the configured ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalKeys {
-    /// The provider that verifies with them; `None` for the only one there is.
+    /// The provider that uses them; `None` means the only one with keys.
     pub provider: Option<String>,
     /// A JWK Set.
     pub file: PathBuf,
@@ -57,26 +57,26 @@ pub enum OfflineError {
     /// The service could not start with it either.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Local keys are given for no provider that verifies JWTs.
+    /// The local keys don't name a provider that verifies JWTs.
     #[error("{named}; the providers with keys are: {}", known.join(", "))]
     NoSuchProvider {
-        /// What was asked for.
+        /// What was named, and why it does not match.
         named: String,
-        /// What there is.
+        /// The providers with keys.
         known: Vec<String>,
     },
 }
 
 impl Offline {
-    /// Reads the config file at `path` and asks its issuers for their keys,
-    /// those aside whose keys are local. The listener's TLS and tracing
-    /// are left out: they belong to the machine that serves.
+    /// Reads the config file at `path` and fetches its issuers' keys, except for
+    /// those in `local`. The listener's TLS and tracing are ignored: their files
+    /// belong to the machine that serves.
     ///
     /// # Errors
     /// The configuration can't be used.
     pub async fn open(path: &Path, local: &[LocalKeys]) -> Result<Self, OfflineError> {
-        let wrong = |errors| LoadError::Config { path: path.to_owned(), errors };
-        let mut loaded = config::read(path).map_err(wrong).map_err(StartError::from)?;
+        let invalid = |errors| LoadError::Config { path: path.to_owned(), errors };
+        let mut loaded = config::read(path).map_err(invalid).map_err(StartError::from)?;
         loaded.settings.server.grpc.tls = None;
         loaded.settings.server.tracing = None;
         for keys in local {
@@ -84,21 +84,22 @@ impl Offline {
         }
         let named = loaded.settings.files();
         loaded.files.retain(|file| named.contains(&file.path));
-        loaded.check_files().map_err(wrong).map_err(StartError::from)?;
+        loaded.check_files().map_err(invalid).map_err(StartError::from)?;
         for warning in &loaded.warnings {
             warn!(config = %path.display(), "{warning}");
         }
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "").map_err(StartError::from)?;
         let check_timeout = loaded.settings.server.check_timeout;
-        let plan = Plan::make(loaded.settings, &Contents::new(), &[], &Instruments::from(metrics));
-        let plan = plan.map_err(StartError::from)?;
-        plan.settle(&[]).await;
-        Ok(Self { engine: plan.engine, check_timeout })
+        let instruments = Instruments::from(metrics);
+        let candidate = Candidate::build(loaded.settings, &Contents::new(), &[], &instruments);
+        let candidate = candidate.map_err(StartError::from)?;
+        candidate.wait_for_keys(&[]).await;
+        Ok(Self { engine: candidate.engine, check_timeout })
     }
 }
 
 impl LocalKeys {
-    /// Gives the provider these keys instead of its own.
+    /// Replaces the provider's key location with this file.
     fn replace(&self, loaded: &mut Loaded) -> Result<(), OfflineError> {
         let mut candidates: Vec<(&str, &mut OAuth2Settings)> = Vec::new();
         for provider in &mut loaded.settings.auth.providers {
@@ -108,13 +109,13 @@ impl LocalKeys {
         }
         let known: Vec<String> = candidates.iter().map(|(name, _)| (*name).to_owned()).collect();
         let chosen = match (&self.provider, candidates.len()) {
-            (Some(wanted), _) => candidates.into_iter().find(|(name, _)| name == wanted),
+            (Some(provider), _) => candidates.into_iter().find(|(name, _)| name == provider),
             (None, 1) => candidates.into_iter().next(),
             (None, _) => None,
         };
         let Some((_, oauth2)) = chosen else {
             let named = match &self.provider {
-                Some(provider) => format!("{provider:?} is no provider with signing keys"),
+                Some(provider) => format!("{provider:?} is not a provider with signing keys"),
                 None => "these keys could be any provider's".into(),
             };
             return Err(OfflineError::NoSuchProvider { named, known });

@@ -1,4 +1,4 @@
-//! Keeps the configuration in force up to date with its files.
+//! Reloads the configuration when its files change.
 
 use std::{mem, path::PathBuf, sync::Arc};
 
@@ -7,73 +7,74 @@ use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use super::{
-    signals::Order,
-    site::{LoadError, Plan, Site},
-    watch::{Change, Watch},
+    active::ActiveConfig,
+    candidate::{Candidate, LoadError},
+    signals::Command,
+    watch::{Change, FileWatch},
 };
 use crate::{
     metrics::Metrics,
-    readiness::{Follower, Readiness},
-    status::Board,
+    readiness::{Readiness, ReadinessTask},
+    status::StatusPage,
     time::UnixTime,
 };
 
-/// Puts every good change of the configuration in force.
+/// Activates every valid change of the configuration.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
-    pub(crate) watch: Watch,
+    pub(crate) watch: FileWatch,
     /// Where the files are read.
     pub(crate) lane: Lane,
-    pub(crate) site: Site,
+    pub(crate) active: ActiveConfig,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
-    pub(crate) follower: Follower,
-    /// What is wrong with the files, if something is.
+    pub(crate) readiness_task: ReadinessTask,
+    /// The error of the last reload, if it failed.
     pub(crate) failure: Option<String>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) status_page: Arc<StatusPage>,
 }
 
-/// Why a reload is tried.
+/// What triggers a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Somebody asked for it.
-    Order,
-    /// A file has changed.
+enum Trigger {
+    /// A command.
+    Command,
+    /// A changed file.
     Change,
-    /// The last one failed, and some time has passed: it may have been a file
-    /// that nobody knew to watch.
+    /// The last reload failed, and some time has passed: the cause may be a file
+    /// that is not watched.
     Retry,
 }
 
 impl Reloader {
-    /// Runs until the order to stop.
-    pub(crate) async fn run(&mut self, orders: &mut mpsc::Receiver<Order>) {
+    /// Runs until the command to stop.
+    pub(crate) async fn run(&mut self, commands: &mut mpsc::Receiver<Command>) {
         let mut again = false;
         loop {
-            let cause = if mem::take(&mut again) {
-                Cause::Order
+            let trigger = if mem::take(&mut again) {
+                Trigger::Command
             } else {
-                let Some(cause) = self.cause(orders).await else { return };
-                cause
+                let Some(trigger) = self.trigger(commands).await else { return };
+                trigger
             };
             tokio::select! {
-                () = self.reload(cause) => {}
-                () = stop(orders, &mut again) => return,
+                () = self.reload(trigger) => {}
+                () = wait_for_stop(commands, &mut again) => return,
             }
         }
     }
 
-    /// Waits for a reason to reload; `None` is the order to stop.
-    async fn cause(&mut self, orders: &mut mpsc::Receiver<Order>) -> Option<Cause> {
+    /// Waits for a trigger; `None` is the command to stop.
+    async fn trigger(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Trigger> {
         loop {
             tokio::select! {
-                order = orders.recv() => return match order {
-                    Some(Order::Reload) => Some(Cause::Order),
-                    Some(Order::Stop) | None => None,
+                command = commands.recv() => return match command {
+                    Some(Command::Reload) => Some(Trigger::Command),
+                    Some(Command::Stop) | None => None,
                 },
                 change = self.watch.changed() => match change {
-                    Change::Content => return Some(Cause::Change),
-                    Change::Nothing if self.failure.is_some() => return Some(Cause::Retry),
+                    Change::Content => return Some(Trigger::Change),
+                    Change::Nothing if self.failure.is_some() => return Some(Trigger::Retry),
                     Change::Nothing => {}
                 },
             }
@@ -81,36 +82,37 @@ impl Reloader {
     }
 
     /// Cancelling this leaves the old configuration in force.
-    async fn reload(&mut self, cause: Cause) {
-        let kept = &self.site.sources;
-        let instruments = &self.site.instruments;
-        match Plan::read(&self.path, &mut self.watch, kept, instruments, &self.lane).await {
-            Ok(plan) => {
-                plan.settle(kept).await;
-                self.site.install(plan);
-                self.follower = self.readiness.follow(self.site.key_sources());
+    async fn reload(&mut self, trigger: Trigger) {
+        let existing = &self.active.sources;
+        let instruments = &self.active.instruments;
+        let (watch, lane) = (&mut self.watch, &self.lane);
+        match Candidate::read(&self.path, watch, existing, instruments, lane).await {
+            Ok(candidate) => {
+                candidate.wait_for_keys(existing).await;
+                self.active.activate(candidate);
+                self.readiness_task = self.readiness.track(self.active.key_sources());
                 self.failure = None;
                 self.metrics.config_reloaded(true, UnixTime::now());
             }
-            Err(error) => self.failed(&error, cause),
+            Err(error) => self.failed(&error, trigger),
         }
     }
 
-    fn failed(&mut self, error: &LoadError, cause: Cause) {
+    fn failed(&mut self, error: &LoadError, trigger: Trigger) {
         let failure = error.to_string();
-        if cause == Cause::Retry && self.failure.as_ref() == Some(&failure) {
+        if trigger == Trigger::Retry && self.failure.as_ref() == Some(&failure) {
             return;
         }
         error!(error = failure, "configuration not reloaded, the old one stays in force");
-        self.board.reload_failed(&failure);
+        self.status_page.reload_failed(&failure);
         self.failure = Some(failure);
         self.metrics.config_reloaded(false, UnixTime::now());
     }
 }
 
-/// Waits for the order to stop; notes if there was one to reload before it.
-async fn stop(orders: &mut mpsc::Receiver<Order>, again: &mut bool) {
-    while let Some(Order::Reload) = orders.recv().await {
+/// Waits for the command to stop; sets `again` if one to reload came before it.
+async fn wait_for_stop(commands: &mut mpsc::Receiver<Command>, again: &mut bool) {
+    while let Some(Command::Reload) = commands.recv().await {
         info!("a reload is under way, another will follow");
         *again = true;
     }

@@ -6,34 +6,35 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::{
-    connection::{Answers, Tls},
-    doorway::Doorway,
+    connection::{HttpService, Tls},
+    connection_limit::ConnectionLimit,
     listen::{BoundAddress, Listener},
     workers::Workers,
 };
 
-/// Pause after a connection could not be accepted; doubled each time in a row.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The first pause after a connection could not be accepted; it doubles with
+/// each failure in a row.
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
 /// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long clients that were sent away may take to leave, before one that
-/// comes is refused.
-const LEAVING_LIMIT: Duration = Duration::from_millis(250);
-/// How often to look whether they have.
-const LEAVING_LOOK: Duration = Duration::from_millis(1);
+/// How long evicted connections may take to close before a new one is refused.
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(250);
+/// How often to check whether they have closed.
+const EVICTION_POLL: Duration = Duration::from_millis(1);
 
-/// When no client has come back for this long during a drain, all have
-/// understood that this instance is going away.
-const QUIET: Duration = Duration::from_secs(1);
+/// When no client has reconnected for this long during a drain, all of them know
+/// that this instance is shutting down.
+const QUIET_PERIOD: Duration = Duration::from_secs(1);
 
-/// The part of the grace period that is kept for those who came last.
-const LAST_ORDERS: Duration = Duration::from_secs(2);
+/// The part of the grace period that is left for the last connections once the
+/// listener is closed.
+const CLOSING_RESERVE: Duration = Duration::from_secs(2);
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
-    /// Every request was answered.
+    /// Every request got its response.
     InTime,
     /// The grace period ended with connections still open.
     Cut {
@@ -42,12 +43,12 @@ pub enum Drained {
     },
 }
 
-/// A listener and the workers behind it.
+/// A listener and its workers.
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
     workers: Workers,
-    most: usize,
+    max_connections: usize,
 }
 
 impl Server {
@@ -56,19 +57,20 @@ impl Server {
     ///
     /// # Errors
     /// The operating system gives no more threads or file descriptors.
-    pub fn start<S: Answers>(
+    pub fn start<S: HttpService>(
         listener: Listener,
         workers: NonZeroUsize,
         tls: &Tls,
         service: impl FnMut() -> S,
     ) -> io::Result<Self> {
-        Ok(Self { listener, workers: Workers::start(workers, tls, service)?, most: usize::MAX / 4 })
+        let workers = Workers::start(workers, tls, service)?;
+        Ok(Self { listener, workers, max_connections: usize::MAX / 4 })
     }
 
-    /// Lets in at most so many connections at a time.
+    /// The same server with a limit of connections at a time.
     #[must_use]
-    pub fn bounded(self, connections: usize) -> Self {
-        Self { most: connections, ..self }
+    pub fn with_max_connections(self, max_connections: usize) -> Self {
+        Self { max_connections, ..self }
     }
 
     /// Where it listens.
@@ -83,61 +85,61 @@ impl Server {
 
     /// Accepts connections until dropped.
     pub async fn accept(&self) -> Infallible {
-        let mut pause = FIRST_PAUSE;
-        let mut door = Doorway::new(self.most);
+        let mut backoff = MIN_BACKOFF;
+        let mut limit = ConnectionLimit::new(self.max_connections);
         loop {
             match self.listener.accept().await {
                 Ok(connection) => {
-                    pause = FIRST_PAUSE;
-                    let live = self.live_below(door.crowd()).await;
-                    // One that is not let in is closed here.
-                    if let Some(opening) = door.let_in(live) {
-                        self.workers.assign(connection, opening);
+                    backoff = MIN_BACKOFF;
+                    let open = self.open_below(limit.hard_limit()).await;
+                    // A refused connection is dropped, and so closed, here.
+                    if let Some(handshake) = limit.admit(open) {
+                        self.workers.assign(connection, handshake);
                     }
                 }
-                Err(error) if is_the_clients(&error) => {}
+                Err(error) if is_client_error(&error) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: the connection
-                    // stays in the queue, so asking again at once would spin.
-                    if pause == FIRST_PAUSE {
+                    // stays in the queue, so retrying at once would spin.
+                    if backoff == MIN_BACKOFF {
                         warn!(%error, "cannot accept connections, trying again");
                     }
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    sleep(backoff).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
                 }
             }
         }
     }
 
-    /// How many connections there are, once they are fewer than a `crowd`: the
-    /// silent ones that were sent away may need a moment to leave.
-    async fn live_below(&self, crowd: usize) -> usize {
-        let live = || self.workers.connections().sum();
-        let leaving = async {
-            while live() >= crowd {
-                sleep(LEAVING_LOOK).await;
+    /// How many connections are open, after waiting a moment for evicted ones to
+    /// close if that is `limit` or more.
+    async fn open_below(&self, limit: usize) -> usize {
+        let open = || self.workers.connections().sum();
+        let closing = async {
+            while open() >= limit {
+                sleep(EVICTION_POLL).await;
             }
         };
-        let _ = timeout(LEAVING_LIMIT, leaving).await;
-        live()
+        let _ = timeout(EVICTION_TIMEOUT, closing).await;
+        open()
     }
 
-    /// Sends every client away and answers what they sent before they knew.
+    /// Sends GOAWAY to every client and completes the calls in flight.
     ///
-    /// Whoever decides where requests go needs a moment to see that this
-    /// instance is leaving, and until then Envoy reconnects to it. Closing
-    /// the listener at once would fail those requests. So it stays open:
-    /// a new connection is answered and told to go away as well, until none
-    /// has come for a while or the grace period nears its end.
+    /// Load balancers and Envoy need a moment to notice that this instance is
+    /// shutting down, and until then Envoy reconnects to it. Closing the
+    /// listener at once would fail those requests. So it stays open: a new
+    /// connection is served and gets GOAWAY as well, until none has come for a
+    /// while or the grace period nears its end.
     pub async fn drain(self, grace: Duration) -> Drained {
         let deadline = Instant::now() + grace;
-        let is_in_use = self.workers.connections().any(|live| live > 0);
+        let is_in_use = self.workers.connections().any(|open| open > 0);
         self.workers.drain();
         if is_in_use {
             tokio::select! {
                 never = self.accept() => match never {},
-                () = quiet(&self.workers) => {}
-                () = sleep_until(deadline - LAST_ORDERS.min(grace / 4)) => {}
+                () = wait_until_quiet(&self.workers) => {}
+                () = sleep_until(deadline - CLOSING_RESERVE.min(grace / 4)) => {}
             }
         }
         let Self { listener, workers, .. } = self;
@@ -154,17 +156,17 @@ impl Server {
     }
 }
 
-/// The peer was gone before its connection could be accepted.
-fn is_the_clients(error: &io::Error) -> bool {
+/// Whether the peer closed the connection before it could be accepted.
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-async fn quiet(workers: &Workers) {
+async fn wait_until_quiet(workers: &Workers) {
     loop {
         workers.wait_until_idle().await;
         let before = workers.assigned();
-        sleep(QUIET).await;
+        sleep(QUIET_PERIOD).await;
         if workers.assigned() == before {
             return;
         }

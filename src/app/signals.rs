@@ -1,4 +1,4 @@
-//! What the operating system asks for: SIGTERM, SIGINT and SIGHUP.
+//! Signals of the operating system: SIGTERM, SIGINT and SIGHUP.
 
 use std::io;
 
@@ -8,16 +8,16 @@ use tokio::{
 };
 use tracing::info;
 
-/// What the running service is asked to do.
+/// A command to the running service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Read the configuration again, changed or not.
+pub enum Command {
+    /// Reload the configuration, changed or not.
     Reload,
-    /// Finish what is in flight and end; given twice, end at once.
+    /// Finish what is in flight and end; a second one ends at once.
     Stop,
 }
 
-/// The signals that this process has taken over.
+/// Handlers for the signals of this process.
 #[derive(Debug)]
 pub struct Signals {
     hangup: Signal,
@@ -26,11 +26,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes them over: from now on none of them ends the process by itself.
+    /// Installs the handlers: from now on no signal ends the process by itself.
     ///
     /// # Errors
-    /// The operating system refuses.
-    pub fn take() -> io::Result<Self> {
+    /// The operating system refuses a handler.
+    pub fn install() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -38,22 +38,22 @@ impl Signals {
         })
     }
 
-    /// Passes them on as orders for as long as somebody takes these.
-    pub async fn forward(mut self, orders: mpsc::Sender<Order>) {
+    /// Sends them as commands until the receiver is dropped.
+    pub async fn forward(mut self, commands: mpsc::Sender<Command>) {
         loop {
-            let (name, order) = self.next().await;
+            let (name, command) = self.next().await;
             info!(signal = name, "signal received");
-            if orders.send(order).await.is_err() {
+            if commands.send(command).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn next(&mut self) -> (&'static str, Order) {
+    async fn next(&mut self) -> (&'static str, Command) {
         tokio::select! {
-            _ = self.hangup.recv() => ("SIGHUP", Order::Reload),
-            _ = self.interrupt.recv() => ("SIGINT", Order::Stop),
-            _ = self.terminate.recv() => ("SIGTERM", Order::Stop),
+            _ = self.hangup.recv() => ("SIGHUP", Command::Reload),
+            _ = self.interrupt.recv() => ("SIGINT", Command::Stop),
+            _ = self.terminate.recv() => ("SIGTERM", Command::Stop),
         }
     }
 }

@@ -55,7 +55,7 @@ pub enum TlsError {
 ///
 /// Clients speak HTTP/2 over TLS 1.2 or 1.3. With `client_ca_file` they must
 /// hold a certificate of those roots, and with `allowed_client_sans` one of
-/// those names; a client that doesn't is turned away in the handshake.
+/// those names; the handshake of any other client fails.
 pub fn read(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates("cert_file", &settings.cert_file)?;
@@ -95,8 +95,8 @@ fn content(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 fn file_error(key: &'static str, path: &Path, wanted: &str, error: &pem::Error) -> TlsError {
     let reason = match error {
         pem::Error::NoItemsFound => format!("holds no PEM {wanted}"),
-        // The details of a broken PEM section quote the file, which may be a key.
-        _ => format!("is no valid PEM {wanted}"),
+        // The details of a broken PEM section quote the file, which may hold a key.
+        _ => format!("is not a valid PEM {wanted}"),
     };
     TlsError::File { key, path: path.to_owned(), reason }
 }
@@ -140,7 +140,8 @@ fn client_verifier(
     Ok(Some(Arc::new(NamedClients { chain, allowed })))
 }
 
-/// Lets in the clients that the roots vouch for and the operator names.
+/// Accepts clients whose certificate is signed by the roots and has an allowed
+/// name.
 #[derive(Debug)]
 struct NamedClients {
     chain: Arc<dyn ClientCertVerifier>,
@@ -148,7 +149,7 @@ struct NamedClients {
 }
 
 impl NamedClients {
-    fn knows(&self, certificate: &CertificateDer<'_>) -> bool {
+    fn allows(&self, certificate: &CertificateDer<'_>) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
         let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
         names.value.general_names.iter().any(|name| match name {
@@ -168,7 +169,7 @@ impl ClientCertVerifier for NamedClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        if self.knows(end_entity) {
+        if self.allows(end_entity) {
             Ok(verified)
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

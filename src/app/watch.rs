@@ -1,11 +1,10 @@
-//! Notices when files change their content.
+//! Detects changes of files' contents.
 //!
 //! Kubernetes swaps a `..data` symlink, editors rename a new file over the
 //! old one, others delete and create. A watch on the file itself would miss
 //! all of these, so the folders are watched, those of every symlink on the
-//! way included, and what counts is whether the content differs afterwards.
-//! A slow look at the clock covers network file systems and machines that
-//! have no watches left.
+//! path included, and the contents are compared after an event. Polling covers
+//! network file systems and machines that have no watches left.
 
 use std::{
     collections::BTreeSet,
@@ -23,38 +22,37 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// Changes come in bursts; a burst is over when nothing happens for this long.
-const SETTLE: Duration = Duration::from_millis(100);
-/// A burst that never ends is cut off after this.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
-/// How often the files are looked at without being told of a change.
-const LOOK: Duration = Duration::from_secs(10);
-/// Longer chains of symlinks are circles.
+/// Events come in bursts; a burst is over when nothing happens for this long.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// A burst that does not end is cut off after this.
+const DEBOUNCE_LIMIT: Duration = Duration::from_secs(1);
+/// How often the files are read without an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// Longer chains of symlinks are taken for loops.
 const MAX_LINKS: usize = 16;
 
 /// Watches a set of files.
 ///
-/// The files are looked at on a thread where that may take its time: a mount
-/// whose server is gone holds up the look, and what it would have found, but
-/// not the runtime.
+/// The files are read on a separate thread: a mount whose server is gone
+/// blocks the read and delays what it would have found, but not the runtime.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FileWatch {
     contents: Contents,
     folders: Arc<Mutex<Folders>>,
     lane: Lane,
-    /// Whether the log knows that a look hangs.
+    /// Whether a hanging read was logged.
     hangs: bool,
-    stirred: Arc<Notify>,
+    events: Arc<Notify>,
 }
 
-/// The watched folders; locked by looks alone.
+/// The watched folders; locked while files are read, and by nothing else.
 #[derive(Debug)]
 struct Folders {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
 }
 
-/// Why [`Watch::changed`] returned.
+/// Why [`FileWatch::changed`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A file's content differs.
@@ -63,23 +61,23 @@ pub enum Change {
     Nothing,
 }
 
-impl Watch {
+impl FileWatch {
     /// Watches `files`, whether they exist or not.
     ///
     /// # Errors
-    /// They can't be looked at in time.
+    /// They can't be read in time.
     pub async fn new(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, Hung> {
-        let stirred = Arc::new(Notify::new());
-        let waker = Arc::clone(&stirred);
+        let events = Arc::new(Notify::new());
+        let waker = Arc::clone(&events);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading a file makes an event too, and we read them ourselves.
+            // Our own reads cause events, too.
             if event.is_ok_and(|event| event.kind.is_access()) {
                 return;
             }
             waker.notify_one();
         });
         let watcher = watcher.inspect_err(|error| {
-            warn!(%error, every = ?LOOK, "cannot watch files, looking at them from time to time");
+            warn!(%error, every = ?POLL_INTERVAL, "cannot watch files, polling them instead");
         });
         let folders = Folders { watcher: watcher.ok(), watched: BTreeSet::new() };
         let mut watch = Self {
@@ -87,7 +85,7 @@ impl Watch {
             folders: Arc::new(Mutex::new(folders)),
             lane: Lane::default(),
             hangs: false,
-            stirred,
+            events,
         };
         watch.set_files(files).await?;
         Ok(watch)
@@ -95,74 +93,74 @@ impl Watch {
 
     /// Watches these files from now on.
     ///
-    /// A file's content counts as changed from what it was when it was first
-    /// named, or last seen by [`Watch::changed`].
+    /// A file has changed if its content differs from when it was first named, or
+    /// last read by [`FileWatch::changed`].
     ///
     /// # Errors
-    /// They can't be looked at in time; those of before are watched still.
+    /// They can't be read in time; the previous ones stay watched.
     pub async fn set_files(
         &mut self,
         files: impl IntoIterator<Item = PathBuf>,
     ) -> Result<(), Hung> {
-        let seen = self.seen(files.into_iter().collect()).await?;
+        let current = self.read(files.into_iter().collect()).await?;
         let known = |(file, content)| match self.contents.get(&file) {
             Some(known) => (file, *known),
             None => (file, content),
         };
-        self.contents = seen.into_iter().map(known).collect();
+        self.contents = current.into_iter().map(known).collect();
         Ok(())
     }
 
-    /// What the files held when last looked at.
+    /// What the files held when last read.
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
 
     /// Waits until the content of a file has changed, or for some seconds.
     ///
-    /// Cancelling this loses no change: at worst it is seen one look later.
+    /// Cancelling this loses no change: at worst the next poll finds it.
     pub async fn changed(&mut self) -> Change {
-        let look = Instant::now() + LOOK;
+        let next_poll = Instant::now() + POLL_INTERVAL;
         loop {
             tokio::select! {
-                () = self.stirred.notified() => settle(&self.stirred).await,
-                () = sleep_until(look) => {}
+                () = self.events.notified() => debounce(&self.events).await,
+                () = sleep_until(next_poll) => {}
             }
-            if self.look().await {
+            if self.poll().await {
                 return Change::Content;
             }
-            if Instant::now() >= look {
+            if Instant::now() >= next_poll {
                 return Change::Nothing;
             }
         }
     }
 
-    /// Looks at every file; tells whether one has changed.
-    pub async fn look(&mut self) -> bool {
-        let seen = self.seen(self.contents.keys().cloned().collect()).await;
-        let hung = seen.as_ref().err().copied();
+    /// Reads every file; returns whether one has changed.
+    pub async fn poll(&mut self) -> bool {
+        let current = self.read(self.contents.keys().cloned().collect()).await;
+        let hung = current.as_ref().err().copied();
         match (hung, self.hangs) {
             (Some(error), false) => warn!(%error, "cannot see whether the configuration changes"),
             (None, true) => info!("files can be read again"),
             _ => {}
         }
         self.hangs = hung.is_some();
-        let Ok(seen) = seen else { return false };
-        let changed = self.contents != seen;
-        self.contents = seen;
+        let Ok(current) = current else { return false };
+        let changed = self.contents != current;
+        self.contents = current;
         changed
     }
 
-    /// Watches the folders of `files` and reads these.
-    async fn seen(&self, files: Vec<PathBuf>) -> Result<Contents, Hung> {
+    /// Watches the folders of `files` and reads the files.
+    async fn read(&self, files: Vec<PathBuf>) -> Result<Contents, Hung> {
         let folders = Arc::clone(&self.folders);
-        let look = move || {
+        let read = move || {
             let mut folders = folders.lock().unwrap_or_else(PoisonError::into_inner);
             // A folder may have been replaced as well.
             folders.watch(&files);
             files.into_iter().map(|file| (file.clone(), content_of(&file))).collect()
         };
-        self.lane.run(look).await
+        self.lane.run(read).await
     }
 }
 
@@ -174,7 +172,7 @@ impl Folders {
             let _ = watcher.unwatch(gone);
         }
         // Watching a folder again is harmless, and needed if it was replaced.
-        // One that isn't there will be found by the next look.
+        // One that doesn't exist yet is found by the next poll.
         self.watched =
             folders.into_iter().filter(|folder| rewatch(watcher, folder).is_ok()).collect();
     }
@@ -184,12 +182,12 @@ fn rewatch(watcher: &mut RecommendedWatcher, folder: &Path) -> notify::Result<()
     watcher.watch(folder, RecursiveMode::NonRecursive)
 }
 
-/// Lets a burst of changes pass.
-async fn settle(stirred: &Notify) {
-    let quiet = async { while timeout(SETTLE, stirred.notified()).await.is_ok() {} };
+/// Waits until a burst of events is over.
+async fn debounce(events: &Notify) {
+    let quiet = async { while timeout(DEBOUNCE, events.notified()).await.is_ok() {} };
     tokio::select! {
         () = quiet => {}
-        () = sleep(SETTLE_LIMIT) => {}
+        () = sleep(DEBOUNCE_LIMIT) => {}
     }
 }
 
@@ -243,37 +241,37 @@ mod tests {
 
     use super::*;
 
-    /// Much shorter than the look at the clock, so that what passes was told
+    /// Much shorter than the poll interval, so that what passes was an event
     /// of by the operating system.
     const SOON: Duration = Duration::from_secs(5);
 
-    async fn is_seen(watch: &mut Watch) -> bool {
+    async fn detects_change(watch: &mut FileWatch) -> bool {
         timeout(SOON, watch.changed()).await == Ok(Change::Content)
     }
 
     #[tokio::test]
-    async fn every_way_to_replace_a_file_is_seen() {
+    async fn every_way_to_replace_a_file_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.yaml");
         fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new([file.clone()]).await.unwrap();
+        let mut watch = FileWatch::new([file.clone()]).await.unwrap();
 
         fs::write(&file, "written").unwrap();
-        assert!(is_seen(&mut watch).await, "written in place");
+        assert!(detects_change(&mut watch).await, "written in place");
 
         fs::write(folder.path().join(".new"), "renamed").unwrap();
         fs::rename(folder.path().join(".new"), &file).unwrap();
-        assert!(is_seen(&mut watch).await, "renamed over");
+        assert!(detects_change(&mut watch).await, "renamed over");
 
         fs::remove_file(&file).unwrap();
-        assert!(is_seen(&mut watch).await, "removed");
+        assert!(detects_change(&mut watch).await, "removed");
 
         fs::write(&file, "created").unwrap();
-        assert!(is_seen(&mut watch).await, "created");
+        assert!(detects_change(&mut watch).await, "created");
     }
 
     #[tokio::test]
-    async fn a_config_map_swap_is_seen() {
+    async fn a_config_map_swap_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for (version, content) in [("..v1", "one"), ("..v2", "two")] {
@@ -282,22 +280,22 @@ mod tests {
         }
         symlink("..v1", at("..data")).unwrap();
         symlink("..data/gateway.yaml", at("gateway.yaml")).unwrap();
-        let mut watch = Watch::new([at("gateway.yaml")]).await.unwrap();
+        let mut watch = FileWatch::new([at("gateway.yaml")]).await.unwrap();
 
         symlink("..v2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         fs::remove_dir_all(at("..v1")).unwrap();
-        assert!(is_seen(&mut watch).await, "first swap");
+        assert!(detects_change(&mut watch).await, "first swap");
 
         fs::create_dir(at("..v3")).unwrap();
         fs::write(at("..v3/gateway.yaml"), "three").unwrap();
         symlink("..v3", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        assert!(is_seen(&mut watch).await, "second swap");
+        assert!(detects_change(&mut watch).await, "second swap");
     }
 
     #[tokio::test]
-    async fn a_swapped_folder_is_seen() {
+    async fn a_swapped_folder_is_detected() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         for (version, content) in [("v1", "one"), ("v2", "two")] {
@@ -305,11 +303,11 @@ mod tests {
             fs::write(at(version).join("gateway.yaml"), content).unwrap();
         }
         symlink(at("v1"), at("current")).unwrap();
-        let mut watch = Watch::new([at("current/gateway.yaml")]).await.unwrap();
+        let mut watch = FileWatch::new([at("current/gateway.yaml")]).await.unwrap();
 
         symlink(at("v2"), at("next")).unwrap();
         fs::rename(at("next"), at("current")).unwrap();
-        assert!(is_seen(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
     }
 
     #[tokio::test]
@@ -318,19 +316,19 @@ mod tests {
         let file = folder.path().join("gateway.yaml");
         let other = folder.path().join("other.yaml");
         fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new([file.clone()]).await.unwrap();
+        let mut watch = FileWatch::new([file.clone()]).await.unwrap();
         fs::write(&file, "one").unwrap();
         fs::write(&other, "not ours").unwrap();
-        assert!(timeout(SETTLE * 4, watch.changed()).await.is_err());
+        assert!(timeout(DEBOUNCE * 4, watch.changed()).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_file_that_appears_later_is_seen() {
+    async fn a_file_that_appears_later_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tls.crt");
-        let mut watch = Watch::new([file.clone()]).await.unwrap();
+        let mut watch = FileWatch::new([file.clone()]).await.unwrap();
         fs::write(&file, "here").unwrap();
-        assert!(is_seen(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
     }
 
     #[test]
@@ -350,20 +348,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.yaml");
         fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new([file.clone()]).await.unwrap();
+        let mut watch = FileWatch::new([file.clone()]).await.unwrap();
         let pipe = folder.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         fs::rename(pipe, &file).unwrap();
-        assert!(is_seen(&mut watch).await, "a pipe");
+        assert!(detects_change(&mut watch).await, "a pipe");
         assert_eq!(watch.contents()[&file], None);
         fs::remove_file(&file).unwrap();
         fs::write(&file, "one").unwrap();
-        assert!(is_seen(&mut watch).await, "a file again");
+        assert!(detects_change(&mut watch).await, "a file again");
     }
 
     #[test]
-    fn circles_of_symlinks_end() {
+    fn loops_of_symlinks_end() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         symlink(at("b"), at("a")).unwrap();

@@ -23,8 +23,8 @@ use tokio::{
 use tracing::error;
 
 use super::{
-    connection::{self, Answers, Tls},
-    doorway::Opening,
+    connection::{self, HttpService, Tls},
+    connection_limit::Handshake,
     listen::Accepted,
 };
 
@@ -34,37 +34,37 @@ pub struct Workers {
     workers: Vec<Worker>,
     assigned: AtomicU64,
     draining: watch::Sender<bool>,
-    left: Arc<Notify>,
+    closed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Worker {
-    inbox: mpsc::UnboundedSender<(Accepted, Arc<Opening>, Seat)>,
-    /// Connections handed over and not ended yet.
-    live: Arc<AtomicUsize>,
+    inbox: mpsc::UnboundedSender<(Accepted, Arc<Handshake>, ConnectionGuard)>,
+    /// Connections assigned to it that have not closed yet.
+    open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
-/// A connection's place on its worker, given up when dropped.
+/// Counts a connection as open on its worker until dropped.
 #[derive(Debug)]
-struct Seat {
-    live: Arc<AtomicUsize>,
-    left: Arc<Notify>,
+struct ConnectionGuard {
+    open: Arc<AtomicUsize>,
+    closed: Arc<Notify>,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.live.fetch_sub(1, Ordering::Release);
-        self.left.notify_one();
+        self.open.fetch_sub(1, Ordering::Release);
+        self.closed.notify_one();
     }
 }
 
 impl Workers {
-    /// Starts `count` workers, each answering with a service of its own.
+    /// Starts `count` workers, each with a service of its own.
     ///
     /// # Errors
     /// The operating system gives no more threads or file descriptors.
-    pub fn start<S: Answers>(
+    pub fn start<S: HttpService>(
         count: NonZeroUsize,
         tls: &Tls,
         mut service: impl FnMut() -> S,
@@ -72,48 +72,49 @@ impl Workers {
         let draining = watch::Sender::new(false);
         let start = |index| Worker::start(index, service(), Arc::clone(tls), draining.subscribe());
         let workers = (0..count.get()).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { workers, assigned: AtomicU64::new(0), draining, left: Arc::default() })
+        Ok(Self { workers, assigned: AtomicU64::new(0), draining, closed: Arc::default() })
     }
 
-    /// Hands a connection to the worker with the fewest.
+    /// Assigns a connection to the worker with the fewest.
     ///
     /// Only the acceptor adds connections, so the worker chosen here ends up
     /// with at most one more than any other.
-    pub(crate) fn assign(&self, accepted: Accepted, opening: Arc<Opening>) {
-        let fewest = self.workers.iter().min_by_key(|worker| worker.live.load(Ordering::Acquire));
+    pub(crate) fn assign(&self, accepted: Accepted, handshake: Arc<Handshake>) {
+        let fewest = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Acquire));
         let Some(worker) = fewest else { return };
         self.assigned.fetch_add(1, Ordering::Relaxed);
-        worker.live.fetch_add(1, Ordering::AcqRel);
-        let seat = Seat { live: Arc::clone(&worker.live), left: Arc::clone(&self.left) };
-        if worker.inbox.send((accepted, opening, seat)).is_err() {
+        worker.open.fetch_add(1, Ordering::AcqRel);
+        let guard =
+            ConnectionGuard { open: Arc::clone(&worker.open), closed: Arc::clone(&self.closed) };
+        if worker.inbox.send((accepted, handshake, guard)).is_err() {
             error!("a worker has stopped, its connections are refused");
         }
     }
 
-    /// How many connections each worker holds.
+    /// How many open connections each worker has.
     pub fn connections(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.workers.iter().map(|worker| worker.live.load(Ordering::Acquire))
+        self.workers.iter().map(|worker| worker.open.load(Ordering::Acquire))
     }
 
-    /// How many connections there have ever been.
+    /// How many connections have been assigned since the start.
     pub fn assigned(&self) -> u64 {
         self.assigned.load(Ordering::Relaxed)
     }
 
-    /// Asks every client, present and future, to go elsewhere (GOAWAY) once
-    /// it has the answers to what it sent.
+    /// Sends GOAWAY over every connection, also over those still to come; calls
+    /// in flight are completed.
     pub fn drain(&self) {
         self.draining.send_replace(true);
     }
 
-    /// Waits until no connection is left.
+    /// Waits until no connection is open.
     pub async fn wait_until_idle(&self) {
-        while self.connections().any(|live| live > 0) {
-            self.left.notified().await;
+        while self.connections().any(|open| open > 0) {
+            self.closed.notified().await;
         }
     }
 
-    /// Ends all workers, and the connections that are left.
+    /// Stops all workers and closes the remaining connections.
     pub fn stop(self) {
         for Worker { inbox, thread, .. } in self.workers {
             drop(inbox);
@@ -125,7 +126,7 @@ impl Workers {
 }
 
 impl Worker {
-    fn start<S: Answers>(
+    fn start<S: HttpService>(
         index: usize,
         service: S,
         tls: Tls,
@@ -135,25 +136,25 @@ impl Worker {
         let (inbox, accepted) = mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || work(&runtime, accepted, service, tls, draining))?;
-        Ok(Self { inbox, live: Arc::default(), thread })
+            .spawn(move || run(&runtime, accepted, service, tls, draining))?;
+        Ok(Self { inbox, open: Arc::default(), thread })
     }
 }
 
-fn work<S: Answers>(
+fn run<S: HttpService>(
     runtime: &Runtime,
-    mut accepted: mpsc::UnboundedReceiver<(Accepted, Arc<Opening>, Seat)>,
+    mut accepted: mpsc::UnboundedReceiver<(Accepted, Arc<Handshake>, ConnectionGuard)>,
     service: S,
     tls: Tls,
     draining: watch::Receiver<bool>,
 ) {
     runtime.block_on(async {
-        while let Some((connection, opening, seat)) = accepted.recv().await {
+        while let Some((connection, handshake, guard)) = accepted.recv().await {
             let (tls, service, draining) = (Arc::clone(&tls), service.clone(), draining.clone());
-            let served = connection::serve(connection, opening, tls, service, draining);
+            let served = connection::serve(connection, handshake, tls, service, draining);
             tokio::spawn(async move {
                 served.await;
-                drop(seat);
+                drop(guard);
             });
         }
     });

@@ -1,4 +1,4 @@
-//! Keeps denials for the status page.
+//! Records denials for the status page.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use super::facts::Facts;
 use crate::{
     decision::{Decision, Verdict},
     request::Request,
-    status::denials::{Denials, Seen},
+    status::denials::{DenialLog, NewDenial},
     time::UnixTime,
 };
 
-/// Keeps a denial; `provider` is the name of the one that decided.
+/// Records a denial; `provider` is the name of the provider that decided.
 #[inline]
-pub(super) fn keep(
-    denials: &Denials,
+pub(super) fn record(
+    denials: &DenialLog,
     request: &Request<'_>,
     decision: &Decision<'_>,
     provider: Option<&str>,
@@ -22,11 +22,11 @@ pub(super) fn keep(
         return;
     }
     let facts = Facts::of(request, decision, provider, Duration::ZERO);
-    denials.add(&Seen {
+    denials.add(&NewDenial {
         at: UnixTime::now(),
         reason: decision.reason,
         provider: facts.provider,
-        // The one that does not exist is what `unknown_route` is about.
+        // For `unknown_route`, the name of the route that does not exist.
         route: decision.route.map(|route| route.name.as_str()).or(request.route),
         subject: facts.subject,
         method: facts.method,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{decision::Decision, request::Request};
 
-/// What is told of a check, each value cut to a bounded length.
+/// The facts of a check, each value cut to a bounded length.
 pub(super) struct Facts<'a> {
     pub(super) reason: &'static str,
     pub(super) provider: Option<&'a str>,
@@ -41,13 +41,14 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A fragment has no business in a request, but tokens were seen in some.
+/// Cuts off query and fragment. Requests should not have a fragment, but some do,
+/// with a token in it.
 fn without_query(target: &str) -> &str {
     let end = memchr::memchr2(b'?', b'#', target.as_bytes());
     &target[..end.unwrap_or(target.len())]
 }
 
-/// The longest that one value may make a line, in bytes.
+/// The longest value in a line, in bytes.
 const MAX_VALUE_BYTES: usize = 1024;
 
 pub(super) fn shortened(value: &str) -> &str {

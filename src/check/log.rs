@@ -1,9 +1,9 @@
 //! One line per check: denied requests at info, allowed ones at debug.
 //!
-//! Nothing here is a secret: the path goes without its query, of the headers
-//! only two are looked at. What the client chose goes into fields as a string,
-//! which the JSON format escapes and the text format quotes and escapes, so
-//! no client can write a log line of its own.
+//! No secret is logged: the path is cut before its query, and only two headers
+//! are read. Values from the client go into fields as strings, which the JSON
+//! format escapes and the text format quotes and escapes, so no client can forge
+//! a log line.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 /// The target of these lines, for filters.
 const TARGET: &str = "claimgate::check";
 
-/// Logs a decision; `provider` is the name of the one that decided.
+/// Logs a decision; `provider` is the name of the provider that decided.
 #[inline]
 pub(super) fn check(
     request: &Request<'_>,
@@ -27,18 +27,18 @@ pub(super) fn check(
     elapsed: Duration,
 ) {
     match decision.verdict {
-        Verdict::Allow | Verdict::Answer(_) if enabled!(target: TARGET, Level::DEBUG) => {
+        Verdict::Allow | Verdict::Respond(_) if enabled!(target: TARGET, Level::DEBUG) => {
             allowed(&Facts::of(request, decision, provider, elapsed));
         }
         Verdict::Deny(_) if enabled!(target: TARGET, Level::INFO) => {
             denied(&Facts::of(request, decision, provider, elapsed));
         }
-        Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => {}
+        Verdict::Allow | Verdict::Respond(_) | Verdict::Deny(_) => {}
     }
 }
 
-/// Logs that the upstream is not told everything: these identity headers are
-/// too long to be sent. Only their names are in the line.
+/// Warns that identity headers are too long and not sent to the upstream. Only
+/// their names are in the line.
 #[cold]
 pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
     let request_id = request.request_id().map(shortened);

@@ -1,43 +1,44 @@
-//! Everything made of one configuration, and the handle to the one in force.
+//! Everything that a check uses of one configuration, and the handle to the
+//! active one.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::{engine::Engine, metrics::CheckMeters, status::denials::Denials, traces::Tracer};
+use crate::{engine::Engine, metrics::CheckMeters, status::denials::DenialLog, traces::Tracer};
 
-/// What checks are decided with and recorded in, for one configuration.
+/// What decides and records checks, for one configuration.
 pub struct Snapshot {
-    /// Decides.
+    /// Decides checks.
     pub engine: Engine,
-    /// Counts.
+    /// Counts checks.
     pub meters: CheckMeters,
     /// How long a decision may wait for I/O.
     pub check_timeout: Duration,
-    /// Keeps denials for the status page; `None` where that is off.
-    pub denials: Option<Arc<Denials>>,
+    /// Records denials for the status page; `None` where that is off.
+    pub denials: Option<Arc<DenialLog>>,
     /// Records spans; `None` without `server.tracing`.
     pub tracer: Option<Arc<Tracer>>,
 }
 
-/// The configuration in force. Clones share it: a reload through one is seen
-/// by all.
+/// A handle to the active configuration. Clones share it: a reload through one
+/// takes effect for all.
 #[derive(Clone)]
 pub struct ConfigHandle(Arc<ArcSwap<Snapshot>>);
 
 impl ConfigHandle {
-    /// Begins with `snapshot` in force.
+    /// A handle whose first configuration is `snapshot`.
     pub fn new(snapshot: impl Into<Arc<Snapshot>>) -> Self {
         Self(Arc::new(ArcSwap::new(snapshot.into())))
     }
 
-    /// The snapshot in force now, without a lock. A check keeps the one that
-    /// it began with.
+    /// The current snapshot, without a lock. A check keeps the one that it began
+    /// with.
     pub fn load(&self) -> Guard<Arc<Snapshot>> {
         self.0.load()
     }
 
-    /// Puts another snapshot in force.
+    /// Replaces the snapshot.
     pub fn store(&self, snapshot: impl Into<Arc<Snapshot>>) {
         self.0.store(snapshot.into());
     }

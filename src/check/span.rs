@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Records the span of a decision that was just made, if its caller or the
-/// configuration asks for one; `provider` is the name of the one that decided.
+/// configuration asks for one; `provider` is the name of the provider that
+/// decided.
 #[inline]
 pub(super) fn check(
     tracer: &Tracer,
@@ -44,8 +45,8 @@ fn record(
         Verdict::Deny(Denial::Unavailable | Denial::Internal) => {
             Status::error(decision.reason.as_str())
         }
-        // A denial is the service's work, not an error of it.
-        Verdict::Allow | Verdict::Answer(_) | Verdict::Deny(_) => Status::Unset,
+        // A denial is a normal result, not an error.
+        Verdict::Allow | Verdict::Respond(_) | Verdict::Deny(_) => Status::Unset,
     };
     let attributes = attributes(request, decision, provider, elapsed);
     tracer.checked(position, end - elapsed..end, attributes, status, asked);

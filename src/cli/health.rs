@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(address) => address.clone(),
         None => config::admin_address(&args.config.config)?,
     };
-    let (page, well) = if args.live { ("livez", "alive") } else { ("readyz", "ready") };
+    let (page, state) = if args.live { ("livez", "alive") } else { ("readyz", "ready") };
     let url = format!("http://{}/{page}", reachable(&address));
     let limit = Duration::from_secs(args.timeout_seconds);
     let runtime =
@@ -56,12 +56,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (status, text) = runtime.block_on(ask(&url, limit))?;
     if status != StatusCode::OK {
         bail!(
-            "not {well}: {url} answered {}: {}",
+            "not {state}: {url} answered {}: {}",
             status.as_u16(),
             text.trim().replace('\n', "; ")
         );
     }
-    writeln!(io::stdout(), "{well}")?;
+    writeln!(io::stdout(), "{state}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,8 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn ask(url: &str, limit: Duration) -> anyhow::Result<(StatusCode, String)> {
     // No TLS is spoken here, so no root certificates are read.
     let client = Client::builder().no_proxy().timeout(limit).tls_certs_only([]).build()?;
-    let response =
-        client.get(url).send().await.with_context(|| format!("nobody answers at {url}"))?;
+    let response = client.get(url).send().await.with_context(|| format!("no answer from {url}"))?;
     let status = response.status();
     let mut text = response.text().await.with_context(|| format!("{url} stopped in mid-answer"))?;
     text.truncate(text.floor_char_boundary(LONGEST));

@@ -26,13 +26,13 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
-        let (sender, orders) = mpsc::channel(8);
-        let signals = Signals::take().context("cannot take over signals")?;
+        let (sender, commands) = mpsc::channel(8);
+        let signals = Signals::install().context("cannot install signal handlers")?;
         tokio::spawn(signals.forward(sender));
         let app = App::build(&args.config.config).await?;
-        Ok::<_, anyhow::Error>(app.run(orders).await)
+        Ok::<_, anyhow::Error>(app.run(commands).await)
     })?;
-    // A look-up of names may still block one of its threads.
+    // A DNS look-up may still block one of its threads.
     runtime.shutdown_background();
     Ok(match ended {
         Ended::Drained(_) => ExitCode::SUCCESS,

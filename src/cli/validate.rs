@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     drop(stderr);
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    if let Err(error) = runtime.block_on(app::try_out(loaded.settings)) {
+    if let Err(error) = runtime.block_on(app::dry_run(loaded.settings)) {
         writeln!(io::stderr(), "{error}")?;
         return Ok(ExitCode::FAILURE);
     }

@@ -1,5 +1,5 @@
-//! A `CheckRequest` that somebody wrote down: binary as it was sent, or JSON
-//! as protobuf's own mapping has it, which is what most tools print.
+//! A recorded `CheckRequest`: binary as it was sent, or JSON in protobuf's own
+//! mapping, which most tools print.
 //!
 //! <https://protobuf.dev/programming-guides/json/>
 
@@ -28,12 +28,12 @@ pub struct Capture {
 pub enum CaptureError {
     /// It is JSON, but of something else.
     #[error(
-        "is JSON, but no CheckRequest: write an object with `attributes`, or the attributes \
+        "is JSON, but not a CheckRequest: write an object with `attributes`, or the attributes \
          alone, with `request`"
     )]
     OtherJson,
-    /// It is JSON that the message has no place for.
-    #[error("is no CheckRequest: {0}")]
+    /// It is JSON that does not fit the message.
+    #[error("is not a CheckRequest: {0}")]
     Json(#[from] serde_json::Error),
     /// It is neither JSON nor such a message.
     #[error("is neither a CheckRequest in JSON nor a binary one")]
@@ -47,8 +47,8 @@ impl Capture {
     /// Reads a capture: JSON of a `CheckRequest` or of its attributes, or the
     /// binary message, with or without the five bytes that gRPC puts in front.
     ///
-    /// Of the JSON only what a decision can depend on is looked at, so that
-    /// metadata of types unknown here does no harm.
+    /// Of the JSON only what a decision can depend on is read, so metadata of
+    /// unknown types is ignored.
     ///
     /// # Errors
     ///
@@ -87,12 +87,12 @@ impl Capture {
     }
 }
 
-/// What some editors and shells put in front of a text. No message begins so.
+/// Some editors and shells put it in front of a text. No message begins with it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The capture as JSON; `None` if it does not look like any. A binary message
-/// may begin with what looks like a line break and a brace, so only what
-/// begins with the brace itself is held to be JSON.
+/// may begin with what looks like a line break and a brace, so only text that
+/// begins with the brace itself must be JSON.
 fn json(bytes: &[u8]) -> Option<Result<Value, CaptureError>> {
     let text = bytes.trim_ascii_start();
     let parsed = text.starts_with(b"{").then(|| serde_json::from_slice(text))?;
@@ -139,17 +139,17 @@ fn from_json(value: Value) -> Result<Vec<u8>, CaptureError> {
 
 const CHECK_REQUEST: &str = "envoy.service.auth.v3.CheckRequest";
 
-/// The error without the value that it may quote: what is in front of it and,
-/// where serde says so last of all, what was expected instead.
+/// The error without the value that it may quote: the text before the value
+/// and, where serde appends it, what was expected instead.
 fn without_values(error: serde_json::Error) -> serde_json::Error {
     let text = error.to_string();
     let Some(until) = text.find(['"', '`']) else { return serde::de::Error::custom(text) };
-    let told = text[..until].trim_end_matches([' ', ':']);
-    let expected = match told.starts_with("invalid type") || told.starts_with("invalid value") {
+    let prefix = text[..until].trim_end_matches([' ', ':']);
+    let expected = match prefix.starts_with("invalid type") || prefix.starts_with("invalid value") {
         true => text.rfind(", expected ").map_or("", |at| &text[at..]),
         false => "",
     };
-    serde::de::Error::custom(format_args!("{told}{expected}"))
+    serde::de::Error::custom(format_args!("{prefix}{expected}"))
 }
 
 /// The request holds a token.
@@ -236,8 +236,11 @@ mod tests {
         let cases = [
             (r#"{"secret": 1}"#, "`attributes`"),
             (r#"{"attributes": ["secret"]}"#, "`attributes`"),
-            (r#"{"attributes": {"request": {"http": {"headers": "secret"}}}}"#, "no CheckRequest"),
-            (r#"{"request": {"http": {"method": {"secret": 1}}}}"#, "no CheckRequest"),
+            (
+                r#"{"attributes": {"request": {"http": {"headers": "secret"}}}}"#,
+                "not a CheckRequest",
+            ),
+            (r#"{"request": {"http": {"method": {"secret": 1}}}}"#, "not a CheckRequest"),
             (
                 r#"{"request": {"http": {"headers": {"a": "b", "c": 5}}}}"#,
                 "invalid type: integer, expected a string",
@@ -246,7 +249,7 @@ mod tests {
                 r#"{"request": {"http": {"headers": ", expected `secret"}}}"#,
                 "invalid type: string, expected a map",
             ),
-            ("{secret", "no CheckRequest"),
+            ("{secret", "not a CheckRequest"),
             ("GET /secret", "neither"),
         ];
         for (text, expected) in cases {

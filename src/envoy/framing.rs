@@ -1,9 +1,10 @@
 //! The framing of gRPC over HTTP/2 for a call as Envoy makes it: the message
-//! in one DATA frame that ends the stream, the answer in another.
+//! in one DATA frame that ends the stream, the response in another.
 //!
-//! tonic's codecs are made for streams of messages of any size, which costs a
-//! tenth of a check. Here a message is the received buffer itself. What comes
-//! in several frames is collected by [`super::unfinished`].
+//! tonic's codecs are made for streams of messages of any size: with them a
+//! check takes 12 % more CPU (`make bench ARGS=grpc`, known token). Here a
+//! message is the received buffer itself. What comes in several frames is
+//! collected by [`super::unfinished`].
 
 use std::{
     convert::Infallible,
@@ -16,19 +17,19 @@ use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use http_body_util::Either;
 
-use super::answer::Encoded;
+use super::response::Encoded;
 
-/// The body of an answer: ours, or what tonic made.
+/// The body of a response: ours, or one made by tonic.
 pub type CheckBody = Either<Reply, tonic::body::Body>;
 
-/// The message of a frame that holds one, whole and not compressed.
+/// The message in a frame that holds exactly one, complete and uncompressed.
 pub(super) fn whole_message(frame: &Bytes) -> Option<Bytes> {
     let Prefix { compressed, length } = prefix(frame)?;
     let is_whole = !compressed && length == frame.len() - PREFIX_BYTES;
     is_whole.then(|| frame.slice(PREFIX_BYTES..))
 }
 
-/// What stands before a message.
+/// The header of a gRPC message.
 pub(super) struct Prefix {
     pub(super) compressed: bool,
     /// Of the message, in bytes.
@@ -38,7 +39,7 @@ pub(super) struct Prefix {
 /// A flag and a length.
 pub(super) const PREFIX_BYTES: usize = 5;
 
-/// Reads the prefix of a message; `None` if it is not all there.
+/// Reads the prefix of a message; `None` if it is incomplete.
 pub(super) fn prefix(bytes: &[u8]) -> Option<Prefix> {
     let &[compressed, a, b, c, d] = bytes.first_chunk::<PREFIX_BYTES>()?;
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
@@ -46,8 +47,8 @@ pub(super) fn prefix(bytes: &[u8]) -> Option<Prefix> {
 }
 
 /// A successful response with one message.
-pub(super) fn reply(answer: Encoded) -> Response<CheckBody> {
-    let mut response = Response::new(Either::Left(Reply::Message(answer)));
+pub(super) fn reply(message: Encoded) -> Response<CheckBody> {
+    let mut response = Response::new(Either::Left(Reply::Message(message)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
@@ -73,7 +74,7 @@ impl Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         let (left, frame) = match std::mem::replace(this, Self::End) {
-            Self::Message(answer) => (Self::Trailers, Frame::data(answer.into_frame())),
+            Self::Message(message) => (Self::Trailers, Frame::data(message.into_frame())),
             Self::Trailers => (Self::End, Frame::trailers(success())),
             Self::End => return Poll::Ready(None),
         };

@@ -8,11 +8,11 @@ use tonic_health::{
 
 use super::SERVICE_NAME;
 
-/// A question holds the name of a service. Room for as much as one announces
-/// is set aside when its first bytes come.
-const LARGEST_QUESTION: usize = 4 << 10;
+/// A request holds the name of a service. tonic allocates the announced length
+/// of a message as soon as its first bytes arrive.
+const MAX_REQUEST_BYTES: usize = 4 << 10;
 
-/// Says whether the service takes checks, overall (`""`) and by name.
+/// Sets whether the service takes checks, overall (`""`) and by name.
 #[derive(Clone, Debug)]
 pub struct HealthSwitch(HealthReporter);
 
@@ -21,11 +21,11 @@ pub async fn health() -> (HealthSwitch, HealthServer<impl Health>) {
     let (reporter, server) = health_reporter();
     let switch = HealthSwitch(reporter);
     switch.set_serving(false).await;
-    (switch, server.max_decoding_message_size(LARGEST_QUESTION))
+    (switch, server.max_decoding_message_size(MAX_REQUEST_BYTES))
 }
 
 impl HealthSwitch {
-    /// Turns both to SERVING, or to NOT_SERVING; whoever watches is told.
+    /// Sets both to SERVING or NOT_SERVING and notifies the watchers.
     pub async fn set_serving(&self, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in ["", SERVICE_NAME] {

@@ -1,4 +1,4 @@
-//! gRPC server reflection, so that tools such as `grpcurl` can ask what is
+//! gRPC server reflection, so that tools such as `grpcurl` can list what is
 //! served here.
 
 use tonic_reflection::server::{
@@ -21,24 +21,24 @@ pub(super) const DESCRIPTORS: &[u8] = include_bytes!("descriptors.bin");
 ///
 /// If a descriptor can't be read, which no input brings about.
 pub fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, Error> {
-    Ok(described().build_v1()?.max_decoding_message_size(LARGEST_QUESTION))
+    Ok(builder().build_v1()?.max_decoding_message_size(MAX_REQUEST_BYTES))
 }
 
-/// Reflection in the older version, all that some clients know.
+/// Reflection in the older version, the only one that some clients support.
 ///
 /// # Errors
 ///
 /// As [`reflection`].
 pub fn reflection_alpha() -> Result<ServerReflectionServerAlpha<impl ServerReflectionAlpha>, Error>
 {
-    Ok(described().build_v1alpha()?.max_decoding_message_size(LARGEST_QUESTION))
+    Ok(builder().build_v1alpha()?.max_decoding_message_size(MAX_REQUEST_BYTES))
 }
 
-/// A question holds the name of a symbol or a file. Room for as much as one
-/// announces is set aside when its first bytes come.
-const LARGEST_QUESTION: usize = 4 << 10;
+/// A request holds the name of a symbol or a file. tonic allocates the announced
+/// length of a message as soon as its first bytes arrive.
+const MAX_REQUEST_BYTES: usize = 4 << 10;
 
-fn described() -> Builder<'static> {
+fn builder() -> Builder<'static> {
     Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

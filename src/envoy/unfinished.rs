@@ -1,10 +1,10 @@
-//! Messages that do not arrive in one piece: how long they may take, and how
-//! much memory all of them may hold together.
+//! Messages that arrive in several frames: how long they may take, and how much
+//! memory all of them may hold together.
 //!
-//! An ordinary message is one small frame and never comes here. What is split
+//! An ordinary message is one small frame and never comes here. A split message
 //! is collected in a buffer of its own; every byte of its capacity counts
 //! against a [`Budget`] that all calls of the process share. Nothing waits for
-//! room: a message that finds none is given up, which frees what it holds.
+//! memory: a message that exceeds the budget is dropped, which frees its share.
 
 use std::{
     future::poll_fn,
@@ -24,29 +24,30 @@ use tonic::codegen::StdError;
 use super::{MAX_MESSAGE_BYTES, framing};
 
 /// How long a call's message may take from the call's headers to its end.
-/// Envoy sends a message that it has; its own timeout is shorter than this.
+/// Envoy sends a message only once it is complete; its own timeout is shorter.
 pub const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What all unfinished messages of the process may hold, in bytes: sixteen of
+/// How many bytes all unfinished messages of the process may hold: sixteen of
 /// the largest.
 pub const UNFINISHED_BYTES: usize = 256 << 20;
 
-/// The part of them that is kept for small messages, so that a flood of large
-/// ones leaves room for an ordinary check whose client sends the end of the
-/// call in a frame of its own.
-const KEPT_FOR_SMALL: usize = 64 << 20;
+/// The part of them that is reserved for small messages, so that a flood of
+/// large ones leaves memory for an ordinary check whose client sends the end of
+/// the call in a frame of its own.
+const RESERVED_FOR_SMALL: usize = 64 << 20;
 
 /// The largest message that counts as small.
-const SMALL_BYTES: usize = 64 << 10;
+const MAX_SMALL_BYTES: usize = 64 << 10;
 
-/// What the messages of a health check or of reflection may come to for free:
-/// those of an honest client are shorter, so no flood shuts it out.
+/// How many bytes a call to the health or reflection service may send without
+/// counting against the budget: an honest client sends fewer, so no flood can
+/// lock it out.
 const FREE_BYTES: usize = 1 << 10;
 
-/// The most that a call of these services may send in all.
-const MOST_OTHER_BYTES: usize = 64 << 10;
+/// How many bytes a call to these services may send in all.
+const MAX_OTHER_BYTES: usize = 64 << 10;
 
-/// The memory that unfinished messages share. Clones are the same budget.
+/// The memory that unfinished messages share. Clones share one budget.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<AtomicUsize>);
 
@@ -56,9 +57,9 @@ impl Budget {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
 
-    /// A share of it, empty to begin with.
-    pub(crate) fn share(&self) -> Share {
-        Share { budget: self.clone(), bytes: 0 }
+    /// A reservation of no bytes yet.
+    pub(crate) fn reservation(&self) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
     }
 
     /// How many bytes are left.
@@ -73,23 +74,23 @@ impl Default for Budget {
     }
 }
 
-/// What one message holds of a budget, given back when dropped.
+/// The bytes that one message holds of a budget; returned when dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Reservation {
     budget: Budget,
     bytes: usize,
 }
 
-impl Share {
-    /// Holds `bytes` in all from now on; false, and nothing changes, if that
-    /// would leave less than `kept` in the budget.
-    fn grow_to(&mut self, bytes: usize, kept: usize) -> bool {
+impl Reservation {
+    /// Grows to `bytes` in all; false, and nothing changes, if that would leave
+    /// less than `reserved` in the budget.
+    fn grow_to(&mut self, bytes: usize, reserved: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
             return true;
         }
         let granted = self.budget.0.try_update(Relaxed, Relaxed, |left| {
-            left.checked_sub(more).filter(|left| *left >= kept)
+            left.checked_sub(more).filter(|left| *left >= reserved)
         });
         if granted.is_ok() {
             self.bytes += more;
@@ -98,23 +99,23 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.0.fetch_add(self.bytes, Relaxed);
     }
 }
 
-/// Why a call has no message.
+/// Why no message was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoMessage {
-    /// The client took the call back, or its connection is gone: an answer
-    /// would not be read.
+pub(super) enum ReceiveError {
+    /// The client reset the call, or its connection is gone: a response would
+    /// not be read.
     #[error("the client reset the call")]
     Reset,
     /// The call ended without a message, or in the middle of one.
     #[error("the call ended before its message did")]
-    CutShort,
-    /// More came than one message.
+    Truncated,
+    /// The call holds more than one message.
     #[error("the call holds more than one message")]
     TooMany,
     /// No compression was agreed on.
@@ -128,35 +129,38 @@ pub(super) enum NoMessage {
     TooSlow,
     /// The [`Budget`] is used up.
     #[error("unfinished messages hold 256 MiB already")]
-    NoRoom,
+    OverBudget,
 }
 
-/// The message of a call, collected from as many frames as it takes.
-pub(super) struct Whole {
+/// The message of a call, collected from all of its frames.
+pub(super) struct Received {
     /// The message itself.
     pub(super) message: Bytes,
-    /// What it holds of the budget, until it has been dealt with.
-    pub(super) _share: Option<Share>,
+    /// Its part of the budget, held until the message is dropped.
+    pub(super) _reservation: Option<Reservation>,
 }
 
-/// What the first look at a call's body brought.
-pub(super) type First<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+/// The result of polling a call's body for the first time.
+pub(super) type FirstFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
-/// Receives the one message of a call whose `first` frame, if it has come,
-/// was taken out of `body`.
+/// Receives the one message of a call; `first` is the first poll of `body`.
 pub(super) async fn receive<B>(
-    first: First<B>,
+    first: FirstFrame<B>,
     body: B,
     budget: &Budget,
-) -> Result<Whole, NoMessage>
+) -> Result<Received, ReceiveError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let collected = tokio::time::timeout(MESSAGE_LIMIT, collect(first, body, budget)).await;
-    collected.unwrap_or(Err(NoMessage::TooSlow))
+    collected.unwrap_or(Err(ReceiveError::TooSlow))
 }
 
-async fn collect<B>(first: First<B>, mut body: B, budget: &Budget) -> Result<Whole, NoMessage>
+async fn collect<B>(
+    first: FirstFrame<B>,
+    mut body: B,
+    budget: &Budget,
+) -> Result<Received, ReceiveError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -177,44 +181,44 @@ where
                     && body.is_end_stream()
                     && let Some(message) = framing::whole_message(&data)
                 {
-                    return Ok(Whole { message, _share: None });
+                    return Ok(Received { message, _reservation: None });
                 }
                 partial.add(&data)?;
             }
-            Some(Err(_)) => return Err(NoMessage::Reset),
+            Some(Err(_)) => return Err(ReceiveError::Reset),
             None if body.is_end_stream() => return partial.finish(),
-            // The stream did not end, it broke off.
-            None => return Err(NoMessage::Reset),
+            // The stream broke off before its end.
+            None => return Err(ReceiveError::Reset),
         }
     }
 }
 
-/// What has come of a message, its prefix included.
+/// The part of a message that has arrived, its prefix included.
 ///
-/// It is kept in blocks of one size, which never move: a buffer that grows
-/// would leave a trail of smaller ones behind, which the allocator keeps for a
-/// while, so that a flood would hold twice the budget.
+/// It is stored in blocks of one size, which never move: a growing buffer would
+/// leave smaller ones behind, which the allocator keeps for a while, so a flood
+/// would hold twice the budget.
 struct Partial {
     blocks: Vec<Vec<u8>>,
     length: usize,
-    share: Share,
+    reservation: Reservation,
 }
 
-/// The first block: a promise and little else.
+/// The first block: enough for the prefix and a little more.
 const FIRST_BLOCK: usize = 1 << 10;
 
-/// All others: an HTTP/2 frame as it usually is.
+/// All others: the usual size of an HTTP/2 frame.
 const BLOCK: usize = 16 << 10;
 
 impl Partial {
     fn of(budget: &Budget) -> Self {
-        Self { blocks: Vec::new(), length: 0, share: budget.share() }
+        Self { blocks: Vec::new(), length: 0, reservation: budget.reservation() }
     }
 
-    fn add(&mut self, mut data: &[u8]) -> Result<(), NoMessage> {
+    fn add(&mut self, mut data: &[u8]) -> Result<(), ReceiveError> {
         self.length += data.len();
         if self.length > framing::PREFIX_BYTES + MAX_MESSAGE_BYTES {
-            return Err(NoMessage::TooLarge);
+            return Err(ReceiveError::TooLarge);
         }
         while !data.is_empty() {
             let block = self.block_with_room()?;
@@ -224,13 +228,13 @@ impl Partial {
         }
         let Some(prefix) = self.prefix() else { return Ok(()) };
         if prefix.compressed {
-            return Err(NoMessage::Compressed);
+            return Err(ReceiveError::Compressed);
         }
         if prefix.length > MAX_MESSAGE_BYTES {
-            return Err(NoMessage::TooLarge);
+            return Err(ReceiveError::TooLarge);
         }
         if self.length > framing::PREFIX_BYTES + prefix.length {
-            return Err(NoMessage::TooMany);
+            return Err(ReceiveError::TooMany);
         }
         Ok(())
     }
@@ -239,61 +243,61 @@ impl Partial {
         framing::prefix(self.blocks.first()?)
     }
 
-    /// The last block, or another behind it: memory is spent on what has come,
-    /// not on what its prefix promises.
-    fn block_with_room(&mut self) -> Result<&mut Vec<u8>, NoMessage> {
+    /// The last block, or a new one once it is full: memory is allocated for the
+    /// bytes that have arrived, not for the length that the prefix announces.
+    fn block_with_room(&mut self) -> Result<&mut Vec<u8>, ReceiveError> {
         if self.blocks.last().is_none_or(|block| block.len() == block.capacity()) {
             let size = if self.blocks.is_empty() { FIRST_BLOCK } else { BLOCK };
-            let is_small = self.prefix().is_none_or(|prefix| prefix.length <= SMALL_BYTES);
-            let kept = if is_small { 0 } else { KEPT_FOR_SMALL };
-            if !self.share.grow_to(self.share.bytes + size, kept) {
-                return Err(NoMessage::NoRoom);
+            let is_small = self.prefix().is_none_or(|prefix| prefix.length <= MAX_SMALL_BYTES);
+            let reserved = if is_small { 0 } else { RESERVED_FOR_SMALL };
+            if !self.reservation.grow_to(self.reservation.bytes + size, reserved) {
+                return Err(ReceiveError::OverBudget);
             }
             let mut block = Vec::new();
-            block.try_reserve_exact(size).map_err(|_| NoMessage::NoRoom)?;
+            block.try_reserve_exact(size).map_err(|_| ReceiveError::OverBudget)?;
             self.blocks.push(block);
         }
-        self.blocks.last_mut().ok_or(NoMessage::NoRoom)
+        self.blocks.last_mut().ok_or(ReceiveError::OverBudget)
     }
 
-    fn finish(self) -> Result<Whole, NoMessage> {
-        let prefix = self.prefix().ok_or(NoMessage::CutShort)?;
+    fn finish(self) -> Result<Received, ReceiveError> {
+        let prefix = self.prefix().ok_or(ReceiveError::Truncated)?;
         if self.length != framing::PREFIX_BYTES + prefix.length {
-            return Err(NoMessage::CutShort);
+            return Err(ReceiveError::Truncated);
         }
         let message = Bytes::from(self.blocks.concat()).slice(framing::PREFIX_BYTES..);
-        Ok(Whole { message, _share: Some(self.share) })
+        Ok(Received { message, _reservation: Some(self.reservation) })
     }
 }
 
-/// The body of a call to one of the services beside the checks. Their
-/// messages are short; what goes beyond counts against the budget until the
-/// call has ended, and a call that sends too much is cut off.
+/// The body of a call to one of the other services. Their messages are short;
+/// longer ones count against the budget until the call ends, and a call that
+/// sends too much is cut off.
 #[derive(Debug)]
-pub(crate) struct Metered<B> {
+pub(crate) struct MeteredBody<B> {
     body: B,
     seen: usize,
-    share: Share,
+    reservation: Reservation,
 }
 
-impl<B> Metered<B> {
+impl<B> MeteredBody<B> {
     pub(crate) fn new(body: B, budget: &Budget) -> Self {
-        Self { body, seen: 0, share: budget.share() }
+        Self { body, seen: 0, reservation: budget.reservation() }
     }
 
-    fn note(&mut self, bytes: usize) -> Result<(), StdError> {
+    fn count(&mut self, bytes: usize) -> Result<(), StdError> {
         self.seen += bytes;
-        if self.seen > MOST_OTHER_BYTES {
-            return Err(format!("a call may send {MOST_OTHER_BYTES} bytes here").into());
+        if self.seen > MAX_OTHER_BYTES {
+            return Err(format!("a call may send {MAX_OTHER_BYTES} bytes here").into());
         }
-        if !self.share.grow_to(self.seen.saturating_sub(FREE_BYTES), KEPT_FOR_SMALL) {
-            return Err(NoMessage::NoRoom.into());
+        if !self.reservation.grow_to(self.seen.saturating_sub(FREE_BYTES), RESERVED_FOR_SMALL) {
+            return Err(ReceiveError::OverBudget.into());
         }
         Ok(())
     }
 }
 
-impl<B> Body for Metered<B>
+impl<B> Body for MeteredBody<B>
 where
     B: Body<Data = Bytes, Error: Into<StdError>> + Unpin,
 {
@@ -308,7 +312,7 @@ where
         Pin::new(&mut this.body).poll_frame(cx).map(|frame| {
             let frame = frame?.map_err(Into::into);
             Some(frame.and_then(|frame| {
-                this.note(frame.data_ref().map_or(0, Bytes::len))?;
+                this.count(frame.data_ref().map_or(0, Bytes::len))?;
                 Ok(frame)
             }))
         })
@@ -384,7 +388,7 @@ mod tests {
         [&[0], &announced[..], &vec![7; length]].concat()
     }
 
-    async fn outcome(client: Client, budget: &Budget) -> Result<usize, NoMessage> {
+    async fn outcome(client: Client, budget: &Budget) -> Result<usize, ReceiveError> {
         let whole = receive(Poll::Pending, client, budget).await?;
         assert!(whole.message.iter().all(|byte| *byte == 7));
         Ok(whole.message.len())
@@ -397,22 +401,22 @@ mod tests {
         let compressed = [&[1], &message[1..]].concat();
         let too_large = framed(MAX_MESSAGE_BYTES + 1);
         use Then::{End, Nothing, Reset};
-        let cases: [(&str, Client, Result<usize, NoMessage>); 15] = [
+        let cases: [(&str, Client, Result<usize, ReceiveError>); 15] = [
             ("in one piece", client(&message, 200, End), Ok(100)),
             ("byte by byte", client(&message, 1, End), Ok(100)),
             ("in two", client(&message, 60, End), Ok(100)),
             ("empty", client(&framed(0), 5, End), Ok(0)),
             ("the largest", client(&framed(MAX_MESSAGE_BYTES), 16384, End), Ok(MAX_MESSAGE_BYTES)),
-            ("none", client(&[], 1, End), Err(NoMessage::CutShort)),
-            ("cut short", client(&message[..104], 50, End), Err(NoMessage::CutShort)),
-            ("two", client(&two, 210, End), Err(NoMessage::TooMany)),
-            ("two in pieces", client(&two, 40, End), Err(NoMessage::TooMany)),
-            ("compressed", client(&compressed, 50, End), Err(NoMessage::Compressed)),
-            ("too large", client(&too_large[..5], 5, End), Err(NoMessage::TooLarge)),
-            ("reset", client(&message[..50], 10, Reset), Err(NoMessage::Reset)),
-            ("reset when whole", client(&message, 200, Reset), Err(NoMessage::Reset)),
-            ("stalls", client(&message[..50], 10, Nothing), Err(NoMessage::TooSlow)),
-            ("does not end", client(&message, 200, Nothing), Err(NoMessage::TooSlow)),
+            ("none", client(&[], 1, End), Err(ReceiveError::Truncated)),
+            ("cut short", client(&message[..104], 50, End), Err(ReceiveError::Truncated)),
+            ("two", client(&two, 210, End), Err(ReceiveError::TooMany)),
+            ("two in pieces", client(&two, 40, End), Err(ReceiveError::TooMany)),
+            ("compressed", client(&compressed, 50, End), Err(ReceiveError::Compressed)),
+            ("too large", client(&too_large[..5], 5, End), Err(ReceiveError::TooLarge)),
+            ("reset", client(&message[..50], 10, Reset), Err(ReceiveError::Reset)),
+            ("reset when whole", client(&message, 200, Reset), Err(ReceiveError::Reset)),
+            ("stalls", client(&message[..50], 10, Nothing), Err(ReceiveError::TooSlow)),
+            ("does not end", client(&message, 200, Nothing), Err(ReceiveError::TooSlow)),
         ];
         let budget = Budget::default();
         for (name, client, expected) in cases {
@@ -425,7 +429,7 @@ mod tests {
     async fn a_drop_a_second_is_too_slow() {
         let client = Client { pause: Duration::from_secs(1), ..client(&framed(100), 1, Then::End) };
         let start = Instant::now();
-        assert_eq!(outcome(client, &Budget::default()).await, Err(NoMessage::TooSlow));
+        assert_eq!(outcome(client, &Budget::default()).await, Err(ReceiveError::TooSlow));
         assert_eq!(start.elapsed(), MESSAGE_LIMIT);
     }
 
@@ -435,7 +439,7 @@ mod tests {
         let budget = Budget::new(room);
         let split = |length| client(&framed(length), 300, Then::End);
         assert_eq!(outcome(split(3000), &budget).await, Ok(3000));
-        assert_eq!(outcome(split(room), &budget).await, Err(NoMessage::NoRoom));
+        assert_eq!(outcome(split(room), &budget).await, Err(ReceiveError::OverBudget));
         assert_eq!(budget.left(), room);
 
         let whole = receive(Poll::Pending, split(3000), &budget).await.ok().unwrap();
@@ -445,9 +449,12 @@ mod tests {
         drop(whole);
         assert_eq!(budget.left(), room);
 
-        let budget = Budget::new(KEPT_FOR_SMALL);
-        assert_eq!(outcome(split(SMALL_BYTES), &budget).await, Ok(SMALL_BYTES));
-        assert_eq!(outcome(split(SMALL_BYTES + 1), &budget).await, Err(NoMessage::NoRoom));
+        let budget = Budget::new(RESERVED_FOR_SMALL);
+        assert_eq!(outcome(split(MAX_SMALL_BYTES), &budget).await, Ok(MAX_SMALL_BYTES));
+        assert_eq!(
+            outcome(split(MAX_SMALL_BYTES + 1), &budget).await,
+            Err(ReceiveError::OverBudget)
+        );
     }
 
     #[tokio::test]
@@ -467,7 +474,7 @@ mod tests {
     async fn other_calls_are_short_and_need_no_room_for_that() {
         async fn read(chunk: usize, chunks: usize, budget: &Budget) -> (usize, bool) {
             let client = client(&vec![0; chunk * chunks], chunk, Then::End);
-            let mut body = Metered::new(client, budget);
+            let mut body = MeteredBody::new(client, budget);
             let mut read = 0;
             loop {
                 match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

@@ -1,11 +1,10 @@
-//! Protocol Buffers as they lie in memory: fields of a message, one by one,
-//! borrowed.
+//! A reader of Protocol Buffers: fields of a message, one by one, borrowed.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 
 use smallvec::SmallVec;
 
-/// Bytes that are no message: cut short, or against the encoding's rules.
+/// Bytes that are not a message: truncated, or against the encoding's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message is not valid protobuf")]
 pub struct Malformed;
@@ -15,7 +14,7 @@ pub struct Malformed;
 pub enum Value<'a> {
     /// A string, bytes, or a message.
     Bytes(&'a [u8]),
-    /// Anything else; it has been stepped over.
+    /// Anything else; it has been skipped.
     Other,
 }
 
@@ -36,7 +35,7 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the field is no string: another wire type, or no UTF-8.
+    /// [`Malformed`] if the field is not a string: another wire type, or not UTF-8.
     pub fn text(self) -> Result<&'a str, Malformed> {
         str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }
@@ -44,9 +43,9 @@ impl<'a> Value<'a> {
 
 /// Walks the fields of one message.
 ///
-/// Every byte is looked at once at the most, and nested messages are only
-/// entered where the caller makes a `Fields` of them, so the work is bounded
-/// by the input and the stack by the schema.
+/// Every byte is read at most once, and nested messages are only entered where
+/// the caller makes a `Fields` of them, so the work is bounded by the input and
+/// the stack by the schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
@@ -62,7 +61,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] where the bytes break off or break the rules.
+    /// [`Malformed`] where the bytes end early or break the rules.
     #[inline]
     pub fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
@@ -85,6 +84,8 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Nearly every number takes one byte. With the loop alone, `whole_check`
+    /// takes 12 % longer (`benches/engine.rs`).
     #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
         match self.rest {
@@ -142,8 +143,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Steps over a group (a leftover of proto2) and the groups inside it,
-    /// without recursion.
+    /// Skips a group (deprecated since proto2) and the groups inside it, without
+    /// recursion.
     fn skip_group(&mut self, number: u32) -> Result<(), Malformed> {
         let mut open = SmallVec::<[u32; 8]>::from_slice(&[number]);
         while let Some(innermost) = open.last().copied() {

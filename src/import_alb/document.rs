@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The error for a document of an unknown kind.
-const KINDS: &str = "is none of what this command reads: a jwt-validation action or a list of \
+const KINDS: &str = "is not a document that this command reads: a jwt-validation action or a list of \
                      actions, the JSON of `aws elbv2 describe-rules` or `aws elbv2 \
                      describe-listeners`, or of `terraform show -json`";
 
@@ -25,7 +25,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Listener>, DocumentError> {
         return Err(DocumentError::whole("is empty"));
     }
     let value: Value = serde_json::from_str(text)
-        .map_err(|error| DocumentError::whole(format!("is no JSON: {error}")))?;
+        .map_err(|error| DocumentError::whole(format!("is not valid JSON: {error}")))?;
     listeners(&Node::root(&value))
 }
 

@@ -82,12 +82,12 @@ pub(super) fn actions(rule: &Rule) -> Vec<String> {
             ),
             Action::Missing(why) => format!("What ALB did with these is not in the document{why}."),
             Action::Login(kind) => format!(
-                "ALB sent these to a login ({kind}). Claimgate checks bearer tokens and knows no \
-                 login, so nobody is let in; Envoy's oauth2 filter does logins."
+                "ALB sent these to a login ({kind}). Claimgate checks bearer tokens and has no \
+                 login, so every request is denied; Envoy's oauth2 filter does logins."
             ),
             Action::Unknown(kind) => format!(
-                "ALB had an action {kind:?} here, which this command does not know, so nobody is \
-                 let in."
+                "ALB had an action {kind:?} here, which this command does not know, so every \
+                 request is denied."
             ),
         });
     }

@@ -1,4 +1,4 @@
-//! From a listener to a config file.
+//! Turns a listener into a config file.
 
 use std::collections::BTreeSet;
 

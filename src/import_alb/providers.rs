@@ -1,4 +1,4 @@
-//! From the token checks of a listener to providers.
+//! Turns the token checks of a listener into providers.
 
 use std::collections::BTreeSet;
 
@@ -218,8 +218,8 @@ pub(super) fn closed_provider() -> Item {
     });
     Item {
         notes: vec![
-            "Lets nobody in: for routes of what ALB did not pass on, or not in a way that \
-             Claimgate can check. Its only key is revoked, and nobody knows it."
+            "Denies every request: for routes of what ALB did not pass on, or not in a way that \
+             Claimgate can check. Its only key is revoked, and no client has it."
                 .into(),
         ],
         entries: vec![

@@ -302,8 +302,8 @@ fn stricter_note(earlier: &Pending, stricter: &Outcome) -> String {
     match stricter {
         Outcome::Closed => format!(
             "Stricter than ALB: {label} comes first, may match some of these requests, and can't \
-             be told from here, so nobody is let in. If Envoy's own route matches {label} before \
-             Claimgate is asked, write here what ALB asked."
+             be told from here, so every request is denied. If Envoy's own route matches {label} \
+             before Claimgate is asked, write here what ALB asked."
         ),
         _ => format!(
             "Stricter than ALB: {label} comes first, may match some of these requests, and can't \

@@ -1,4 +1,4 @@
-//! Counting checks without making cores wait for each other.
+//! Counts checks without contention between cores.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use claimgate_core::per_thread::PerThread;
 
-use super::{Census, Families, Metrics, durations::Timings};
+use super::{Families, Metrics, Tracked, durations::Timings};
 use crate::{
     decision::{CacheResult, Decision, ProviderId, Verdict},
     engine::Engine,
@@ -20,19 +20,18 @@ use crate::{
 
 /// Counts the checks of one configuration.
 ///
-/// Counting is a handful of additions to memory that other threads leave
-/// alone; [`Metrics::encode`] adds it all up, and so does the end of the
-/// configuration.
+/// Counting is a handful of additions to memory of the thread's own;
+/// [`Metrics::encode`] adds them up, and so does dropping this.
 pub struct CheckMeters {
     shards: Arc<Shards>,
     families: Arc<Families>,
 }
 
 impl CheckMeters {
-    /// The meters of the configuration that is about to be put in force.
+    /// The meters of the configuration that is about to become active.
     ///
-    /// Series of providers that `engine` does not have are removed, so this
-    /// comes after everything that could still fail.
+    /// Removes the series of providers that `engine` does not have, so it must
+    /// come after every step that may fail.
     pub fn new(metrics: &Metrics, engine: &Engine) -> Self {
         Self::of_providers(metrics, engine.providers().map(Provider::name))
     }
@@ -40,11 +39,11 @@ impl CheckMeters {
     /// As [`Self::new`], for providers of these names.
     pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
         let shards = Arc::new(Shards::new(names.into_iter().map(String::from).collect()));
-        metrics.0.take_up(&shards);
+        metrics.0.track(&shards);
         Self { shards, families: Arc::clone(&metrics.0) }
     }
 
-    /// A check that is being decided, until this is dropped.
+    /// Counts a check as in flight until the result is dropped.
     pub fn in_flight(&self) -> InFlight<'_> {
         let count = &self.shards.by_thread.own().in_flight;
         count.fetch_add(1, Relaxed);
@@ -70,11 +69,11 @@ impl CheckMeters {
     }
 }
 
-/// What was counted since the last [`Metrics::encode`] is not lost.
+/// Keeps the counts since the last [`Metrics::encode`].
 impl Drop for CheckMeters {
     fn drop(&mut self) {
-        let census = self.families.census();
-        self.families.collect_generation(&self.shards, &census);
+        let tracked = self.families.tracked();
+        self.families.collect_from(&self.shards, &tracked);
     }
 }
 
@@ -88,15 +87,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// The counts of one configuration, a shard for every thread that runs at once.
+/// The counts of one configuration, sharded by thread.
 pub(super) struct Shards {
-    /// Their names, by [`ProviderId`].
+    /// The providers' names, by [`ProviderId`].
     pub(super) providers: Vec<String>,
     by_thread: PerThread<Shard>,
 }
 
 struct Shard {
-    /// By provider (0 is none), then by reason.
+    /// By provider (0: no provider), then by reason.
     checks: Counts,
     /// By provider, then by answer.
     answers: Counts,
@@ -120,27 +119,26 @@ impl Shards {
 }
 
 impl Families {
-    /// Takes what a configuration has counted into the series, except for
-    /// providers that are no longer exported; says how many checks it is
-    /// deciding.
-    pub(super) fn collect_generation(&self, generation: &Shards, census: &Census) -> i64 {
-        for shard in generation.by_thread.iter() {
+    /// Moves the counts of one configuration to the series, except for providers
+    /// that are no longer exported; returns how many of its checks are in flight.
+    pub(super) fn collect_from(&self, shards: &Shards, tracked: &Tracked) -> i64 {
+        for shard in shards.by_thread.iter() {
             for (cell, count) in shard.checks.take() {
                 let reason = Reason::ALL[cell % Reason::ALL.len()];
                 self.totals[reason as usize].fetch_add(count, Relaxed);
                 let provider = match cell / Reason::ALL.len() {
                     0 => "",
-                    slot => generation.providers[slot - 1].as_str(),
+                    slot => shards.providers[slot - 1].as_str(),
                 };
-                if provider.is_empty() || census.providers.contains(provider) {
+                if provider.is_empty() || tracked.providers.contains(provider) {
                     let labels = [decision_of(reason), reason.as_str(), provider];
                     self.checks.with_label_values(&labels).inc_by(count);
                 }
             }
             for (cell, count) in shard.answers.take() {
                 let answer = AnswerKind::ALL[cell % AnswerKind::ALL.len()];
-                let provider = generation.providers[cell / AnswerKind::ALL.len()].as_str();
-                if census.providers.contains(provider) {
+                let provider = shards.providers[cell / AnswerKind::ALL.len()].as_str();
+                if tracked.providers.contains(provider) {
                     self.answers.with_label_values(&[provider, answer.as_str()]).inc_by(count);
                 }
             }
@@ -151,11 +149,11 @@ impl Families {
             }
             self.durations.collect_from(&shard.timings);
         }
-        generation.by_thread.iter().map(|shard| shard.in_flight.load(Relaxed)).sum()
+        shards.by_thread.iter().map(|shard| shard.in_flight.load(Relaxed)).sum()
     }
 }
 
-/// Whether a reason lets a request through or turns it away; none does both.
+/// The decision that a reason belongs to; each belongs to exactly one.
 pub(crate) fn decision_of(reason: Reason) -> &'static str {
     match reason {
         Reason::Ok | Reason::Public | Reason::Disabled => "allow",
@@ -178,7 +176,7 @@ impl Counts {
         }
     }
 
-    /// What was counted, which then starts anew.
+    /// Takes the counts that are not 0 and resets them.
     fn take(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         let counted = self.0.iter().enumerate().filter(|(_, count)| count.load(Relaxed) > 0);
         counted.map(|(cell, count)| (cell, count.swap(0, Relaxed)))

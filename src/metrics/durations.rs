@@ -1,5 +1,5 @@
-//! `claimgate_check_duration_seconds`: a histogram that is counted in shards,
-//! which the library's own can't be.
+//! `claimgate_check_duration_seconds`: a sharded histogram, which the library
+//! does not offer.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use prometheus::{
     proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-/// Upper bounds in nanoseconds: from a remembered token to Envoy's patience.
+/// Upper bounds in nanoseconds: from a cached token to Envoy's timeout.
 const BOUNDS: [u64; 17] = [
     5_000,
     10_000,
@@ -96,7 +96,7 @@ impl Durations {
         Ok(Self(Arc::new((desc, Default::default()))))
     }
 
-    /// Takes in what a shard has counted: of the allowed ones, of the denied ones.
+    /// Moves a shard's counts here: of the allowed checks, of the denied ones.
     pub(super) fn collect_from(&self, shard: &[Timings; 2]) {
         for (sum, part) in self.0.1.iter().zip(shard) {
             sum.take_from(part);

@@ -6,8 +6,8 @@ use super::report::ChecksReport;
 const WIDTH: usize = 600;
 const HEIGHT: f64 = 100.0;
 
-/// What there is at all must be seen.
-const LEAST_HEIGHT: f64 = 3.0;
+/// A bar that is not 0 must be visible.
+const MIN_HEIGHT: f64 = 3.0;
 
 /// One bar.
 #[derive(Debug, PartialEq)]
@@ -74,7 +74,7 @@ pub(super) fn stacked(checks: &ChecksReport) -> Stacked {
 fn height(count: u64, most: u64) -> f64 {
     match count {
         0 => 0.0,
-        _ => ((count as f64 / most as f64 * HEIGHT).max(LEAST_HEIGHT) * 10.0).round() / 10.0,
+        _ => ((count as f64 / most as f64 * HEIGHT).max(MIN_HEIGHT) * 10.0).round() / 10.0,
     }
 }
 

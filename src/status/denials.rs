@@ -1,9 +1,9 @@
-//! The last denials, kept by the threads that decide.
+//! The last denials, recorded by the threads that decide.
 //!
-//! Each worker has a list of its own. Should somebody read it at that very
-//! moment, the next list that nobody holds will do, since readers merge them
-//! all: there is one list more than there are workers, and readers hold one at
-//! a time, so there is always one, and a decision never waits.
+//! Each worker has a list of its own. If a reader holds it at that moment, the
+//! worker uses the next free list, since readers merge all of them: there is one
+//! list more than there are workers, and readers lock one at a time, so one is
+//! always free and a decision never waits.
 
 use std::{
     collections::VecDeque,
@@ -14,27 +14,27 @@ use std::{
 
 use claimgate_core::per_thread::{free, thread_number};
 
-use crate::{reason::Reason, texts::Texts, time::UnixTime};
+use crate::{reason::Reason, time::UnixTime};
 
 /// How many denials are kept.
-pub const KEPT: usize = 200;
+pub const CAPACITY: usize = 200;
 
 /// The longest that any one value is kept, in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 256;
 
-/// The memory of the last denials.
-pub struct Denials {
+/// A bounded log of the last denials.
+pub struct DenialLog {
     lists: Box<[Mutex<List>]>,
-    /// What was read so far; held by one reader at a time.
-    read: Mutex<List>,
+    /// What readers have merged so far; locked by one reader at a time.
+    merged: Mutex<List>,
 }
 
-/// Denials, the oldest first; never more than [`KEPT`].
-type List = VecDeque<Denial>;
+/// Denials, the oldest first; never more than [`CAPACITY`].
+type List = VecDeque<DenialRecord>;
 
-/// A denied request, as whoever denied it knows it.
+/// A denied request, to be recorded.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct NewDenial<'a> {
     /// When.
     pub at: UnixTime,
     /// Why.
@@ -43,7 +43,7 @@ pub struct Seen<'a> {
     pub provider: Option<&'a str>,
     /// The route that the request matched, or that Envoy named.
     pub route: Option<&'a str>,
-    /// Who asked, if that is known.
+    /// The authenticated subject.
     pub subject: Option<&'a str>,
     /// The request's method.
     pub method: &'a str,
@@ -57,131 +57,132 @@ pub struct Seen<'a> {
     pub trace_id: Option<&'a str>,
 }
 
-/// A remembered denial; values that were absent are empty, long ones cut.
+/// A recorded denial; absent values are empty, long ones are cut.
 #[derive(Clone)]
-pub struct Denial {
+pub struct DenialRecord {
     /// When.
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
-    values: Texts,
+    provider: String,
+    route: String,
+    subject: String,
+    method: String,
+    path: String,
+    host: String,
+    request_id: String,
+    trace_id: String,
 }
 
-impl Denials {
-    /// A memory that so many threads fill.
+impl DenialLog {
+    /// A log that so many threads fill.
     pub fn new(workers: NonZeroUsize) -> Self {
         let lists = (0..=workers.get()).map(|_| Mutex::default()).collect();
-        Self { lists, read: Mutex::default() }
+        Self { lists, merged: Mutex::default() }
     }
 
-    /// Remembers a denial. Runs on the decision path: it waits for nobody.
-    pub fn add(&self, seen: &Seen<'_>) {
+    /// Records a denial. Runs on the decision path and never blocks.
+    pub fn add(&self, new: &NewDenial<'_>) {
         let own = thread_number() % self.lists.len();
         let (before, after) = self.lists.split_at(own);
         let Some(mut list) = after.iter().chain(before).find_map(free) else { return };
-        // The oldest makes way, and its memory is used again.
-        let mut denial = match list.len() {
-            KEPT.. => list.pop_front().unwrap_or_default(),
-            _ => Denial::default(),
-        };
-        denial.fill(seen);
-        list.push_back(denial);
-    }
-
-    /// The last [`KEPT`] denials, the latest first.
-    pub fn latest(&self) -> Vec<Denial> {
-        let mut read = held(&self.read);
-        for list in &self.lists {
-            read.extend(mem::take(&mut *held(list)));
+        if list.len() >= CAPACITY {
+            list.pop_front();
         }
-        read.make_contiguous().sort_by(|a, b| a.at.as_seconds().total_cmp(&b.at.as_seconds()));
-        let surplus = read.len().saturating_sub(KEPT);
-        read.drain(..surplus);
-        read.iter().rev().cloned().collect()
+        list.push_back(DenialRecord::from(new));
     }
 
-    /// Forgets all of them.
+    /// The last [`CAPACITY`] denials, the latest first.
+    pub fn latest(&self) -> Vec<DenialRecord> {
+        let mut merged = lock(&self.merged);
+        for list in &self.lists {
+            merged.extend(mem::take(&mut *lock(list)));
+        }
+        merged.make_contiguous().sort_by(|a, b| a.at.as_seconds().total_cmp(&b.at.as_seconds()));
+        let surplus = merged.len().saturating_sub(CAPACITY);
+        merged.drain(..surplus);
+        merged.iter().rev().cloned().collect()
+    }
+
+    /// Clears the log.
     pub fn clear(&self) {
-        held(&self.read).clear();
-        self.lists.iter().for_each(|list| held(list).clear());
+        lock(&self.merged).clear();
+        self.lists.iter().for_each(|list| lock(list).clear());
     }
 }
 
-fn held(list: &Mutex<List>) -> MutexGuard<'_, List> {
+fn lock(list: &Mutex<List>) -> MutexGuard<'_, List> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Default for Denial {
-    fn default() -> Self {
-        Self { at: UnixTime::from_seconds(0.0), reason: Reason::Internal, values: Texts::default() }
+impl From<&NewDenial<'_>> for DenialRecord {
+    fn from(new: &NewDenial<'_>) -> Self {
+        let known = |value: Option<&str>| cut(value.unwrap_or_default()).to_owned();
+        Self {
+            at: new.at,
+            reason: new.reason,
+            provider: known(new.provider),
+            route: known(new.route),
+            subject: known(new.subject),
+            method: cut(new.method).to_owned(),
+            path: cut(new.path).to_owned(),
+            host: cut(new.host).to_owned(),
+            request_id: known(new.request_id),
+            trace_id: known(new.trace_id),
+        }
     }
 }
 
-impl Denial {
-    fn fill(&mut self, seen: &Seen<'_>) {
-        (self.at, self.reason) = (seen.at, seen.reason);
-        let values = [
-            seen.provider.unwrap_or_default(),
-            seen.route.unwrap_or_default(),
-            seen.subject.unwrap_or_default(),
-            seen.method,
-            seen.path,
-            seen.host,
-            seen.request_id.unwrap_or_default(),
-            seen.trace_id.unwrap_or_default(),
-        ];
-        self.values.fill(values.map(cut).into_iter());
-    }
-
+impl DenialRecord {
     /// The provider that decided.
     pub fn provider(&self) -> &str {
-        self.values.get(0)
+        &self.provider
     }
 
     /// The route that the request matched, or that Envoy named.
     pub fn route(&self) -> &str {
-        self.values.get(1)
+        &self.route
     }
 
-    /// Who asked.
+    /// The authenticated subject.
     pub fn subject(&self) -> &str {
-        self.values.get(2)
+        &self.subject
     }
 
     /// The request's method.
     pub fn method(&self) -> &str {
-        self.values.get(3)
+        &self.method
     }
 
     /// Its path without the query.
     pub fn path(&self) -> &str {
-        self.values.get(4)
+        &self.path
     }
 
     /// Its host.
     pub fn host(&self) -> &str {
-        self.values.get(5)
+        &self.host
     }
 
     /// Its `x-request-id`.
     pub fn request_id(&self) -> &str {
-        self.values.get(6)
+        &self.request_id
     }
 
     /// The trace it belongs to.
     pub fn trace_id(&self) -> &str {
-        self.values.get(7)
+        &self.trace_id
     }
 }
 
-/// What is kept of a value.
+/// Cuts a value to the recorded length.
 pub(super) fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(MAX_VALUE_BYTES)]
 }
 
-impl fmt::Debug for Denials {
+impl fmt::Debug for DenialLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Denials").field("lists", &self.lists.len()).finish_non_exhaustive()
+        f.debug_struct("DenialLog").field("lists", &self.lists.len()).finish_non_exhaustive()
     }
 }
 
@@ -194,8 +195,8 @@ mod tests {
 
     use super::*;
 
-    fn seen(at: f64, path: &str) -> Seen<'_> {
-        Seen {
+    fn denial(at: f64, path: &str) -> NewDenial<'_> {
+        NewDenial {
             at: UnixTime::from_seconds(at),
             reason: Reason::Expired,
             provider: Some("issuer"),
@@ -209,31 +210,31 @@ mod tests {
         }
     }
 
-    fn memory(workers: usize) -> Denials {
-        Denials::new(NonZeroUsize::new(workers).unwrap())
+    fn log(workers: usize) -> DenialLog {
+        DenialLog::new(NonZeroUsize::new(workers).unwrap())
     }
 
     #[test]
     fn the_last_ones_are_kept_latest_first() {
-        let denials = memory(1);
-        for number in 0..KEPT + 50 {
-            denials.add(&seen(number as f64, &format!("/{number}")));
+        let denials = log(1);
+        for number in 0..CAPACITY + 50 {
+            denials.add(&denial(number as f64, &format!("/{number}")));
             if number == 100 {
-                assert_eq!(denials.latest().len(), 101, "what was read stays");
+                assert_eq!(denials.latest().len(), 101, "what was merged stays");
             }
         }
         let latest = denials.latest();
-        assert_eq!(latest.len(), KEPT);
-        assert_eq!((latest[0].path(), latest[KEPT - 1].path()), ("/249", "/50"));
+        assert_eq!(latest.len(), CAPACITY);
+        assert_eq!((latest[0].path(), latest[CAPACITY - 1].path()), ("/249", "/50"));
         denials.clear();
         assert_eq!(denials.latest().len(), 0);
     }
 
     #[test]
     fn every_value_comes_back_and_long_ones_are_cut_between_characters() {
-        let denials = memory(1);
+        let denials = log(1);
         let long = "é".repeat(200);
-        denials.add(&Seen { subject: Some("me"), route: Some("admin"), ..seen(1.0, &long) });
+        denials.add(&NewDenial { subject: Some("me"), route: Some("admin"), ..denial(1.0, &long) });
         let [denial] = &denials.latest()[..] else { panic!("one") };
         assert_eq!(denial.path(), "é".repeat(128));
         let rest = [denial.provider(), denial.route(), denial.subject(), denial.method()];
@@ -241,17 +242,17 @@ mod tests {
         assert_eq!([denial.host(), denial.request_id(), denial.trace_id()], ["h", "r-1", "t-1"]);
     }
 
-    /// Nothing is lost and nobody waits, whoever reads at the same time.
+    /// No denial is lost and no thread waits while others read.
     #[test]
     fn threads_fill_it_while_others_read() {
-        let (denials, done) = (memory(3), AtomicBool::new(false));
+        let (denials, done) = (log(3), AtomicBool::new(false));
         thread::scope(|scope| {
             let writers: Vec<_> = (0..3)
                 .map(|thread| {
                     let denials = &denials;
                     scope.spawn(move || {
                         for number in 0..60 {
-                            denials.add(&seen(f64::from(number), &format!("/{thread}/{number}")));
+                            denials.add(&denial(f64::from(number), &format!("/{thread}/{number}")));
                         }
                     })
                 })

@@ -1,4 +1,4 @@
-//! How many checks ended how over the last minutes.
+//! Counts of allowed and denied checks over the last minutes.
 
 use std::collections::VecDeque;
 
@@ -14,18 +14,18 @@ pub const BUCKET_SECONDS: u64 = 10;
 /// How many buckets are kept, the current one included: ten minutes.
 pub const BUCKETS: usize = 60;
 
-/// Counts over the last minutes, from totals that are looked at now and then.
+/// Counts over the last minutes, derived from periodic totals.
 #[derive(Debug)]
 pub struct History {
-    /// When counting began, in seconds since 1970.
+    /// When the history began, in seconds since 1970.
     began: f64,
-    /// The totals when they were last looked at.
+    /// The totals at the last update.
     totals: ByReason,
-    /// The latest last; one for every stretch of time since the first.
+    /// One for every interval since the first, the latest last.
     buckets: VecDeque<Bucket>,
 }
 
-/// What was counted in one stretch of time.
+/// The checks of one interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     /// When it begins, in seconds since 1970; a multiple of [`BUCKET_SECONDS`].
@@ -44,16 +44,15 @@ pub struct Rates {
 }
 
 impl History {
-    /// Begins to count at this moment, from these totals.
+    /// A history that begins at `now` with these totals.
     pub fn new(now: UnixTime, totals: ByReason) -> Self {
         Self { began: now.as_seconds(), totals, buckets: VecDeque::with_capacity(BUCKETS) }
     }
 
-    /// Looks at the totals: what was added since the last look belongs to
-    /// this moment.
-    pub fn look(&mut self, now: UnixTime, totals: ByReason) {
+    /// Counts the checks since the last update in the bucket of `now`.
+    pub fn update(&mut self, now: UnixTime, totals: ByReason) {
         let start = now.as_seconds() as u64 / BUCKET_SECONDS * BUCKET_SECONDS;
-        self.reach(start);
+        self.advance_to(start);
         let Some(bucket) = self.buckets.back_mut() else { return };
         for ((count, total), before) in bucket.counts.iter_mut().zip(totals).zip(self.totals) {
             *count += total.saturating_sub(before);
@@ -61,9 +60,9 @@ impl History {
         self.totals = totals;
     }
 
-    /// Makes the last bucket the one that starts then. A clock that was set
-    /// back leaves the last one in use, one that jumped begins anew.
-    fn reach(&mut self, start: u64) {
+    /// Adds buckets up to the one that begins at `start`. A clock that was set
+    /// back keeps using the last one; a larger jump clears the history.
+    fn advance_to(&mut self, start: u64) {
         let empty = |start| Bucket { start, counts: [0; _] };
         let span = BUCKET_SECONDS * BUCKETS as u64;
         match self.buckets.back().map(|last| last.start) {
@@ -82,7 +81,7 @@ impl History {
         self.buckets.drain(..surplus);
     }
 
-    /// What is remembered, the latest last.
+    /// The buckets, the latest last.
     pub fn buckets(&self) -> impl DoubleEndedIterator<Item = &Bucket> {
         self.buckets.iter()
     }
@@ -136,9 +135,9 @@ mod tests {
     #[test]
     fn counts_land_in_the_bucket_of_their_time() {
         let mut history = History::new(at(1000.0), totals(5, 0));
-        history.look(at(1001.0), totals(7, 1));
-        history.look(at(1009.9), totals(8, 1));
-        history.look(at(1031.0), totals(20, 4));
+        history.update(at(1001.0), totals(7, 1));
+        history.update(at(1009.9), totals(8, 1));
+        history.update(at(1031.0), totals(20, 4));
         assert_eq!(shown(&history), [(1000, 3, 1), (1010, 0, 0), (1020, 0, 0), (1030, 12, 3)]);
     }
 
@@ -146,9 +145,9 @@ mod tests {
     fn rates_are_of_the_last_seconds() {
         let mut history = History::new(at(1005.0), totals(0, 0));
         assert_eq!(history.rates(at(1005.0)), Rates::default());
-        history.look(at(1007.0), totals(8, 2));
+        history.update(at(1007.0), totals(8, 2));
         assert_eq!(history.rates(at(1007.0)), Rates { allowed: 4.0, denied: 1.0 });
-        history.look(at(1035.0), totals(38, 2));
+        history.update(at(1035.0), totals(38, 2));
         assert_eq!(history.rates(at(1035.0)), Rates { allowed: 2.0, denied: 0.0 });
     }
 
@@ -156,15 +155,15 @@ mod tests {
     fn old_buckets_go_and_clocks_may_jump() {
         let mut history = History::new(at(0.0), totals(0, 0));
         for second in 0..2000_u64 {
-            history.look(at(second as f64), totals(second, 0));
+            history.update(at(second as f64), totals(second, 0));
         }
         assert_eq!(history.buckets().count(), BUCKETS);
         assert_eq!(history.buckets().next().map(|bucket| bucket.start), Some(1400));
-        history.look(at(1980.0), totals(2005, 0));
+        history.update(at(1980.0), totals(2005, 0));
         assert_eq!(history.buckets().last().map(|b| (b.start, b.allowed())), Some((1990, 16)));
-        history.look(at(1e9), totals(2006, 0));
+        history.update(at(1e9), totals(2006, 0));
         assert_eq!(shown(&history), [(1_000_000_000, 1, 0)]);
-        history.look(at(10.0), totals(2007, 0));
+        history.update(at(10.0), totals(2007, 0));
         assert_eq!(shown(&history), [(10, 1, 0)]);
     }
 }

@@ -15,28 +15,32 @@ use axum::{
 use serde::Deserialize;
 use tracing::error;
 
-use super::{Board, page, report::Report};
+use super::{StatusPage, page, report::Report};
 
 /// `/` and `/status.json`; both are 404 where the page is off.
-pub fn router(board: Arc<Board>) -> Router {
-    Router::new().route("/", get(html)).route("/status.json", get(json)).with_state(board)
+pub fn router(status_page: Arc<StatusPage>) -> Router {
+    Router::new().route("/", get(html)).route("/status.json", get(json)).with_state(status_page)
 }
 
-/// What may be asked for.
+/// The parameters of the query.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Wish {
-    /// Denials of this request alone.
+struct Filter {
+    /// Shows only denials of this request.
     request_id: String,
 }
 
-async fn html(State(board): State<Arc<Board>>, headers: HeaderMap, wish: Query<Wish>) -> Response {
-    let page = match report(&board, &headers) {
-        Ok(report) => page::page(&report, wish.request_id.trim()),
-        Err(refusal) => return refusal.into_response(),
+async fn html(
+    State(status_page): State<Arc<StatusPage>>,
+    headers: HeaderMap,
+    filter: Query<Filter>,
+) -> Response {
+    let page = match report(&status_page, &headers) {
+        Ok(report) => page::page(&report, filter.request_id.trim()),
+        Err(rejection) => return rejection.into_response(),
     };
     match page {
-        Ok(page) => (PRIVATE, BROWSER.clone(), Html(page)).into_response(),
+        Ok(page) => (PRIVATE, BROWSER_POLICIES.clone(), Html(page)).into_response(),
         Err(error) => {
             error!(%error, "status page can't be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -44,13 +48,17 @@ async fn html(State(board): State<Arc<Board>>, headers: HeaderMap, wish: Query<W
     }
 }
 
-async fn json(State(board): State<Arc<Board>>, headers: HeaderMap, wish: Query<Wish>) -> Response {
-    let mut report = match report(&board, &headers) {
+async fn json(
+    State(status_page): State<Arc<StatusPage>>,
+    headers: HeaderMap,
+    filter: Query<Filter>,
+) -> Response {
+    let mut report = match report(&status_page, &headers) {
         Ok(report) => report,
-        Err(refusal) => return refusal.into_response(),
+        Err(rejection) => return rejection.into_response(),
     };
-    if !wish.request_id.trim().is_empty() {
-        report.narrow_to(&wish.request_id);
+    if !filter.request_id.trim().is_empty() {
+        report.narrow_to(&filter.request_id);
     }
     (PRIVATE, Json(report)).into_response()
 }
@@ -61,8 +69,8 @@ const PRIVATE: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
-/// What a browser must not do with the page.
-static BROWSER: LazyLock<HeaderMap> = LazyLock::new(|| {
+/// What the browser must not do with the page.
+static BROWSER_POLICIES: LazyLock<HeaderMap> = LazyLock::new(|| {
     let policy = HeaderValue::try_from(page::POLICY.as_str());
     let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
     let same_origin = HeaderValue::from_static("same-origin");
@@ -74,25 +82,25 @@ static BROWSER: LazyLock<HeaderMap> = LazyLock::new(|| {
     ])
 });
 
-type Refusal = (StatusCode, &'static str);
+type Rejection = (StatusCode, &'static str);
 
 /// The report, if this client may have it.
-fn report(board: &Board, headers: &HeaderMap) -> Result<Report, Refusal> {
-    let report = board.report().ok_or((StatusCode::NOT_FOUND, OFF))?;
-    match board.is_on_by_address() && !is_addressed_directly(headers) {
-        true => Err((StatusCode::MISDIRECTED_REQUEST, NAMES)),
+fn report(status_page: &StatusPage, headers: &HeaderMap) -> Result<Report, Rejection> {
+    let report = status_page.report().ok_or((StatusCode::NOT_FOUND, PAGE_IS_OFF))?;
+    match status_page.is_on_by_address() && !is_addressed_directly(headers) {
+        true => Err((StatusCode::MISDIRECTED_REQUEST, HOST_IS_A_NAME)),
         false => Ok(report),
     }
 }
 
-const OFF: &str = "the status page is off; server.admin.status_page: true turns it on\n";
+const PAGE_IS_OFF: &str = "the status page is off; server.admin.status_page: true turns it on\n";
 
-const NAMES: &str = "the status page is shown under an IP address or localhost only; \
+const HOST_IS_A_NAME: &str = "the status page is shown under an IP address or localhost only; \
                      set server.admin.status_page: true to show it under any name\n";
 
-/// Whether the browser went to an address and to no name. Where a name leads
-/// is up to its owner, who could make it lead here and read the page with a
-/// script of theirs (DNS rebinding).
+/// Whether the request's host is an IP address or localhost. The owner of any
+/// other name could make it resolve to this address and read the page with a
+/// script (DNS rebinding).
 fn is_addressed_directly(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };

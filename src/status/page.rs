@@ -1,9 +1,9 @@
-//! The page that a browser shows: the report, as HTML.
+//! The report as HTML.
 //!
-//! Every value goes through the template's escaping and, where a stranger may
-//! have chosen it, through the filter `visible`. The page holds one style and
-//! one script, which the Content-Security-Policy names by their hashes, so
-//! that nothing else would run even if it got in.
+//! Every value goes through the template's escaping and, where a client may
+//! have chosen it, through the filter `visible`. The page has one style and
+//! one script, whose hashes are in the Content-Security-Policy, so that no
+//! injected script runs.
 
 use std::sync::LazyLock;
 
@@ -21,14 +21,14 @@ use super::{
 const STYLES: &str = include_str!("../../templates/status.css");
 const SCRIPT: &str = include_str!("../../templates/status.js");
 
-/// Denials that are shown at once; the rest unfolds.
+/// How many denials are shown; the rest is folded.
 const FIRST_DENIALS: usize = 25;
 
-/// API keys that are shown; the rest is in the JSON.
+/// How many API keys are shown; the rest is in the JSON.
 const FIRST_API_KEYS: usize = 200;
 
-/// So many providers are all unfolded; of more, only those that fail.
-const FEW_PROVIDERS: usize = 8;
+/// Up to this many providers are unfolded; of more, only the failing ones.
+const MAX_OPEN_PROVIDERS: usize = 8;
 
 /// The `Content-Security-Policy` of the page.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -70,14 +70,14 @@ struct Reason<'r> {
 
 impl Page<'_> {
     fn is_open(&self, provider: &ProviderReport) -> bool {
-        self.report.providers.len() <= FEW_PROVIDERS || provider.is_failing()
+        self.report.providers.len() <= MAX_OPEN_PROVIDERS || provider.is_failing()
     }
 }
 
-/// The page; `search` is the request id that somebody looks for, or empty.
+/// Renders the page; `search` is the request id to look for, or empty.
 ///
 /// # Errors
-/// None that an input brings about.
+/// A defect of the template, which no input causes.
 pub(super) fn page(report: &Report, search: &str) -> askama::Result<String> {
     let slots = report.checks.max_buckets;
     let reason = |report| Reason { report, bars: chart::bars(&report.counts, slots) };
@@ -102,7 +102,7 @@ pub(super) fn page(report: &Report, search: &str) -> askama::Result<String> {
     page.render()
 }
 
-/// What a tab among many says.
+/// The title, which shows the number of problems in the browser's tab.
 fn title(report: &Report) -> String {
     match report.problems.len() {
         0 => format!("Claimgate: {}", report.state),
@@ -124,7 +124,7 @@ mod filters {
         Ok(claimgate_core::text::visible(&value.to_string()).into_owned())
     }
 
-    /// Values that come from a document of the issuer may have any length.
+    /// Values from an issuer's document may have any length.
     #[askama::filter_fn]
     pub(super) fn shortened(value: impl Display, _: &dyn Values) -> Result<String> {
         Ok(claimgate_core::text::visible(&text::shortened(&value.to_string())).into_owned())

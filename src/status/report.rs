@@ -1,14 +1,15 @@
-//! Everything that the status page tells, as of one moment.
+//! Everything that the status page shows, as of one moment.
 
 use std::cell::OnceCell;
 
 use serde::Serialize;
 
 use super::{
-    Board, InForce, denials,
+    ConfigInfo, StatusPage,
+    denials::{self, DenialRecord},
     history::{BUCKET_SECONDS, BUCKETS, Bucket, History},
+    requirement::{self, requirement},
     text::Moment,
-    wanted::{self, wanted},
 };
 use crate::{
     metrics::checks::decision_of,
@@ -27,7 +28,7 @@ mod problems;
 
 pub use problems::Problem;
 
-/// The whole of it; `/status.json` is this.
+/// The report; `/status.json` is its JSON.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// When it was made.
@@ -40,11 +41,11 @@ pub struct Report {
     pub started: Moment,
     /// `ready`, `starting` or `draining`.
     pub state: &'static str,
-    /// What is wrong right now, the worst first.
+    /// Current problems, the worst first.
     pub problems: Vec<Problem>,
     /// The configuration.
     pub config: ConfigReport,
-    /// What was decided over the last minutes.
+    /// The checks of the last minutes.
     pub checks: ChecksReport,
     /// The last denials, the latest first.
     pub denials: Vec<DenialReport>,
@@ -54,7 +55,7 @@ pub struct Report {
     pub api_keys: Vec<ApiKeyReport>,
 }
 
-/// The configuration in force, and one that could not be.
+/// The active configuration, and the last failed reload.
 #[derive(Debug, Serialize)]
 pub struct ConfigReport {
     /// Its file.
@@ -63,7 +64,7 @@ pub struct ConfigReport {
     pub digest: String,
     /// When it was loaded.
     pub loaded: Moment,
-    /// Whether anybody is asked for a token.
+    /// Whether authentication is on.
     pub enabled: bool,
     /// The last reload, if it failed.
     pub failed_reload: Option<FailedReload>,
@@ -78,7 +79,7 @@ pub struct FailedReload {
     pub error: String,
 }
 
-/// What was decided over the last minutes.
+/// The checks of the last minutes.
 #[derive(Debug, Serialize)]
 pub struct ChecksReport {
     /// Allowed checks per second, over the last 10 to 20 seconds.
@@ -128,13 +129,13 @@ pub struct DenialReport {
     /// The reason's word.
     #[serde(serialize_with = "word")]
     pub reason: Reason,
-    /// What the configuration in force asks for in this place.
+    /// What the active configuration requires here.
     pub wanted: Option<String>,
     /// The provider that decided.
     pub provider: Option<String>,
     /// The route that it matched, or that Envoy named.
     pub route: Option<String>,
-    /// Who asked, once authenticated.
+    /// The subject, if authenticated.
     pub subject: Option<String>,
     /// The method.
     pub method: Option<String>,
@@ -158,7 +159,7 @@ pub struct ProviderReport {
     pub kind: &'static str,
     /// The issuer of its tokens.
     pub issuer: Option<String>,
-    /// What it asks of a token, as `key: value` of the configuration.
+    /// What it requires of a token, as `key: value` of the configuration.
     pub rules: Vec<String>,
     /// How many API keys it has.
     pub api_keys: Option<usize>,
@@ -171,7 +172,7 @@ pub struct ProviderReport {
 pub struct KeysReport {
     /// `jwks_uri`, `discovery` or `jwks_file`.
     pub source: &'static str,
-    /// Those that can be used.
+    /// The usable keys.
     pub usable: Vec<KeyReport>,
     /// When the last fetch began; null for a file.
     pub last_fetch: Option<Moment>,
@@ -188,7 +189,7 @@ pub struct KeysReport {
 pub struct KeyReport {
     /// Its id, if it has one.
     pub kid: Option<String>,
-    /// What it may verify.
+    /// The algorithms it may verify.
     pub algorithms: Vec<&'static str>,
     /// When it was first seen.
     pub since: Moment,
@@ -203,9 +204,9 @@ pub struct ApiKeyReport {
     pub name: String,
     /// `valid`, `expired`, `not_yet_valid` or `revoked`.
     pub state: &'static str,
-    /// Until then it is refused.
+    /// The key is refused before this time.
     pub not_before: Option<Moment>,
-    /// From then on it is refused.
+    /// The key is refused from this time on.
     pub expires_at: Option<Moment>,
 }
 
@@ -213,11 +214,11 @@ fn word<S: serde::Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(reason.as_str())
 }
 
-impl Board {
-    /// What there is to tell right now; `None` if the page is off.
+impl StatusPage {
+    /// The report of this moment; `None` if the page is off.
     pub fn report(&self) -> Option<Report> {
-        let config = self.in_force().filter(|in_force| self.is_on(&in_force.server))?;
-        self.count();
+        let config = self.config().filter(|config| self.is_on(&config.server))?;
+        self.update_history();
         let now = UnixTime::now();
         let checks = ChecksReport::of(&self.state().history, now);
         let failure = self.state().failure.clone();
@@ -250,7 +251,7 @@ impl Board {
                 .denials
                 .latest()
                 .iter()
-                .map(|one| denial(one, &config, &routes))
+                .map(|record| denial(record, &config, &routes))
                 .collect(),
             providers,
             api_keys,
@@ -276,7 +277,7 @@ impl ProviderReport {
 }
 
 impl DenialReport {
-    /// Whether this is the request that somebody looks for.
+    /// Whether this is the request with this `x-request-id` or trace id.
     pub fn is_request(&self, id: &str) -> bool {
         let id = denials::cut(id.trim());
         let is = |value: &Option<String>| value.as_deref() == Some(id);
@@ -314,24 +315,24 @@ impl ChecksReport {
     }
 }
 
-fn denial(denial: &denials::Denial, config: &InForce, routes: &OnceCell<Routes>) -> DenialReport {
+fn denial(record: &DenialRecord, config: &ConfigInfo, routes: &OnceCell<Routes>) -> DenialReport {
     let value = |value: &str| (!value.is_empty()).then(|| value.to_owned());
     DenialReport {
-        time: Moment(denial.at),
-        reason: denial.reason,
-        wanted: wanted(config, denial, routes),
-        provider: value(denial.provider()),
-        route: value(denial.route()),
-        subject: value(denial.subject()),
-        method: value(denial.method()),
-        path: value(denial.path()),
-        host: value(denial.host()),
-        request_id: value(denial.request_id()),
-        trace_id: value(denial.trace_id()),
+        time: Moment(record.at),
+        reason: record.reason,
+        wanted: requirement(config, record, routes),
+        provider: value(record.provider()),
+        route: value(record.route()),
+        subject: value(record.subject()),
+        method: value(record.method()),
+        path: value(record.path()),
+        host: value(record.host()),
+        request_id: value(record.request_id()),
+        trace_id: value(record.trace_id()),
     }
 }
 
-fn provider(settings: &ProviderSettings, config: &InForce) -> ProviderReport {
+fn provider(settings: &ProviderSettings, config: &ConfigInfo) -> ProviderReport {
     let report = |kind| ProviderReport {
         name: settings.name.clone(),
         kind,
@@ -363,18 +364,18 @@ fn provider(settings: &ProviderSettings, config: &InForce) -> ProviderReport {
     }
 }
 
-/// What a provider asks of its tokens.
+/// The requirements of a provider for its tokens.
 fn rules(oauth2: &OAuth2Settings) -> Vec<String> {
-    let mut rules = vec![format!("algorithms: {}", wanted::list(&oauth2.algorithms))];
+    let mut rules = vec![format!("algorithms: {}", requirement::list(&oauth2.algorithms))];
     if !oauth2.audience.is_empty() {
-        rules.push(format!("audience: {}", wanted::list(&oauth2.audience)));
+        rules.push(format!("audience: {}", requirement::list(&oauth2.audience)));
     }
     if !oauth2.client_ids.is_empty() {
-        rules.push(format!("client_ids: {}", wanted::list(&oauth2.client_ids)));
+        rules.push(format!("client_ids: {}", requirement::list(&oauth2.client_ids)));
     }
     if !oauth2.required_claims.is_empty() {
-        let claims = oauth2.required_claims.iter().map(wanted::rule);
-        rules.push(format!("required_claims: {}", wanted::list(claims)));
+        let claims = oauth2.required_claims.iter().map(requirement::rule);
+        rules.push(format!("required_claims: {}", requirement::list(claims)));
     }
     rules
 }
@@ -402,7 +403,7 @@ impl KeysReport {
     }
 }
 
-fn api_keys(config: &InForce, now: UnixTime) -> Vec<ApiKeyReport> {
+fn api_keys(config: &ConfigInfo, now: UnixTime) -> Vec<ApiKeyReport> {
     let mut reports = Vec::new();
     for provider in &config.auth.providers {
         if let ProviderKind::ApiKey(keys) = &provider.kind {

@@ -1,4 +1,4 @@
-//! How values are written for readers.
+//! Formats values for readers.
 
 use std::{borrow::Cow, fmt};
 

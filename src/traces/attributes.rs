@@ -1,4 +1,4 @@
-//! The attributes of a span that waits.
+//! The attributes of a queued span.
 
 use opentelemetry::KeyValue;
 use smallvec::SmallVec;
@@ -13,7 +13,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// A copy of these.
+    /// Copies the pairs that have a value.
     pub fn copy(pairs: &[(&'static str, Option<&str>)]) -> Self {
         let known = pairs.iter().filter_map(|&(key, value)| Some((key, value?)));
         let mut values = Texts::default();
@@ -21,7 +21,7 @@ impl Attributes {
         Self { keys: known.map(|(key, _)| key).collect(), values }
     }
 
-    /// The same as OpenTelemetry has them.
+    /// The attributes as OpenTelemetry's type.
     pub(super) fn key_values(&self) -> impl Iterator<Item = KeyValue> {
         let numbered = self.keys.iter().enumerate();
         numbered.map(|(index, &key)| KeyValue::new(key, self.values.get(index).to_owned()))

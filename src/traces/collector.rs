@@ -1,4 +1,4 @@
-//! The way to the collector.
+//! The exporter to the collector.
 
 use std::env;
 
@@ -17,9 +17,9 @@ use crate::{
     urls,
 };
 
-/// Why spans can't be exported so; one line.
+/// Why the exporter can't be set up; one line.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum ExporterError {
     /// The collector's gRPC port can't be used.
     #[error(transparent)]
     Grpc(#[from] grpc::SetupError),
@@ -29,16 +29,16 @@ pub enum SetupError {
     /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up: {0}")]
     Client(String),
-    /// The endpoint is no URL, which the checks of a config file exclude.
-    #[error("otlp_endpoint is no URL: {0}")]
+    /// The endpoint is not a URL, which the checks of a config file exclude.
+    #[error("otlp_endpoint is not a URL: {0}")]
     Url(#[from] url::ParseError),
     /// One of the standard variables, `OTEL_EXPORTER_OTLP_…`, can't be used.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
 }
 
-/// Sends spans; nothing is connected before there are some.
-pub(super) fn exporter(settings: &TracingSettings) -> Result<SpanExporter, SetupError> {
+/// An exporter, which connects when the first spans are sent.
+pub(super) fn exporter(settings: &TracingSettings) -> Result<SpanExporter, ExporterError> {
     let mut exporter = match settings.protocol {
         OtlpProtocol::Grpc => {
             let endpoint = grpc::endpoint(&settings.endpoint, settings.ca_file.as_deref())?;
@@ -54,26 +54,27 @@ pub(super) fn exporter(settings: &TracingSettings) -> Result<SpanExporter, Setup
     Ok(exporter)
 }
 
-fn client(settings: &TracingSettings) -> Result<Client, SetupError> {
+fn client(settings: &TracingSettings) -> Result<Client, ExporterError> {
     let url = Url::parse(&settings.endpoint)?;
     let mut client = Client::builder()
         .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(fetch::client_tls(&url, settings.ca_file.as_deref())?);
     if urls::is_loopback(&url) {
-        // A proxy's loopback is not ours.
+        // A proxy would connect to its own loopback.
         client = client.no_proxy();
     }
-    client.build().map_err(|error| SetupError::Client(root_cause(&error)))
+    client.build().map_err(|error| ExporterError::Client(root_cause(&error)))
 }
 
-/// Who sends: what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say,
-/// and `claimgate` where they name no service.
+/// The resource that `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` describe;
+/// the service's name is `claimgate` where they set none.
 fn resource() -> Resource {
-    let says = |name: &str, what: &str| {
-        env::var(name).is_ok_and(|value| !value.is_empty() && value.contains(what))
+    let contains = |name: &str, text: &str| {
+        env::var(name).is_ok_and(|value| !value.is_empty() && value.contains(text))
     };
-    let named = says("OTEL_SERVICE_NAME", "") || says("OTEL_RESOURCE_ATTRIBUTES", "service.name=");
+    let named =
+        contains("OTEL_SERVICE_NAME", "") || contains("OTEL_RESOURCE_ATTRIBUTES", "service.name=");
     let resource = Resource::builder();
     match named {
         true => resource.build(),

@@ -12,7 +12,7 @@ use claimgate::{
     },
     metrics::{CheckMeters, Metrics},
     settings::{AuthSettings, GrpcProviderSettings, ProviderKind, ProviderSettings},
-    status::denials::Denials,
+    status::denials::DenialLog,
     token_cache::TokenCache,
 };
 use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
@@ -127,7 +127,7 @@ fn outcome(response: &CheckResponse) -> (i32, String) {
 #[tokio::test]
 async fn a_call_never_fails_whatever_happens_in_it() {
     let metrics = metrics();
-    let denials = Arc::new(Denials::new(NonZeroUsize::MIN));
+    let denials = Arc::new(DenialLog::new(NonZeroUsize::MIN));
     let live = live(&metrics, AuthSettings::default());
     let live = Snapshot { denials: Some(Arc::clone(&denials)), ..live };
     let mut server = AuthorizationServer::new(ConfigHandle::new(live));

@@ -466,21 +466,27 @@ fn explain_and_the_service_agree() {
     let seen = std::cell::RefCell::new(BTreeMap::<String, u32>::new());
     let mut runner =
         TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&shape(), |shape| {
-        let request = shape.message(&keys, &nobody);
-        let served = both.serve(&request);
-        let again = both.serve(&request);
-        let (explained, told) = both.explain(&request);
-        *seen.borrow_mut().entry(served.reason.clone()).or_default() += 1;
-        prop_assert_eq!(&again, &served, "the second time");
-        prop_assert_eq!(&explained, &served, "{}", told);
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
-    // What is never met is not compared.
-    let seen = seen.into_inner();
-    for reason in ["ok", "public", "missing_token", "insufficient_scope", "provider_unavailable"] {
-        assert!(seen.contains_key(reason), "{reason} never came up: {seen:?}");
+    let mut round = || {
+        let outcome = runner.run(&shape(), |shape| {
+            let request = shape.message(&keys, &nobody);
+            let served = both.serve(&request);
+            let again = both.serve(&request);
+            let (explained, told) = both.explain(&request);
+            *seen.borrow_mut().entry(served.reason.clone()).or_default() += 1;
+            prop_assert_eq!(&again, &served, "the second time");
+            prop_assert_eq!(&explained, &served, "{}", told);
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{error}"));
+    };
+    // What is never met is not compared, and a rare reason may need more rounds.
+    let rare = ["ok", "public", "missing_token", "insufficient_scope", "provider_unavailable"];
+    for _ in 0..10 {
+        round();
+        let seen = seen.borrow();
+        if seen.len() >= 15 && rare.iter().all(|reason| seen.contains_key(*reason)) {
+            return;
+        }
     }
-    assert!(seen.len() >= 15, "{seen:?}");
+    panic!("not every reason came up: {seen:?}");
 }

@@ -461,9 +461,9 @@ async fn readiness_says_what_is_missing() {
     };
     assert_eq!(readyz().await, (503, "starting\n".into()));
     let missing = ["cognito: no keys yet", "okta: no keys yet"];
-    admin.readiness.missing(missing.map(Into::into).into());
+    admin.readiness.set_missing(missing.map(Into::into).into());
     assert_eq!(readyz().await, (503, "cognito: no keys yet\nokta: no keys yet\n".into()));
-    admin.readiness.missing(Vec::new());
+    admin.readiness.set_missing(Vec::new());
     assert_eq!(readyz().await, (200, "ok\n".into()));
     admin.readiness.drain();
     assert_eq!(readyz().await, (503, "shutting down\n".into()));

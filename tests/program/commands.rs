@@ -119,6 +119,6 @@ auth: {{api_keys: [{{name: a, key: '${{NOT_SET_HERE}}'}}]}}"
     let gone = claimgate(&["health"], folder.path());
     assert_eq!(gone.code, 1);
     let complaint = gone.stderr;
-    assert!(complaint.contains("nobody answers at http://127.0.0.1"), "{complaint}");
+    assert!(complaint.contains("no answer from http://127.0.0.1"), "{complaint}");
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
 }

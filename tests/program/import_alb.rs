@@ -180,12 +180,12 @@ fn a_malformed_document_is_told_what_it_lacks() {
     let condition =
         |condition: Value| json!([rule(json!("1"), json!({"Conditions": [condition]}))]);
     let cases = [
-        (Value::Null, "is none of what this command reads"),
-        (json!("x"), "is none of what this command reads"),
+        (Value::Null, "is not a document that this command reads"),
+        (json!("x"), "is not a document that this command reads"),
         (json!([]), "is an empty list"),
-        (json!({}), "is none of what this command reads"),
-        (json!([1]), "is none of what this command reads"),
-        (json!({"TargetGroups": []}), "is none of what this command reads"),
+        (json!({}), "is not a document that this command reads"),
+        (json!([1]), "is not a document that this command reads"),
+        (json!({"TargetGroups": []}), "is not a document that this command reads"),
         (json!({"Rules": []}), "lists no rule"),
         (json!({"Rules": {}}), "Rules: must be a list"),
         (json!({"Rules": [7]}), "Rules[0]: has no Priority"),
@@ -263,7 +263,7 @@ fn a_malformed_document_is_told_what_it_lacks() {
         assert_eq!(complaint.lines().count(), 1, "{document}: {complaint}");
         assert_eq!(refused.stdout, "", "{document}");
     }
-    for (content, expected) in [("", "is empty"), ("{", "is no JSON"), ("auth: {}", "is no JSON")] {
+    for (content, expected) in [("", "is empty"), ("{", "is not valid JSON"), ("auth: {}", "is not valid JSON")] {
         fs::write(&path, content).unwrap();
         let refused = claimgate(&["import-alb", "alb.json"], folder.path());
         assert_eq!(refused.code, 1, "{content}");

@@ -181,10 +181,13 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         ("- {name: x, request: /, expect: {}}", "cases[0].expect: expects nothing"),
         (
             "- {name: x, request: GET / HTTP/1.1, expect: deny}",
-            "cases[0].request: `GET / HTTP/1.1` is no request",
+            "cases[0].request: `GET / HTTP/1.1` is not a request",
         ),
         ("- {name: x, request: {method: GET}, expect: deny}", "cases[0].request.path: is missing"),
-        ("- {name: x, request: {path: /, headers: {'a b': c}}, expect: deny}", "is no header name"),
+        (
+            "- {name: x, request: {path: /, headers: {'a b': c}}, expect: deny}",
+            "is not a header name",
+        ),
         (
             "- {name: x, request: {path: /, query: a}, expect: deny}",
             "cases[0].request.query: unknown key",
@@ -193,11 +196,11 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         ("- {name: x, check_request: gone, expect: deny}", "gone` can't be read"),
         (
             "- {name: x, request: /, expect: alow}",
-            "cases[0].expect: `alow` is no decision; write one of `allow`, `deny`; did you mean `allow`?",
+            "cases[0].expect: `alow` is not a decision; write one of `allow`, `deny`; did you mean `allow`?",
         ),
         (
             "- {name: x, request: /, expect: {reason: outdated}}",
-            "cases[0].expect.reason: `outdated` is no reason; write one of `ok`",
+            "cases[0].expect.reason: `outdated` is not a reason; write one of `ok`",
         ),
         (
             "- {name: x, request: /, expect: {status: 99}}",
@@ -205,7 +208,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         ),
         (
             "- {name: x, request: /, expect: {provider: ipd}}",
-            "cases[0].expect.provider: `ipd` is no provider; write one of `keys`, `idp`, `other`, `sessions`; did you mean `idp`?",
+            "cases[0].expect.provider: `ipd` is not a provider; write one of `keys`, `idp`, `other`, `sessions`; did you mean `idp`?",
         ),
         ("- {name: x, request: /, expect: {route: amin}}", "did you mean `admin`?"),
         (
@@ -231,7 +234,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         ),
         (
             "- {name: x, request: /, api_key: clent, expect: deny}",
-            "cases[0].api_key: `clent` is no API key; write one of `client`, `twice`; did you mean `client`?",
+            "cases[0].api_key: `clent` is not an API key; write one of `client`, `twice`; did you mean `client`?",
         ),
         (
             "- {name: x, request: /, api_key: {name: twice, nth: 3}, expect: deny}",
@@ -244,17 +247,17 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
         ("- {name: x, request: /, unavailable: [keys], expect: deny}", "is never unavailable"),
         (
             "- {name: x, request: /, answers: {idp: not_mine}, expect: deny}",
-            "is no custom provider",
+            "is not a custom provider",
         ),
         (
             "- {name: x, request: /, answers: {sessions: maybe}, expect: deny}",
-            "`maybe` is no answer",
+            "`maybe` is not an answer",
         ),
         (
             "- {name: x, request: /, answers: {sessions: {refused: public}}, expect: deny}",
-            "is no reason that a provider may give",
+            "is not a reason that a provider may give",
         ),
-        ("- {name: x, request: /, at: noon, expect: deny}", "cases[0].at: `noon` is no time"),
+        ("- {name: x, request: /, at: noon, expect: deny}", "cases[0].at: `noon` is not a time"),
         (
             "- {name: x, request: /, expect: deny}\n- {name: x, request: /, expect: deny}",
             "cases[1].name: `x` is the name of an earlier case",

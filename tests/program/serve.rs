@@ -1,4 +1,4 @@
-//! The whole service from its config file on: in this process where orders
+//! The whole service from its config file on: in this process where commands
 //! can be given by hand, as a process of its own where signals and exit codes
 //! matter.
 
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use claimgate::app::{Ended, server::Drained, signals::Order};
+use claimgate::app::{Ended, server::Drained, signals::Command};
 use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -199,11 +199,11 @@ async fn a_good_file_takes_effect_and_a_bad_one_does_not() {
 }
 
 #[tokio::test]
-async fn an_order_reloads_what_has_not_changed() {
+async fn a_command_reloads_what_has_not_changed() {
     let config = Config::new(&api_keys(&["one"]));
     let service = Running::start(&config).await;
     for reloads in 1..=3 {
-        service.0.orders.send(Order::Reload).await.unwrap();
+        service.0.commands.send(Command::Reload).await.unwrap();
         eventually("it was reloaded", async || service.reloads("success").await == reloads).await;
     }
     service.stop().await;
@@ -280,10 +280,10 @@ async fn readiness_waits_for_the_keys_and_ends_with_the_drain() {
     let request = HealthCheckRequest::default();
     let mut states = watcher.watch(request).await.unwrap().into_inner();
     assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
-    service.0.orders.send(Order::Stop).await.unwrap();
+    service.0.commands.send(Command::Stop).await.unwrap();
     assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(service.readyz().await, (503, "shutting down\n".into()));
-    service.0.orders.send(Order::Stop).await.unwrap();
+    service.0.commands.send(Command::Stop).await.unwrap();
     assert_eq!(timeout(LIMIT, service.0.app).await.unwrap().unwrap(), Ended::Interrupted);
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use claimgate::app::{App, Ended, listen::BoundAddress, signals::Order};
+use claimgate::app::{App, Ended, listen::BoundAddress, signals::Command};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use super::wait::LIMIT;
@@ -12,7 +12,7 @@ pub(crate) struct Service {
     pub(crate) grpc: String,
     /// Where the admin port is.
     pub(crate) admin: String,
-    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) app: JoinHandle<Ended>,
 }
 
@@ -23,16 +23,16 @@ impl Service {
         let (grpc, admin) = (grpc.to_string(), app.admin_address());
         // Whatever address it is bound to, it is asked on this machine.
         let admin = format!("127.0.0.1:{}", admin.port());
-        let (orders, taken) = mpsc::channel(4);
-        Self { grpc, admin, orders, app: tokio::spawn(app.run(taken)) }
+        let (commands, receiver) = mpsc::channel(4);
+        Self { grpc, admin, commands, app: tokio::spawn(app.run(receiver)) }
     }
 
     pub(crate) async fn reload(&self) {
-        self.orders.send(Order::Reload).await.unwrap();
+        self.commands.send(Command::Reload).await.unwrap();
     }
 
     pub(crate) async fn stop(self) -> Ended {
-        self.orders.send(Order::Stop).await.unwrap();
+        self.commands.send(Command::Stop).await.unwrap();
         timeout(LIMIT, self.app).await.unwrap().unwrap()
     }
 }

@@ -42,9 +42,9 @@ pub enum Verdict {
     Allow,
     /// Turn it away.
     Deny(Denial),
-    /// Answer it here, with what anybody may know of this resource; the
-    /// upstream does not see it.
-    Answer(ResourceId),
+    /// Respond to it here with this resource's public metadata; the upstream
+    /// does not see it.
+    Respond(ResourceId),
 }
 
 /// The kinds of denial that a caller must tell apart.

@@ -206,7 +206,7 @@ impl Engine {
             return Decision::new(Verdict::Allow, Reason::Public);
         }
         if let Some(resource) = self.resources.find(request) {
-            return Decision::new(Verdict::Answer(resource), Reason::Public);
+            return Decision::new(Verdict::Respond(resource), Reason::Public);
         }
         if self.is_allowed_preflight(request) {
             return Decision::new(Verdict::Allow, Reason::Public);

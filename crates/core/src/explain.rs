@@ -180,7 +180,7 @@ async fn decide<'e>(
 
 const fn word(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Allow | Verdict::Answer(_) => "allow",
+        Verdict::Allow | Verdict::Respond(_) => "allow",
         Verdict::Deny(_) => "deny",
     }
 }

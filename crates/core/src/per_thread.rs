@@ -1,5 +1,8 @@
 //! One value for every thread, so that a cache line which a thread often writes
 //! to does not move between cores.
+//!
+//! With one for two threads, `whole_check` with the same token takes 6 % longer
+//! (`benches/engine.rs`), and a call of the service 4 %, for counting.
 
 use std::{
     sync::{
@@ -15,7 +18,8 @@ use std::{
 pub struct PerThread<T>(Box<[Apart<T>]>);
 
 /// Aligned so that no two share a cache line, nor a pair of them, which
-/// processors like to fetch together.
+/// processors like to fetch together. Unaligned, the service's share of a call
+/// takes 2 % longer on two threads.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Apart<T>(T);

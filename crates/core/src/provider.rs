@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use claimgate::{Answer, Answering, Credential, Principal, Provider, Reason};
+//! use claimgate_core::{Answer, Answering, Credential, Principal, Provider, Reason};
 //!
 //! /// Accepts the one token that a coin-operated turnstile hands out.
 //! struct Turnstile {

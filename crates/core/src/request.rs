@@ -60,7 +60,8 @@ fn split_query(target: &str) -> (&str, Option<&str>) {
 #[derive(Clone, Default)]
 pub struct Headers<'a>(Vec<(&'a str, &'a [u8])>);
 
-/// Room for what most requests have, so that filling takes one allocation.
+/// Room for what most requests have, so that filling takes one allocation: with
+/// several, `whole_check` takes 4 % longer (`benches/engine.rs`).
 const USUAL_FIELDS: usize = 32;
 
 impl<'a> Headers<'a> {

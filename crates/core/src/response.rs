@@ -62,7 +62,7 @@ impl<'a> Response<'a> {
                 let format = body_format(style, request);
                 Self::Client(ClientResponse::denial(denial, decision.reason, style, format))
             }
-            Verdict::Answer(resource) => Self::Client(document::response(
+            Verdict::Respond(resource) => Self::Client(document::response(
                 engine.resource_metadata(resource),
                 request.method == "OPTIONS",
             )),

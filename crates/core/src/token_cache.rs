@@ -137,6 +137,8 @@ impl TokenCache {
         &self.refused
     }
 
+    /// With the standard library's SipHash, a check of one of 2,000 known tokens
+    /// takes 4 % longer (`known_tokens` in `benches/engine.rs`).
     fn hash(&self, token: &str) -> u64 {
         self.hasher.hash_one(token)
     }

@@ -1,10 +1,5 @@
 //! What the rules beside this file find, and what they let pass.
 
-// ruleid: engine-knows-no-wire-types
-use tonic::Status;
-// ok: engine-knows-no-wire-types
-use crate::request::Request;
-
 // ruleid: no-derived-debug-on-secrets
 #[derive(Clone, Debug)]
 pub struct Credential<'a> {

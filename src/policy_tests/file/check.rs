@@ -83,7 +83,7 @@ impl Checks<'_> {
             let place = answers_place.key(&name);
             let id = self.provider(&name, &place)?;
             if !matches!(self.kind(id), ProviderKind::Grpc(_)) {
-                place.error("is no custom provider; only `type: grpc` answers as a case says");
+                place.error("is not a custom provider; only `type: grpc` answers as a case says");
                 return None;
             }
             Some((id, custom_answer(answer?, &place)?))
@@ -177,7 +177,7 @@ impl Checks<'_> {
             let mut known: Vec<_> = all.iter().map(|(_, _, key)| key.name.as_str()).collect();
             known.dedup();
             known.truncate(20);
-            place.wrong(&name, format_args!("is no API key; {}", one_of(&name, &known)));
+            place.wrong(&name, format_args!("is not an API key; {}", one_of(&name, &known)));
         } else if found.is_none() {
             let count = named.len();
             place.key("nth").error(format_args!("there are {count} keys of this name, from 1"));
@@ -290,7 +290,7 @@ impl Checks<'_> {
                 } else {
                     one_of(name, &known)
                 };
-                place.key("route").wrong(name, format_args!("is no route; {advice}"));
+                place.key("route").wrong(name, format_args!("is not a route; {advice}"));
             }
         }
         let expectations = Expectations {
@@ -319,7 +319,7 @@ impl Checks<'_> {
         let names: Vec<_> = self.auth.providers.iter().map(|it| it.name.as_str()).collect();
         let found = names.iter().position(|known| *known == name);
         if found.is_none() {
-            place.wrong(name, format_args!("is no provider; {}", one_of(name, &names)));
+            place.wrong(name, format_args!("is not a provider; {}", one_of(name, &names)));
         }
         found.and_then(|at| u16::try_from(at).ok()).map(ProviderId)
     }
@@ -354,7 +354,7 @@ fn request_line(line: &str, place: &Place) -> Sent {
         [path] => ("GET", *path),
         [method, path] => (*method, *path),
         _ => {
-            place.wrong(line, "is no request; write `GET /path`, or a mapping with `path`");
+            place.wrong(line, "is not a request; write `GET /path`, or a mapping with `path`");
             return Sent::default();
         }
     };
@@ -374,7 +374,7 @@ fn request_parts(file: RequestFile, place: &Place) -> Sent {
     for (name, values) in file.headers.map(|headers| headers.0).unwrap_or_default() {
         let place = headers_place.key(&name);
         let Ok(name) = http::HeaderName::try_from(name.as_str()) else {
-            place.error("is no header name");
+            place.error("is not a header name");
             continue;
         };
         let Some(values) = values else {
@@ -398,14 +398,14 @@ fn custom_answer(answer: Either<AnswerFile>, place: &Place) -> Option<CustomAnsw
     match answer {
         Either::Word(word) if word == "not_mine" => Some(CustomAnswer::NotMine),
         Either::Word(word) => {
-            place.wrong(&word, "is no answer; write `not_mine`, or a mapping");
+            place.wrong(&word, "is not an answer; write `not_mine`, or a mapping");
             None
         }
         Either::Full(AnswerFile { refused: Some(word), .. }) => {
             let place = place.key("refused");
             let reason = reason(&word, &place)?;
             if !reason.is_refusal() {
-                place.wrong(&word, "is no reason that a provider may give");
+                place.wrong(&word, "is not a reason that a provider may give");
                 return None;
             }
             Some(CustomAnswer::Refused(reason))
@@ -424,7 +424,7 @@ fn decision(word: &str, place: &Place) -> Option<&'static str> {
     let words = ["allow", "deny"];
     let known = words.into_iter().find(|known| *known == word);
     if known.is_none() {
-        place.wrong(word, format_args!("is no decision; {}", one_of(word, &words)));
+        place.wrong(word, format_args!("is not a decision; {}", one_of(word, &words)));
     }
     known
 }
@@ -433,7 +433,7 @@ fn reason(word: &str, place: &Place) -> Option<Reason> {
     let known = Reason::from_word(word);
     if known.is_none() {
         let words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        place.wrong(word, format_args!("is no reason; {}", one_of(word, &words)));
+        place.wrong(word, format_args!("is not a reason; {}", one_of(word, &words)));
     }
     known
 }
@@ -442,7 +442,7 @@ fn moment(value: Option<Scalar>, place: &Place) -> Option<UnixTime> {
     let Scalar(value) = value?;
     let text = scalar_text(&value).unwrap_or_default();
     text.parse::<UnixTime>()
-        .map_err(|error| place.wrong(&text, format_args!("is no time; {error}")))
+        .map_err(|error| place.wrong(&text, format_args!("is not a time; {error}")))
         .ok()
 }
 

@@ -1,26 +1,26 @@
-//! What is wrong right now, so that nobody has to look for it.
+//! Problems that an operator should know of, derived from the report.
 
 use serde::Serialize;
 
 use super::Report;
 use crate::{readiness::State, reason::Reason};
 
-/// API keys that expire so soon, in seconds, are a problem: two weeks.
-const SOON: f64 = 14.0 * 86_400.0;
+/// An API key that expires within this many seconds is a problem: two weeks.
+const EXPIRY_WARNING: f64 = 14.0 * 86_400.0;
 
-/// How many problems of one kind are told one by one.
-const TOLD: usize = 10;
+/// How many problems of one kind are listed one by one.
+const MAX_LISTED: usize = 10;
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// What; one sentence.
+    /// A sentence.
     pub text: String,
-    /// The section of the page that tells more.
+    /// The section of the page with details.
     pub section: &'static str,
 }
 
-/// The worst first.
+/// The problems, the worst first.
 pub(super) fn of(report: &Report, readiness: &State) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |section, text| problems.push(Problem { text, section });
@@ -60,7 +60,7 @@ fn keys(report: &Report, add: &mut impl FnMut(&'static str, String)) {
             (false, None) => None,
         }
     });
-    for text in failing.by_ref().take(TOLD) {
+    for text in failing.by_ref().take(MAX_LISTED) {
         add("providers", text);
     }
     let more = failing.count();
@@ -72,7 +72,8 @@ fn keys(report: &Report, add: &mut impl FnMut(&'static str, String)) {
 fn api_keys(report: &Report, add: &mut impl FnMut(&'static str, String)) {
     let expired = report.api_keys.iter().filter(|key| key.state == "expired");
     let soon = report.api_keys.iter().filter(|key| {
-        let ends = |at: super::Moment| at.0.as_seconds() - report.now.0.as_seconds() < SOON;
+        let ends =
+            |at: super::Moment| at.0.as_seconds() - report.now.0.as_seconds() < EXPIRY_WARNING;
         key.state == "valid" && key.expires_at.is_some_and(ends)
     });
     let count = |count: usize| match count {

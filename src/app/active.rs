@@ -1,0 +1,128 @@
+//! The active configuration, and how a candidate replaces it.
+
+use std::sync::Arc;
+
+use claimgate_remote::providers::Source;
+use tracing::{info, warn};
+
+use super::{candidate::Candidate, connection::Tls, instruments::Instruments};
+use crate::{
+    check::{ConfigHandle, Snapshot},
+    engine::Engine,
+    metrics::{CheckMeters, Metrics},
+    provider::oauth2::key_source::KeySource,
+    settings::{AuthSettings, ProviderKind, ServerSettings},
+    status::{ConfigInfo, StatusPage},
+    time::UnixTime,
+    traces::Tracer,
+};
+
+/// Everything made of the active configuration.
+pub(crate) struct ActiveConfig {
+    pub(crate) handle: ConfigHandle,
+    pub(crate) tls: Tls,
+    pub(crate) server: ServerSettings,
+    pub(crate) sources: Vec<Source>,
+    /// The settings at the start, to which the listeners are bound.
+    bound: ServerSettings,
+    pub(crate) instruments: Instruments,
+    status_page: Arc<StatusPage>,
+}
+
+impl ActiveConfig {
+    /// Activates the first configuration.
+    pub(crate) fn start(
+        candidate: Candidate,
+        instruments: Instruments,
+        status_page: Arc<StatusPage>,
+    ) -> Self {
+        let Candidate { server, auth, engine, sources, tls, tracer, digest } = candidate;
+        let snapshot = snapshot(engine, tracer, &server, &instruments, &status_page);
+        export_key_expiries(&instruments.metrics, &auth);
+        instruments.metrics.config_loaded(UnixTime::now());
+        status_page.set_config(config_info(&server, auth, &sources, digest));
+        Self {
+            handle: ConfigHandle::new(snapshot),
+            tls: Arc::new(tls.into()),
+            bound: server.clone(),
+            server,
+            sources,
+            instruments,
+            status_page,
+        }
+    }
+
+    /// Replaces the active configuration. Checks in flight keep the one that
+    /// they began with.
+    pub(crate) fn activate(&mut self, candidate: Candidate) {
+        let Candidate { server, auth, engine, sources, tls, tracer, digest } = candidate;
+        let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
+        self.handle.store(snapshot);
+        self.tls.store(tls);
+        export_key_expiries(&self.instruments.metrics, &auth);
+        self.status_page.set_config(config_info(&server, auth, &sources, digest));
+        self.sources = sources;
+        self.server = server;
+        self.warn_of_restart();
+        info!("configuration reloaded");
+    }
+
+    /// The signing keys of the providers that have any, by name.
+    pub(crate) fn key_sources(&self) -> Vec<(String, Arc<KeySource>)> {
+        by_provider(&self.sources)
+    }
+
+    /// Warns of changes that a reload can't apply: listeners stay as bound.
+    fn warn_of_restart(&self) {
+        let (bound, new) = (&self.bound, &self.server);
+        let changes = [
+            ("server.grpc.address", bound.grpc.address != new.grpc.address),
+            ("server.admin.address", bound.admin_address != new.admin_address),
+            ("server.grpc.max_connections", bound.grpc.max_connections != new.grpc.max_connections),
+            ("server.workers", bound.workers != new.workers),
+        ];
+        for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {
+            warn!(key, "the change takes effect after a restart");
+        }
+    }
+}
+
+/// What checks use of a configuration that is about to become active.
+fn snapshot(
+    engine: Engine,
+    tracer: Option<Arc<Tracer>>,
+    server: &ServerSettings,
+    instruments: &Instruments,
+    status_page: &StatusPage,
+) -> Snapshot {
+    let meters = CheckMeters::new(&instruments.metrics, &engine);
+    let denials = status_page.denials(server);
+    instruments.tracer.store(tracer.clone());
+    Snapshot { engine, meters, check_timeout: server.check_timeout, denials, tracer }
+}
+
+/// What the status page shows of a configuration.
+fn config_info(
+    server: &ServerSettings,
+    auth: AuthSettings,
+    sources: &[Source],
+    digest: String,
+) -> ConfigInfo {
+    let sources = by_provider(sources);
+    ConfigInfo { digest, since: UnixTime::now(), server: server.clone(), auth, sources }
+}
+
+fn by_provider(sources: &[Source]) -> Vec<(String, Arc<KeySource>)> {
+    sources.iter().map(|source| (source.provider.clone(), Arc::clone(&source.keys))).collect()
+}
+
+fn export_key_expiries(metrics: &Metrics, auth: &AuthSettings) {
+    metrics.set_key_expiries(auth.providers.iter().flat_map(|provider| {
+        let keys = match &provider.kind {
+            ProviderKind::ApiKey(keys) => keys.as_slice(),
+            ProviderKind::OAuth2(_) | ProviderKind::Grpc(_) => &[],
+        };
+        keys.iter()
+            .filter_map(|key| Some((provider.name.as_str(), key.name.as_str(), key.expires_at?)))
+    }));
+}

@@ -1,0 +1,194 @@
+//! A configuration that was loaded and built, but is not active yet.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use claimgate_files::{Contents, Hung, Lane};
+use claimgate_remote::providers::{self, ProviderError, Source};
+use futures_util::future::join_all;
+use rustls::ServerConfig;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{
+    instruments::Instruments,
+    tls::{self, TlsError},
+    watch::FileWatch,
+};
+use crate::{
+    config::{self, ConfigErrors, Loaded, NamedFileKind},
+    engine::Engine,
+    provider::oauth2::key_source::FetchObserver,
+    settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
+    token_cache::TokenCache,
+    traces::{self, Tracer, TracerHandle},
+};
+
+/// How long a candidate waits for the first keys of its new issuers before it
+/// becomes active without them.
+const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a configuration can't be used; one line.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is invalid, or one that it names.
+    #[error("{}", OneLine(path, errors))]
+    Config {
+        /// The config file.
+        path: PathBuf,
+        /// Every error.
+        errors: ConfigErrors,
+    },
+    /// The file, or one that it names, is on a mount that hangs.
+    #[error("{}: {hung}", path.display())]
+    Hung {
+        /// The config file.
+        path: PathBuf,
+        /// Which read hangs.
+        hung: Hung,
+    },
+    /// A provider can't be set up.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The listener's TLS can't be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The exporter of spans can't be set up.
+    #[error("server.tracing: {0}")]
+    Tracing(#[from] traces::ExporterError),
+}
+
+/// Several errors of a file on one line.
+struct OneLine<'a>(&'a Path, &'a ConfigErrors);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.0.display().to_string();
+        write!(f, "{file}: ")?;
+        for (index, error) in self.1.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            // An error without a key is about the file, which is named already.
+            if error.place == file {
+                write!(f, "{separator}{}", error.message)?;
+            } else {
+                write!(f, "{separator}{error}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything made of one config file, before it is activated.
+pub(crate) struct Candidate {
+    pub(super) server: ServerSettings,
+    pub(super) auth: AuthSettings,
+    pub(super) engine: Engine,
+    pub(super) sources: Vec<Source>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tracer: Option<Arc<Tracer>>,
+    /// Of the config file; empty without one.
+    pub(super) digest: String,
+}
+
+impl Candidate {
+    /// Reads the config file and every file that it names, which `watch` watches
+    /// from now on. Starts to fetch the keys of issuers that are not in
+    /// `existing`, the key sources of the active configuration.
+    ///
+    /// Files are read on a thread of their own, so a mount that hangs blocks
+    /// nothing else. Cancellation-safe.
+    pub(crate) async fn read(
+        path: &Path,
+        watch: &mut FileWatch,
+        existing: &[Source],
+        instruments: &Instruments,
+        lane: &Lane,
+    ) -> Result<Self, LoadError> {
+        let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
+        let config = path.to_owned();
+        let invalid = move |errors| LoadError::Config { path: config.clone(), errors };
+        let config = path.to_owned();
+        let loaded = lane.run(move || config::read(&config)).await.map_err(hung)?;
+        let loaded = loaded.map_err(&invalid)?;
+        // Before the files are read, so that no later change is missed. Token
+        // files are read for each fetch, so their changes need no reload.
+        let files = loaded.files.iter().filter(|file| file.kind != NamedFileKind::Token);
+        let files = files.map(|file| file.path.clone());
+        watch.set_files(files.chain([path.to_owned()])).await.map_err(hung)?;
+        let Loaded { settings, files, warnings, digest } = loaded;
+        let contents = watch.contents().clone();
+        let (existing, instruments) = (existing.to_vec(), instruments.clone());
+        let build = move || {
+            config::check_files(&files).map_err(invalid)?;
+            Self::build(settings, &contents, &existing, &instruments)
+        };
+        let candidate = lane.run(build).await.map_err(hung)??;
+        for warning in &warnings {
+            warn!(config = %path.display(), "{warning}");
+        }
+        Ok(Self { digest, ..candidate })
+    }
+
+    /// Builds a candidate from `settings`; `contents` are those of the files that
+    /// they name.
+    pub(super) fn build(
+        settings: Settings,
+        contents: &Contents,
+        existing: &[Source],
+        instruments: &Instruments,
+    ) -> Result<Self, LoadError> {
+        let cache = Arc::new(TokenCache::of(&settings.auth));
+        // Before the key sources, which begin to fetch when they are opened.
+        let tracer = tracer(&settings.server, contents, &instruments.tracer);
+        let handle = instruments.tracer.with_next(tracer.as_ref().ok().and_then(Option::as_ref));
+        let observer: Arc<dyn FetchObserver> =
+            Arc::new(Instruments { tracer: handle, ..instruments.clone() });
+        let providers = providers::build(&settings.auth, contents, existing, &observer, &cache)?;
+        let tls = settings.server.grpc.tls.as_ref().map(tls::read).transpose()?;
+        let tracer = tracer?;
+        let engine = Engine::new(&settings.auth, providers.list, cache);
+        let (server, auth) = (settings.server, settings.auth);
+        let sources = providers.sources;
+        Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })
+    }
+
+    /// How many connections the service may open itself at a time: one to each
+    /// issuer, custom provider and collector.
+    pub(crate) fn outgoing_connections(&self) -> usize {
+        let calls = |kind: &ProviderKind| !matches!(kind, ProviderKind::ApiKey(_));
+        let providers = self.auth.providers.iter().filter(|provider| calls(&provider.kind));
+        providers.count() + usize::from(self.server.tracing.is_some())
+    }
+
+    /// Waits, up to a limit, until the keys of every issuer that is not in
+    /// `existing` were fetched or failed to be.
+    pub(crate) async fn wait_for_keys(&self, existing: &[Source]) {
+        let is_new = |source: &&Source| !existing.iter().any(|existing| existing.is(source));
+        let new = self.sources.iter().filter(is_new);
+        let fetched = join_all(new.map(|source| source.keys.first_fetch_done()));
+        if timeout(FIRST_FETCH_TIMEOUT, fetched).await.is_err() {
+            warn!("not every new issuer has answered yet, continuing without their keys");
+        }
+    }
+}
+
+/// The tracer for these settings, if tracing is configured; the active one where
+/// its settings are the same.
+fn tracer(
+    server: &ServerSettings,
+    contents: &Contents,
+    active: &TracerHandle,
+) -> Result<Option<Arc<Tracer>>, traces::ExporterError> {
+    let Some(settings) = &server.tracing else { return Ok(None) };
+    let roots = settings.ca_file.as_ref().and_then(|file| contents.get(file).copied().flatten());
+    let (tracer, exporting) = match active.load() {
+        Some(tracer) if tracer.is_for(settings, roots) => return Ok(Some(tracer)),
+        _ => Tracer::open(settings, roots)?,
+    };
+    tokio::spawn(exporting);
+    Ok(Some(Arc::new(tracer)))
+}
