@@ -13,10 +13,18 @@ import pytest
 
 import tools
 
-FILE = Path(os.environ.get("CLAIMGATE_MODULE", tools.ROOT / "target" / "portable" / "libclaimgate_envoy.so"))
+BUILT = tools.ROOT / "target" / "portable" / "libclaimgate_envoy.so"
+FILE = Path(os.environ.get("CLAIMGATE_MODULE", BUILT))
 SCRIPT = tools.ROOT / "scripts" / "portable_module.sh"
 
-ITS_LIBRARIES = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+ITS_LIBRARIES = {
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+}
 """All parts of glibc."""
 
 
@@ -35,8 +43,8 @@ def version(text: str) -> tuple[int, ...]:
 
 @pytest.fixture(scope="module", autouse=True)
 def portable() -> None:
-    """Skips all where there is no such file: a plain build links to this
-    machine's own libraries, and names them."""
+    """Skips all without such a file. A plain build links to this machine's own
+    libraries, and names them."""
     if not FILE.exists():
         pytest.skip("make module-portable was not run")
     if "libgcc_s" in read("--private-headers"):
@@ -59,6 +67,7 @@ def test_the_page_says_which():
 
 def test_it_exports_hooks_alone():
     """What it had else could be taken for Envoy's own, and be used in its place."""
-    listed = subprocess.run(["nm", "-D", "--defined-only", FILE], capture_output=True, text=True, check=True)
+    command = ["nm", "-D", "--defined-only", FILE]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
     names = {line.split()[-1] for line in listed.stdout.splitlines()}
     assert names and all(name.startswith("envoy_dynamic_module_on_") for name in names), names

@@ -11,7 +11,7 @@ and what it names.
 /etc/claimgate/module/libclaimgate_envoy.so
 {{- end }}
 
-{{/* What the filter is told: a file, so that a change of it is no new listener. */}}
+{{/* What the filter is told: a file, as another configuration would be another listener. */}}
 {{- define "claimgate.moduleConfig" -}}
 config_file: /etc/claimgate/config/gateway.yaml
 {{- end }}

@@ -28,7 +28,7 @@
 {{- $value := $.Values }}
 {{- range splitList "." $path }}{{ $value = get $value . }}{{ end }}
 {{- if $value }}
-- {{ $path }} is set, but with mode module there is no service that it could be for: {{ $do }}
+- {{ $path }} is set, but mode is module, which makes no service: {{ $do }}
 {{- end }}
 {{- end }}
 {{- $gateway := .Values.envoyGateway }}
