@@ -3,30 +3,27 @@
 //! A fetch is bounded in time, size and redirects, and goes nowhere but to
 //! the configured origin, or, with discovery, to where that origin points.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, time::Duration};
 
-use claimgate_files::Lane;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Client, Response, Url, redirect};
-use rustls::ClientConfig;
-
-use self::discovery::JwksUri;
-pub use self::error::root_cause;
-pub use self::error::{Cause, FetchError, SetupError};
-pub use self::limits::{MAX_BODY_BYTES, MAX_REDIRECTS};
 use claimgate_core::{
     settings::{KeyLocation, KeySourceSettings},
     urls::{self, NotExact},
+};
+use claimgate_files::Lane;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::{Client, Response, Url};
+
+use self::discovery::JwksUri;
+use crate::http_client::HttpClientBuilder;
+
+pub use self::{
+    error::{Cause, FetchError, SetupError},
+    limits::{MAX_BODY_BYTES, MAX_REDIRECTS},
 };
 
 mod discovery;
 mod error;
 mod limits;
-mod tls;
 
 /// Somebody who can fetch a key document.
 pub(super) trait Fetch: Send + 'static {
@@ -72,15 +69,6 @@ pub(super) struct HttpFetch {
     timeout: Duration,
 }
 
-/// TLS as fetches have it, for another request to `url`.
-///
-/// # Errors
-/// If the trust roots can't be read.
-pub fn client_tls(url: &Url, ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
-    let need = if url.scheme() == "https" { tls::Need::Yes } else { tls::Need::No };
-    tls::client_config(need, ca_file)
-}
-
 /// Where the JWKS is, or where to learn that.
 enum Place {
     Jwks(Url),
@@ -103,29 +91,15 @@ impl HttpFetch {
                 allow_http: settings.allow_http,
             },
         };
-        let first = place.first_url();
-        let need = match &place {
-            _ if first.scheme() == "https" => tls::Need::Yes,
-            Place::Discovery { .. } => tls::Need::Maybe,
-            Place::Jwks(_) => tls::Need::No,
-        };
-        let tls = tls::client_config(need, settings.ca_file.as_deref())?;
-        let mut client = Client::builder()
-            .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Fetches are minutes apart: a connection kept would only be one
-            // that may have gone stale.
-            .pool_max_idle_per_host(0)
-            .tls_backend_preconfigured(tls);
-        if urls::is_loopback(first) {
-            // A proxy's loopback is not ours.
-            client = client.no_proxy();
+        // Fetches are minutes apart: an idle connection would have gone stale.
+        let mut client = HttpClientBuilder::new(place.first_url())
+            .ca_file(settings.ca_file.as_deref())
+            .without_idle_connections();
+        if matches!(place, Place::Discovery { .. }) {
+            client = client.may_lead_to_https();
         }
         Ok(Self {
-            client: client
-                .build()
-                .map_err(|error| SetupError::Client(error::root_cause(&error)))?,
+            client: client.build()?,
             place,
             fetch_token_file: settings.fetch_token_file.clone(),
             lane: Lane::default(),

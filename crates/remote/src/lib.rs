@@ -6,5 +6,6 @@
 
 pub mod fetch;
 pub mod grpc;
+pub mod http_client;
 pub mod key_source;
 pub mod providers;
