@@ -1,7 +1,7 @@
 //! Custom providers in any language, asked over gRPC
 //! (`proto/claimgate/provider/v1/provider.proto`).
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use claimgate_core::{
     bounded_cache::{self, BoundedCache, Weighed},
@@ -16,7 +16,11 @@ use claimgate_core::{
 };
 use serde_json::{Map, Value};
 use tokio::{runtime::Handle, sync::watch};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::Channel;
+
+pub use self::endpoint::{SetupError, endpoint};
+
+mod endpoint;
 
 /// The generated client, server and messages.
 #[expect(missing_docs, reason = "generated code")]
@@ -75,35 +79,6 @@ impl From<Answer> for Said {
     fn from(answer: Answer) -> Self {
         Self { answer, until: None, note: None }
     }
-}
-
-/// Why a provider can't be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The address is none.
-    #[error(
-        "{address:?} is not an address: write http://host:port, https://host:port or unix:/path"
-    )]
-    Address {
-        /// As configured.
-        address: String,
-    },
-    /// The trust roots can't be used.
-    #[error("{} can't be read: {error}", path.display())]
-    Roots {
-        /// As configured.
-        path: std::path::PathBuf,
-        /// What went wrong.
-        error: std::io::Error,
-    },
-    /// TLS can't be set up.
-    #[error("TLS for {address:?} can't be set up: {error}")]
-    Tls {
-        /// As configured.
-        address: String,
-        /// What went wrong.
-        error: tonic::transport::Error,
-    },
 }
 
 impl GrpcProvider {
@@ -194,25 +169,6 @@ impl GrpcProvider {
         });
         told
     }
-}
-
-/// Another program's gRPC port: `http://…`, `https://…` with this system's
-/// trust roots and those of `ca_file`, or `unix:…`.
-pub fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint, SetupError> {
-    let is_https = address.starts_with("https:");
-    let address = || address.to_owned();
-    let endpoint =
-        Endpoint::from_shared(address()).map_err(|_| SetupError::Address { address: address() })?;
-    if !is_https {
-        return Ok(endpoint);
-    }
-    let mut tls = ClientTlsConfig::new().with_native_roots();
-    if let Some(path) = ca_file {
-        let roots = claimgate_files::read(path)
-            .map_err(|error| SetupError::Roots { path: path.to_owned(), error })?;
-        tls = tls.ca_certificate(Certificate::from_pem(roots));
-    }
-    endpoint.tls_config(tls).map_err(|error| SetupError::Tls { address: address(), error })
 }
 
 /// What the other side said, at the moment `now`.
