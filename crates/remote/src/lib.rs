@@ -9,3 +9,5 @@ pub mod grpc;
 pub mod http_client;
 pub mod key_source;
 pub mod providers;
+
+mod remote_answers;
