@@ -25,9 +25,9 @@ mod discovery;
 mod error;
 mod limits;
 
-/// Somebody who can fetch a key document.
-pub(super) trait Fetch: Send + 'static {
-    /// Fetches it, or learns that it is still the one that `have` stands for.
+/// Fetches a key document.
+pub(super) trait Fetcher: Send + 'static {
+    /// Fetches it, unless it is still at the version `have`.
     fn fetch(
         &self,
         have: Option<&Version>,
@@ -36,19 +36,19 @@ pub(super) trait Fetch: Send + 'static {
 
 /// The answer to a fetch.
 pub(super) enum Fetched {
-    /// The document at this URL has not changed since.
+    /// The document at this URL has not changed.
     NotModified { url: String },
-    /// The document as it is now.
+    /// The current document.
     Document(Document),
 }
 
-/// A fetched document that nobody has looked into.
+/// A fetched document, not parsed yet.
 pub(super) struct Document {
-    /// Where it came from, fit to be shown.
+    /// Where it came from, without what may be secret.
     pub(super) url: String,
     /// Its bytes.
     pub(super) body: Vec<u8>,
-    /// What stands for this version of it, if the server named one.
+    /// Its version, if the server sent one.
     pub(super) version: Option<Version>,
 }
 
@@ -59,27 +59,27 @@ pub(super) struct Version {
 }
 
 /// Fetches over HTTP or HTTPS.
-pub(super) struct HttpFetch {
+pub(super) struct HttpFetcher {
     client: Client,
     place: Place,
     fetch_token_file: Option<PathBuf>,
-    /// Where that file is read: a mount that hangs must not take one thread
-    /// for every retry.
+    /// Reads that file: a mount that hangs must not take one thread for every
+    /// retry.
     lane: Lane,
     timeout: Duration,
 }
 
-/// Where the JWKS is, or where to learn that.
+/// The URL of the JWKS, or of the document that names it.
 enum Place {
     Jwks(Url),
     Discovery { url: Url, issuer: String, allow_http: bool },
 }
 
-impl HttpFetch {
-    /// A fetch of what `settings` name, for the issuer called `issuer`.
+impl HttpFetcher {
+    /// A fetcher of the keys that `settings` name, for this issuer.
     ///
     /// # Errors
-    /// If the location is a file or no URL that can be fetched as written, or
+    /// If the location is a file or a URL that can't be fetched as written, or
     /// if the trust roots can't be read.
     pub(super) fn new(issuer: &str, settings: &KeySourceSettings) -> Result<Self, SetupError> {
         let place = match &settings.location {
@@ -166,8 +166,8 @@ impl HttpFetch {
         Err(FetchError::at(url, Cause::TooManyRedirects))
     }
 
-    /// The bearer token as the file has it now: such files are rewritten
-    /// before their token expires.
+    /// The bearer token, read from the file for each fetch: such files are
+    /// rewritten before their token expires.
     async fn authorization(&self) -> Result<HeaderMap, FetchError> {
         let mut headers = HeaderMap::new();
         if let Some(path) = &self.fetch_token_file {
@@ -190,7 +190,7 @@ impl HttpFetch {
     }
 }
 
-impl Fetch for HttpFetch {
+impl Fetcher for HttpFetcher {
     async fn fetch(&self, have: Option<&Version>) -> Result<Fetched, FetchError> {
         tokio::time::timeout(self.timeout, self.fetch_jwks(have)).await.unwrap_or_else(|_| {
             Err(FetchError::at(self.place.first_url(), Cause::Timeout(self.timeout)))
@@ -217,7 +217,7 @@ fn ok(url: &Url, response: Response) -> Result<Response, FetchError> {
     }
 }
 
-/// Reads up to [`MAX_BODY_BYTES`], whatever length the server announces.
+/// Reads up to [`MAX_BODY_BYTES`], whatever the `content-length`.
 async fn read_body(url: &Url, mut response: Response) -> Result<Vec<u8>, FetchError> {
     let too_large = || FetchError::at(url, Cause::TooLarge);
     if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {

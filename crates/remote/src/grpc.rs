@@ -36,7 +36,7 @@ pub struct GrpcProvider {
 }
 
 impl GrpcProvider {
-    /// A provider called `name` that connects when first asked; its calls run
+    /// A provider called `name` that connects for its first call; calls run
     /// on `runtime`.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! What can go wrong with a fetch: short sentences that name the URL, without
-//! anything in it that may be secret, and the cause.
+//! Errors of a fetch: one short sentence with the URL, without anything in it
+//! that may be secret, and the cause.
 
 use std::{path::Path, time::Duration};
 
@@ -12,10 +12,10 @@ use reqwest::Url;
 use super::limits::MAX_REDIRECTS;
 use crate::http_client::{self, root_cause};
 
-/// A fetch can't even be attempted: the settings are wrong.
+/// A fetcher can't be set up: the settings are wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// Not a URL to fetch from, or one that would be sent in another spelling.
+    /// The location is not a URL, or would be sent in another spelling.
     #[error(transparent)]
     Url(#[from] NotExact),
     /// The HTTP client can't be set up.
@@ -34,13 +34,13 @@ pub struct FetchError {
 /// Why a fetch failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// No connection, or one that broke.
+    /// There was no connection, or it broke.
     #[error("{0}")]
     Transport(String),
     /// It took too long, from the first connection to the last byte.
     #[error("no complete answer within {0:?}")]
     Timeout(Duration),
-    /// Neither 200 nor the 304 that was asked for.
+    /// Neither 200 nor, for a conditional request, 304.
     #[error("the answer has status {0}")]
     Status(u16),
     /// Over [`super::MAX_BODY_BYTES`].
@@ -49,30 +49,31 @@ pub enum Cause {
     /// A redirect to another scheme, host or port.
     #[error("redirects to another origin ({0}), which is not followed")]
     ForeignRedirect(String),
-    /// One redirect after the other.
+    /// Over [`super::MAX_REDIRECTS`].
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooManyRedirects,
-    /// The discovery document is no good.
+    /// The discovery document can't be used.
     #[error("{0}")]
     Discovery(&'static str),
-    /// The key document is no good.
+    /// The key document can't be used.
     #[error("{0}")]
     Keys(KeySetError),
-    /// The file with the token for the fetch is no good.
+    /// The file with the token for the fetch can't be used.
     #[error("{0}")]
     TokenFile(String),
-    /// "Not modified", but the keys that it would renew are gone by now.
+    /// The document is not modified, but its keys were withdrawn meanwhile.
     #[error("the keys were withdrawn before the server called them unchanged")]
     NothingToRenew,
 }
 
 impl FetchError {
-    pub(crate) fn shown_at(place: String, cause: Cause) -> Self {
+    /// `place` must hold nothing secret.
+    pub(crate) fn new(place: String, cause: Cause) -> Self {
         Self { place, cause }
     }
 
     pub(super) fn at(place: &Url, cause: Cause) -> Self {
-        Self::shown_at(urls::shown(place), cause)
+        Self::new(urls::shown(place), cause)
     }
 
     pub(super) fn transport(place: &Url, error: &reqwest::Error) -> Self {
@@ -81,7 +82,7 @@ impl FetchError {
     }
 
     pub(super) fn token_file(path: &Path, cause: String) -> Self {
-        Self::shown_at(format!("fetch_token_file {}", path.display()), Cause::TokenFile(cause))
+        Self::new(format!("fetch_token_file {}", path.display()), Cause::TokenFile(cause))
     }
 
     /// Why it failed.
