@@ -5,6 +5,7 @@ use claimgate_core::{policy::path::public_path_defect, settings::AuthSettings, t
 use super::{
     denials::{denial_headers, error_format},
     headers::identity,
+    metadata::members,
     providers::providers,
     resources,
     routes::routes,
@@ -57,6 +58,9 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         case_sensitive_paths: file.case_sensitive_paths.unwrap_or(defaults.case_sensitive_paths),
         match_as_sent: file.match_as_sent.unwrap_or(defaults.match_as_sent),
         headers: identity(file.headers.unwrap_or_default(), &token_sources, &headers_place),
+        metadata: file
+            .metadata
+            .map_or(defaults.metadata, |list| members(list, &place.key("metadata"))),
         token_sources,
         providers,
         forward_token: file.forward_token.unwrap_or(defaults.forward_token),
