@@ -9,7 +9,7 @@ use crate::{
     response::metadata::{MAX_DEPTH, Metadata},
 };
 
-/// About how many bytes [`write`] needs.
+/// An estimate of how many bytes [`write`] needs.
 pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     let Some(caller) = metadata.caller else { return 96 };
     let principal = &caller.principal;
@@ -19,7 +19,7 @@ pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     256 + subject + client + scopes + 64 * caller.identity.most_claims()
 }
 
-/// Writes all that is told.
+/// Writes the metadata.
 pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
     if let Some(caller) = metadata.caller {
         write_caller(w, caller);
