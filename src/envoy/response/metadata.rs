@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::writer::Writer;
 use crate::response::metadata::{MAX_DEPTH, Metadata};
 
-/// About how many bytes [`write`] needs.
+/// An estimate of how many bytes [`write`] needs.
 pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     let scopes: usize = metadata.scopes().iter().map(|scope| scope.len() + 6).sum();
     let subject = metadata.subject().map_or(0, str::len);
@@ -15,7 +15,7 @@ pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     fixed + subject + client + scopes + 64 * metadata.most_claims()
 }
 
-/// Writes all that is told.
+/// Writes the metadata.
 pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
     if let Some(claims) = metadata.claims() {
         field(w, "claims", |w| {

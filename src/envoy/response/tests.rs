@@ -147,7 +147,7 @@ fn an_allowed_request_gets_its_edits_and_the_caller() {
         }))),
     };
     assert_eq!(read(&allow(&edits, &metadata)), expected);
-    // What is told as JSON is what Envoy gets.
+    // `explain` shows as JSON what Envoy gets.
     let json = serde_json::Value::Object(metadata.to_json());
     assert_eq!(Some(structure(&json)), expected.dynamic_metadata);
 }
