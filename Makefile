@@ -12,16 +12,19 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build module test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers
+.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the release binary
-	$(CARGO) build --locked --release
+	$(CARGO) build --locked --release --bin claimgate
 
 module: ## build the filter that Envoy loads, target/release/libclaimgate_envoy.so
 	$(CARGO) build --locked --release --package claimgate-envoy
+
+module-portable: ## the same against an old C library, for a release: target/portable/libclaimgate_envoy.so
+	@PYTHON=$(PYTHON) scripts/portable_module.sh target/portable
 
 test: lint unit e2e e2e-module chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
 
@@ -44,7 +47,7 @@ e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
 e2e-module: ## the end-to-end tests of decisions again, with Claimgate inside Envoy; ARGS='-k denials' picks some
 	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
 
-DECISIONS := $(addprefix test_,$(addsuffix .py,headers denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers))
+DECISIONS := $(addprefix test_,$(addsuffix .py,headers metadata denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers))
 
 chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS='-k tls'
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && cd charts/tests && "$$venv/bin/python" -m pytest $(ARGS)
@@ -64,8 +67,8 @@ rootfs-test: ## check the image's content and size, and that a release program w
 	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
 	@CLAIMGATE_PROFILE=release CLAIMGATE_BIN="$(abspath $(or $(BINARY),target/release/claimgate))" $(MAKE) --no-print-directory e2e ARGS="test_image.py -rP $(ARGS)"
 
-demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 uses examples/envoy/
-	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge)
+demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/, MODULE=1 has it inside Envoy
+	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(MODULE)),--module)
 
 bench: ## measure the cost of a check against the baselines, into docs/benchmarks.md; ARGS='--quick grpc'
 	@$(PYTHON) bench/bench.py $(ARGS)

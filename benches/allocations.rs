@@ -36,7 +36,7 @@ use support::fixture::{Bench, Issuer, bearer, decide, message};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The allocator of the service, counting what this thread asks of it.
+/// The allocator of the service, counting the allocations of this thread.
 struct Counting;
 
 thread_local! {
@@ -48,7 +48,7 @@ fn count() {
 }
 
 #[expect(unsafe_code, reason = "an allocator can't be written without")]
-// SAFETY: hands every call on as it came.
+// SAFETY: forwards every call unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

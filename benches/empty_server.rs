@@ -1,5 +1,5 @@
-//! The baseline: the smallest external-authorization server that tonic and
-//! envoy-types give with default settings. It decodes the request, decides
+//! The baseline: the smallest external-authorization server with tonic,
+//! envoy-types and default settings. It decodes the request, decides
 //! nothing and allows. Prints its address and serves until it is killed.
 
 use envoy_types::{
@@ -26,9 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     else {
         return Ok(());
     };
-    // What `#[tokio::main]` makes: one worker thread per core.
+    // The runtime of `#[tokio::main]`: one worker thread per core.
     tokio::runtime::Runtime::new()?.block_on(async {
-        // As `Server::serve` does it, so without Nagle's delay.
+        // Like `Server::serve`, without Nagle's delay.
         let incoming = TcpIncoming::bind(address.parse()?)?.with_nodelay(Some(true));
         eprintln!("listening on {}", incoming.local_addr()?);
         Server::builder()

@@ -1,4 +1,4 @@
-//! Micro-benchmarks of the engine: what each piece of a decision costs, in
+//! Micro-benchmarks of the engine: the cost of each part of a decision, in
 //! time and in heap allocations.
 
 #![allow(

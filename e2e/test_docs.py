@@ -30,6 +30,7 @@ ELSEWHERE = {
     "issuers/keycloak.md": "test_keycloak.py",
     "istio.md": "kube/",
     "envoy-gateway.md": "kube/",
+    "inside-envoy.md": "kube/; test_module_example.py runs the file that the envoy commands name",
     "kubernetes-service-accounts.md": "kube/",
     "kubernetes.md": "helm needs a cluster; the chart's commands run in charts/ and kube/",
     "edge.md": "test_edge.py runs the files, on the page's ports only when free",

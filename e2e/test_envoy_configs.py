@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import string
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import doors
 import edge
+import module_example
 import tools
 
 PAGES = sorted([tools.ROOT / "README.md", *(tools.ROOT / "docs").rglob("*.md")])
@@ -64,11 +67,23 @@ def snippets() -> list:
     return list(blocks)
 
 
+def decides_by(folder: Path) -> Path:
+    """A config file for the module."""
+    file = folder / "gateway.yaml"
+    file.write_text("auth: {enabled: false}\n")
+    return file
+
+
 def accept(config: Path, folder: Path) -> None:
     """Fails with Envoy's complaint if it has one, a warning included."""
     command = [tools.envoy(), "--mode", "validate", "--log-level", "warning"]
     said = subprocess.run(
-        [*command, "--config-path", config], cwd=folder, capture_output=True, text=True, timeout=120
+        [*command, "--config-path", config],
+        cwd=folder,
+        env={**os.environ, **doors.environment()},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert said.returncode == 0 and "warning" not in said.stderr, f"{config}\n{said.stderr}"
 
@@ -82,13 +97,15 @@ def test_files(tmp_path: Path, file: Path):
     config = folder / file.name
     names = re.findall(r"\$\{(\w+)\}", config.read_text())
     ports = {name: 20_000 + number for number, name in enumerate(dict.fromkeys(names))}
-    config.write_text(string.Template(config.read_text()).substitute(ports))
+    text = string.Template(config.read_text()).substitute(ports)
+    config.write_text(text.replace(module_example.CONFIG, str(decides_by(tmp_path))))
     accept(config, folder)
 
 
 @pytest.mark.parametrize("block", snippets())
 def test_snippets(tmp_path: Path, block: str):
     config = tmp_path / "envoy.yaml"
+    block = block.replace(module_example.CONFIG, str(decides_by(tmp_path)))
     if block.startswith("static_resources:"):
         config.write_text(block)
     elif block.startswith("routes:"):
@@ -118,9 +135,9 @@ HARDENED = {
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(tools.ROOT)))
 def test_files_give_a_path_one_spelling(file: Path):
-    """As often as they ask Claimgate."""
+    """That is, as often as they ask Claimgate, or have it inside."""
     text = file.read_text()
-    filters = text.count("- name: envoy.filters.http.ext_authz")
+    filters = len(re.findall(r"^ +- name: (?:envoy\.filters\.http\.ext_authz|claimgate)\n +typed_config:", text, re.M))
     assert filters > 0
     for key, values in HARDENED.items():
         said = re.findall(rf"^ *{key}: (\w+)$", text, re.M)
@@ -129,5 +146,5 @@ def test_files_give_a_path_one_spelling(file: Path):
 
 def test_there_are_some():
     names = {str(file.relative_to(tools.ROOT)) for file in FILES}
-    assert {"examples/envoy/edge.yaml", "demo/envoy.yaml"} <= names
+    assert {"examples/envoy/edge.yaml", "examples/envoy/module.yaml", "demo/envoy.yaml"} <= names
     assert len(snippets()) >= 2

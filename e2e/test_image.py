@@ -130,7 +130,7 @@ def test_the_program_works_in_it(root: Path, stack: Stack):
         open_to_all(inside)
         claimgate = start(stack, inside, issuer)
         upstream = stack.upstream()
-        gateway = demo.Gateway(issuer, claimgate, demo_envoy(stack, claimgate, upstream))
+        gateway = demo.Gateway(issuer, inside / "etc/claimgate/gateway.yaml", demo_envoy(stack, claimgate, upstream), claimgate)
         rows = list(demo.run(gateway))
         assert all(row.good for row in rows), demo.table(rows)
 

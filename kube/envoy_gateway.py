@@ -52,11 +52,16 @@ def translate(folder: Path, objects: list[dict[str, Any]]) -> dict[str, list[dic
 
 
 def envoy(
-    stack: Stack, folder: Path, xds: dict[str, list[dict[str, Any]]], running: dict[str, str]
+    stack: Stack,
+    folder: Path,
+    xds: dict[str, list[dict[str, Any]]],
+    running: dict[str, str],
+    **options: Any,
 ) -> Envoy:
     """An Envoy that runs it. Routes and endpoints come from files instead of a
     stream, the listener is on a free port of loopback, and the addresses of
-    Services in `running` become local ones; the rest is unchanged."""
+    Services in `running` become those of what runs here; the rest is as it is.
+    `options` are those of `Stack.envoy`."""
     for endpoints in xds["endpoints"]:
         for locality in endpoints["endpoints"]:
             for each in locality["lbEndpoints"]:
@@ -101,7 +106,8 @@ def envoy(
             "node": {"id": "envoy", "cluster": "envoy-gateway"},
             "admin": {"address": loopback},
             "staticResources": {"listeners": listeners, "clusters": clusters},
-        }
+        },
+        **options,
     )
 
 

@@ -24,9 +24,14 @@ class Istiod(Program):
 
     xds: str
 
-    def gateway(self, stack: Stack) -> Envoy:
+    def gateway(
+        self,
+        stack: Stack,
+        namespace: str = ROOT_NAMESPACE,
+        labels: dict[str, str] = GATEWAY_LABELS,
+    ) -> Envoy:
         """An ingress gateway, as a `Gateway` selects it."""
-        return self._proxy(stack, "router", ROOT_NAMESPACE, GATEWAY_LABELS)
+        return self._proxy(stack, "router", namespace, labels)
 
     def sidecar(self, stack: Stack, namespace: str, labels: dict[str, str]) -> Envoy:
         """The sidecar of a workload. It listens where its `Sidecar` says

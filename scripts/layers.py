@@ -19,12 +19,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+WIRES_AND_RUNTIMES = re.compile(
+    # These, and what belongs to them: tokio-util, tonic-prost, ….
+    r"(axum|hyper|opentelemetry|prometheus|prost|reqwest|rustls|tokio|tonic|tracing)([-_].*)?"
+    r"|.*(yaml|yml|saphyr).*"
+)
+
 FORBIDDEN = {
-    "claimgate-core": re.compile(
-        # These, and what belongs to them: tokio-util, tonic-prost, ….
-        r"(axum|hyper|opentelemetry|prometheus|prost|reqwest|rustls|tokio|tonic|tracing)([-_].*)?"
-        r"|.*(yaml|yml|saphyr).*"
-    ),
+    "claimgate-core": WIRES_AND_RUNTIMES,
+    # examples/embed: a program that embeds the engine.
+    "claimgate-embed": WIRES_AND_RUNTIMES,
 }
 """For each crate, the libraries that it must not depend on."""
 

@@ -9,8 +9,8 @@
 //! one name.
 
 pub use claimgate_core::{
-    claims, credential, decision, engine, identity, keys, policy, principal, provider_id, reason,
-    request, response, time, token, token_cache, traceparent, urls,
+    builder, claims, credential, decision, engine, identity, keys, policy, principal, provider_id,
+    reason, request, response, time, token, token_cache, traceparent, urls,
 };
 
 pub use claimgate_config as config;

@@ -74,7 +74,7 @@ pub type ByReason<N = u64> = [N; Reason::ALL.len()];
 struct Tracked {
     providers: HashSet<String>,
     expiring_keys: HashSet<(String, String)>,
-    /// Of every configuration with checks in flight.
+    /// Of every configuration that is still in use.
     shards: Vec<Weak<Shards>>,
 }
 
@@ -224,7 +224,7 @@ impl Metrics {
         tracked.expiring_keys = expiring;
     }
 
-    /// How many checks have ended so, since the start of the process.
+    /// How many checks have ended with each reason since the start of the process.
     pub fn checks_by_reason(&self) -> ByReason {
         self.0.collect_counts();
         self.0.totals.each_ref().map(|total| total.load(Relaxed))

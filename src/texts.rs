@@ -1,8 +1,8 @@
-//! Several texts in one piece of memory.
+//! Several texts in one allocation.
 
 use smallvec::SmallVec;
 
-/// Texts, one after the other. With a string for each, a check whose span is
+/// Texts, stored one after the other. With a string for each, a check whose span is
 /// recorded takes 5 % more CPU (`make bench ARGS=observing`, all sampled).
 #[derive(Clone, Default)]
 pub(crate) struct Texts {
@@ -12,8 +12,7 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// Puts copies of these in place of what is here, whose memory is used
-    /// again.
+    /// Replaces the content with copies of `texts`, reusing the memory.
     pub(crate) fn fill<'t>(&mut self, texts: impl Iterator<Item = &'t str> + Clone) {
         self.text.clear();
         self.ends.clear();
@@ -24,7 +23,7 @@ impl Texts {
         }
     }
 
-    /// One of them, by its number from 0; empty if there are not so many.
+    /// The text at `index`; empty if there is none.
     pub(crate) fn get(&self, index: usize) -> &str {
         let Some(&end) = self.ends.get(index) else { return "" };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);

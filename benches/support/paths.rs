@@ -5,8 +5,8 @@ use claimgate::settings::RouteSettings;
 /// The longest path that is matched.
 const BYTES: usize = 8192;
 
-/// A hundred routes beside each other and some below each other, with and
-/// without a slash at the end, in which a path can get lost.
+/// A hundred sibling routes and some nested ones, with and without a trailing
+/// slash.
 pub(crate) fn routes() -> Vec<RouteSettings> {
     let deep = (1..12).map(|depth| (format!("/v1{}/admin", "/a".repeat(depth)), depth % 2 == 0));
     let wide = (0..100).map(|number| (format!("/v1/tenants/tenant-{number}/keys"), true));

@@ -11,6 +11,9 @@ import yaml
 
 CHART = Path(__file__).resolve().parents[1] / "claimgate"
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
+MODULES = [file for file in EXAMPLES if file.stem.startswith("module-")]
+"""Those with Claimgate inside Envoy; the others have pods."""
+SERVICES = [file for file in EXAMPLES if file not in MODULES]
 RELEASE = "claimgate"
 NAMESPACE = "gateway"
 

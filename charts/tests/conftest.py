@@ -17,3 +17,9 @@ import chart  # noqa: E402
 def example(request: pytest.FixtureRequest) -> chart.Rendered:
     """The chart with the values of each example."""
     return chart.rendered(request.param)
+
+
+@pytest.fixture(scope="session", params=chart.SERVICES, ids=lambda file: file.stem)
+def service(request: pytest.FixtureRequest) -> chart.Rendered:
+    """The chart with the values of each example that makes pods."""
+    return chart.rendered(request.param)

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import pytest
 import tools
 import trustme
 import web
@@ -117,8 +118,8 @@ def with_free_ports(folder: Path, values: dict) -> Rendered:
     return chart.rendered(file)
 
 
-def test_the_program_accepts_every_example(example: Rendered, tmp_path: Path):
-    pod = Pod(tmp_path, example)
+def test_the_program_accepts_every_example(service: Rendered, tmp_path: Path):
+    pod = Pod(tmp_path, service)
     (config,) = (argument for argument in pod.arguments if argument.startswith("/"))
     ran = subprocess.run(
         [tools.claimgate(), "validate", "--config", config],
@@ -126,6 +127,17 @@ def test_the_program_accepts_every_example(example: Rendered, tmp_path: Path):
         capture_output=True,
         text=True,
     )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("values", chart.MODULES, ids=lambda file: file.stem)
+def test_the_program_accepts_the_file_that_envoys_pods_get(values: Path, tmp_path: Path):
+    maps = [found for found in chart.rendered(values).objects if found["kind"] == "ConfigMap"]
+    assert maps and len({found["data"]["gateway.yaml"] for found in maps}) == 1
+    file = tmp_path / "gateway.yaml"
+    file.write_text(maps[0]["data"]["gateway.yaml"])
+    command = [tools.claimgate(), "validate", "--config", file]
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -138,13 +150,13 @@ def test_the_ports_are_those_of_the_program():
         assert kinds[kind]["properties"]["address"]["default"] == f"0.0.0.0:{ports[name]}"
 
 
-def test_the_test_pod_runs_the_program_as_the_deployment_does(example: Rendered):
-    test = example.one("Pod", "claimgate-test")["spec"]
-    deployment = example.one("Deployment")["spec"]["template"]["spec"]
+def test_the_test_pod_runs_the_program_as_the_deployment_does(service: Rendered):
+    test = service.one("Pod", "claimgate-test")["spec"]
+    deployment = service.one("Deployment")["spec"]["template"]["spec"]
     container = test["containers"][0]
     for key in ("image", "env", "securityContext", "volumeMounts"):
-        assert container[key] == example.container[key]
-    assert container["args"] == ["validate", *example.container["args"][1:]]
+        assert container[key] == service.container[key]
+    assert container["args"] == ["validate", *service.container["args"][1:]]
     assert test["securityContext"] == deployment["securityContext"]
 
 

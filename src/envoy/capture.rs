@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_capture_is_refused_without_its_secrets() {
+    fn what_is_not_a_capture_is_refused_without_its_secrets() {
         let cases = [
             (r#"{"secret": 1}"#, "`attributes`"),
             (r#"{"attributes": ["secret"]}"#, "`attributes`"),

@@ -53,7 +53,7 @@ pub(super) fn reply(message: Encoded) -> Response<CheckBody> {
     response
 }
 
-/// The body of a successful response: what is left of it.
+/// The body of a successful response: the part that is still to be sent.
 #[derive(Debug)]
 pub enum Reply {
     /// The message, then the trailers.

@@ -33,7 +33,7 @@ pub fn encode<'a>(
 /// Lets the request through with these edits.
 fn allow(edits: &Edits<'_>, metadata: &Metadata<'_>) -> Encoded {
     let mut response = Writer::new(128 + room_for(edits) + metadata::room(metadata));
-    response.message(check_response::DYNAMIC_METADATA, |w| metadata::write(w, metadata));
+    tell(&mut response, metadata);
     response.message(check_response::OK_RESPONSE, |ok| {
         for parameter in edits.remove_query.iter().rev() {
             ok.string(ok_response::QUERY_PARAMETERS_TO_REMOVE, parameter);
@@ -50,6 +50,13 @@ fn allow(edits: &Edits<'_>, metadata: &Metadata<'_>) -> Encoded {
     response.finish()
 }
 
+/// Tells Envoy's other filters and its access log.
+fn tell(response: &mut Writer, metadata: &Metadata<'_>) {
+    if !metadata.is_unwanted() {
+        response.message(check_response::DYNAMIC_METADATA, |w| metadata::write(w, metadata));
+    }
+}
+
 fn room_for(edits: &Edits<'_>) -> usize {
     let set: usize = edits.set.iter().map(|(name, value)| name.len() + value.len() + 24).sum();
     let remove: usize = edits.remove.iter().map(|name| name.len() + 4).sum();
@@ -61,7 +68,7 @@ fn room_for(edits: &Edits<'_>) -> usize {
 /// for that, which it calls a denial; the HTTP status may be any.
 fn deny(client: &ClientResponse<'_>, metadata: &Metadata<'_>) -> Encoded {
     let mut response = Writer::new(room_for_client(client) + metadata::room(metadata));
-    response.message(check_response::DYNAMIC_METADATA, |w| metadata::write(w, metadata));
+    tell(&mut response, metadata);
     response.message(check_response::DENIED_RESPONSE, |denied| {
         // An empty body is the default and is left out.
         if client.body.iter().any(|piece| !piece.is_empty()) {

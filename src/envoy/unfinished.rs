@@ -52,7 +52,7 @@ const MAX_OTHER_BYTES: usize = 64 << 10;
 pub struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// A budget of this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_is_whole_or_it_is_said_why_not() {
+    async fn a_message_is_complete_or_an_error_says_why_not() {
         let message = framed(100);
         let two = [message.as_slice(), &message].concat();
         let compressed = [&[1], &message[1..]].concat();
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drop_a_second_is_too_slow() {
+    async fn a_byte_a_second_is_too_slow() {
         let client = Client { pause: Duration::from_secs(1), ..client(&framed(100), 1, Then::End) };
         let start = Instant::now();
         assert_eq!(outcome(client, &Budget::default()).await, Err(ReceiveError::TooSlow));
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_room_is_given_up_and_leaves_its_own() {
+    async fn a_message_over_the_budget_is_dropped_and_returns_its_share() {
         let room = FIRST_BLOCK + BLOCK;
         let budget = Budget::new(room);
         let split = |length| client(&framed(length), 300, Then::End);
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_promise_takes_no_memory() {
+    async fn an_announced_length_takes_no_memory() {
         let budget = Budget::default();
         let mut partial = Partial::of(&budget);
         let announced = framed(MAX_MESSAGE_BYTES);
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_calls_are_short_and_need_no_room_for_that() {
+    async fn short_calls_to_other_services_need_no_budget() {
         async fn read(chunk: usize, chunks: usize, budget: &Budget) -> (usize, bool) {
             let client = client(&vec![0; chunk * chunks], chunk, Then::End);
             let mut body = MeteredBody::new(client, budget);

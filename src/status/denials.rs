@@ -75,7 +75,7 @@ pub struct DenialRecord {
 }
 
 impl DenialLog {
-    /// A log that so many threads fill.
+    /// A log for this many threads.
     pub fn new(workers: NonZeroUsize) -> Self {
         let lists = (0..=workers.get()).map(|_| Mutex::default()).collect();
         Self { lists, merged: Mutex::default() }

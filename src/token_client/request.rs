@@ -1,6 +1,7 @@
 //! The token request (RFC 6749, section 4.4.2).
 
-use reqwest::{Client, Response, StatusCode, redirect};
+use claimgate_remote::http_client::{HttpClientBuilder, root_cause};
+use reqwest::{Response, StatusCode};
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     settings::{ClientAuth, ClientSettings},
     token::AccessToken,
 };
-use crate::{provider::oauth2::fetch, time::UnixTime, urls};
+use crate::time::UnixTime;
 
 /// Responses with a token are short.
 const LARGEST_RESPONSE: usize = 64 * 1024;
@@ -43,9 +44,14 @@ pub(super) async fn token(settings: &ClientSettings) -> Result<AccessToken, Toke
 
 async fn send(settings: &ClientSettings) -> Result<Response, TokenError> {
     let failed = |error: &reqwest::Error| {
-        TokenError::Request(format!("the request failed: {}", fetch::root_cause(error)))
+        TokenError::Request(format!("the request failed: {}", root_cause(error)))
     };
-    let request = client(settings)?
+    // It follows no redirect: the secret goes to the configured endpoint only.
+    let client = HttpClientBuilder::new(&settings.endpoint)
+        .ca_file(settings.ca_file.as_deref())
+        .build()
+        .map_err(|error| TokenError::Request(error.to_string()))?;
+    let request = client
         .post(settings.endpoint.clone())
         .header("accept", "application/json")
         .header("content-type", "application/x-www-form-urlencoded")
@@ -59,23 +65,6 @@ async fn send(settings: &ClientSettings) -> Result<Response, TokenError> {
         ClientAuth::Post => request,
     };
     request.send().await.map_err(|error| failed(&error))
-}
-
-fn client(settings: &ClientSettings) -> Result<Client, TokenError> {
-    let unusable = |error: &dyn std::fmt::Display| TokenError::Request(error.to_string());
-    let tls = fetch::client_tls(&settings.endpoint, settings.ca_file.as_deref())
-        .map_err(|error| unusable(&error))?;
-    let mut client = Client::builder()
-        .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
-        // The secret goes to the configured endpoint only.
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .tls_backend_preconfigured(tls);
-    if urls::is_loopback(&settings.endpoint) {
-        // On a proxy, loopback would be the proxy's own machine.
-        client = client.no_proxy();
-    }
-    client.build().map_err(|error| unusable(&fetch::root_cause(&error)))
 }
 
 fn form(settings: &ClientSettings) -> String {
@@ -104,7 +93,7 @@ fn form_encoded(value: &str) -> String {
 async fn body(mut response: Response) -> Result<Vec<u8>, TokenError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| {
-        TokenError::Request(format!("the answer broke off: {}", fetch::root_cause(&error)))
+        TokenError::Request(format!("the answer broke off: {}", root_cause(&error)))
     })? {
         if body.len() + chunk.len() > LARGEST_RESPONSE {
             return Err(TokenError::Request("the answer is larger than 64 KiB".into()));

@@ -2,19 +2,16 @@
 
 use std::env;
 
+use claimgate_remote::http_client::{self, HttpClientBuilder};
 use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::{Resource, trace::SpanExporter as _};
-use reqwest::{Client, Url, redirect};
+use reqwest::Url;
 
 use crate::{
-    provider::{
-        grpc,
-        oauth2::fetch::{self, root_cause},
-    },
+    provider::grpc,
     settings::{OtlpProtocol, TracingSettings},
-    urls,
 };
 
 /// Why the exporter can't be set up; one line.
@@ -23,12 +20,9 @@ pub enum ExporterError {
     /// The collector's gRPC port can't be used.
     #[error(transparent)]
     Grpc(#[from] grpc::SetupError),
-    /// The trust roots can't be used.
-    #[error(transparent)]
-    Tls(#[from] fetch::SetupError),
     /// The HTTP client can't be set up.
-    #[error("the HTTP client can't be set up: {0}")]
-    Client(String),
+    #[error(transparent)]
+    Client(#[from] http_client::SetupError),
     /// The endpoint is not a URL, which the checks of a config file exclude.
     #[error("otlp_endpoint is not a URL: {0}")]
     Url(#[from] url::ParseError),
@@ -46,25 +40,15 @@ pub(super) fn exporter(settings: &TracingSettings) -> Result<SpanExporter, Expor
             builder.with_channel(endpoint.connect_lazy()).build()?
         }
         OtlpProtocol::Http => {
-            let builder = SpanExporter::builder().with_http().with_http_client(client(settings)?);
+            let url = Url::parse(&settings.endpoint)?;
+            let client =
+                HttpClientBuilder::new(&url).ca_file(settings.ca_file.as_deref()).build()?;
+            let builder = SpanExporter::builder().with_http().with_http_client(client);
             builder.with_endpoint(&settings.endpoint).build()?
         }
     };
     exporter.set_resource(&resource());
     Ok(exporter)
-}
-
-fn client(settings: &TracingSettings) -> Result<Client, ExporterError> {
-    let url = Url::parse(&settings.endpoint)?;
-    let mut client = Client::builder()
-        .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .tls_backend_preconfigured(fetch::client_tls(&url, settings.ca_file.as_deref())?);
-    if urls::is_loopback(&url) {
-        // A proxy would connect to its own loopback.
-        client = client.no_proxy();
-    }
-    client.build().map_err(|error| ExporterError::Client(root_cause(&error)))
 }
 
 /// The resource that `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` describe;

@@ -26,7 +26,7 @@ const CAPACITY: usize = 4096;
 /// How many spans are exported at once.
 const BATCH_SIZE: usize = 512;
 
-/// How long spans are gathered before they are sent. With [`BATCH_SIZE`] it bounds
+/// How long spans are collected before they are exported. With [`BATCH_SIZE`] it bounds
 /// what tracing takes from a core that is busy deciding.
 const BATCH_INTERVAL: Duration = Duration::from_millis(200);
 

@@ -1,4 +1,4 @@
-//! `type: grpc`: a provider in another process, asked over real gRPC.
+//! `type: grpc`: a provider in another process, called over real gRPC.
 
 use std::{
     sync::{
@@ -46,7 +46,7 @@ impl provider_server::Provider for Turnstile {
             scopes: vec!["ride".into()],
             ..Authenticated::default()
         };
-        let said = match request.token.as_str() {
+        let outcome = match request.token.as_str() {
             "good" => Outcome::Authenticated(caller),
             "lasting" => {
                 Outcome::Authenticated(Authenticated { expires_at: until(4_000_000_000), ..caller })
@@ -64,15 +64,15 @@ impl provider_server::Provider for Turnstile {
             "slow" => std::future::pending().await,
             _ => return Err(tonic::Status::internal("broken")),
         };
-        Ok(tonic::Response::new(AuthenticateResponse { result: Some(said) }))
+        Ok(tonic::Response::new(AuthenticateResponse { result: Some(outcome) }))
     }
 }
 
 async fn start(turnstile: Turnstile) -> GrpcProvider {
-    start_remembering(turnstile, 100).await
+    start_with_cache(turnstile, 100).await
 }
 
-async fn start_remembering(turnstile: Turnstile, cache_entries: usize) -> GrpcProvider {
+async fn start_with_cache(turnstile: Turnstile, cache_entries: usize) -> GrpcProvider {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let server = tonic::transport::Server::builder().add_service(ProviderServer::new(turnstile));
@@ -100,7 +100,7 @@ async fn ask(provider: &GrpcProvider, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn answers_are_read_and_cached_only_while_they_are_valid() {
+async fn answers_are_read_and_cached_only_as_long_as_they_hold() {
     let turnstile = Turnstile::default();
     let provider = start(turnstile.clone()).await;
     let cases = [
@@ -130,8 +130,7 @@ async fn answers_are_read_and_cached_only_while_they_are_valid() {
     assert!(matches!(ask(&provider, "other").await, Answer::NotMine));
 }
 
-/// Checking whether a request can be decided at once must not cost a call: a
-/// token may be valid for only one.
+/// `check_now` must not cost a call: a token may be valid for one alone.
 #[tokio::test]
 async fn a_request_is_one_call() {
     let turnstile = Turnstile::default();
@@ -155,13 +154,13 @@ async fn a_request_is_one_call() {
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_is_unavailable() {
+async fn every_failure_is_unavailable() {
     let here = start(Turnstile::default()).await;
     for token in ["empty", "slow", "broken"] {
         assert!(matches!(ask(&here, token).await, Answer::Unavailable), "{token}");
     }
-    let closed = provider("http://127.0.0.1:9", 100);
-    assert!(matches!(ask(&closed, "good").await, Answer::Unavailable));
+    let unreachable = provider("http://127.0.0.1:9", 100);
+    assert!(matches!(ask(&unreachable, "good").await, Answer::Unavailable));
     let settings = GrpcProviderSettings {
         address: "not an address".into(),
         ..GrpcProviderSettings::default()
@@ -171,11 +170,47 @@ async fn whatever_goes_wrong_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_cache_without_entries_keeps_nothing() {
+async fn a_cache_without_entries_caches_nothing() {
     let turnstile = Turnstile::default();
-    let provider = start_remembering(turnstile.clone(), 0).await;
+    let provider = start_with_cache(turnstile.clone(), 0).await;
     for calls in 1..4 {
         assert!(matches!(ask(&provider, "lasting").await, Answer::Authenticated(_)));
         assert_eq!(turnstile.0.load(Ordering::SeqCst), calls);
     }
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_one_call_where_its_answer_holds() {
+    let cases = [
+        // Token, cache entries, calls, requests let through.
+        ("lasting", 100, 1, 3),
+        ("lasting", 0, 3, 3),
+        ("good", 100, 3, 3),
+        ("once", 100, 3, 3),
+        ("revoked", 100, 3, 0),
+        ("other", 100, 3, 0),
+        ("broken", 100, 3, 0),
+    ];
+    for (token, cache_entries, calls, let_through) in cases {
+        let turnstile = Turnstile::default();
+        let provider = start_with_cache(turnstile.clone(), cache_entries).await;
+        let answers =
+            tokio::join!(ask(&provider, token), ask(&provider, token), ask(&provider, token));
+        let authenticated = [answers.0, answers.1, answers.2]
+            .iter()
+            .filter(|answer| matches!(answer, Answer::Authenticated(_)))
+            .count();
+        let counted = (turnstile.0.load(Ordering::SeqCst), authenticated);
+        assert_eq!(counted, (calls, let_through), "{token}, {cache_entries} entries");
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_on_without_the_request_that_made_it() {
+    let turnstile = Turnstile::default();
+    let provider = start(turnstile.clone()).await;
+    let gone = tokio::time::timeout(Duration::ZERO, ask(&provider, "lasting")).await;
+    assert!(gone.is_err());
+    assert!(matches!(ask(&provider, "lasting").await, Answer::Authenticated(_)));
+    assert_eq!(turnstile.0.load(Ordering::SeqCst), 1);
 }

@@ -473,7 +473,7 @@ async fn a_discovery_document_that_does_not_fit_is_a_failed_fetch() {
         (metadata("https://issuer.example/", &keys.url("/")), "its issuer is not the configured"),
         (metadata("https://evil.example", &keys.url("/")), "its issuer is not the configured one"),
         (metadata(ISSUER, "http://keys.example/"), "its jwks_uri is not https"),
-        (metadata(ISSUER, "/jwks"), "its jwks_uri is no URL"),
+        (metadata(ISSUER, "/jwks"), "its jwks_uri is not a URL"),
         (jwks(&["a"]), "it names no issuer"),
         ("<html>".to_owned(), "it is not a discovery document"),
         (" ".repeat((1 << 20) + 1), "the answer is larger than 1 MiB"),

@@ -263,7 +263,9 @@ fn a_malformed_document_is_told_what_it_lacks() {
         assert_eq!(complaint.lines().count(), 1, "{document}: {complaint}");
         assert_eq!(refused.stdout, "", "{document}");
     }
-    for (content, expected) in [("", "is empty"), ("{", "is not valid JSON"), ("auth: {}", "is not valid JSON")] {
+    for (content, expected) in
+        [("", "is empty"), ("{", "is not valid JSON"), ("auth: {}", "is not valid JSON")]
+    {
         fs::write(&path, content).unwrap();
         let refused = claimgate(&["import-alb", "alb.json"], folder.path());
         assert_eq!(refused.code, 1, "{content}");

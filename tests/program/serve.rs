@@ -1,6 +1,6 @@
-//! The whole service, started from its config file: in this process where the
-//! test calls reload and drain, as a separate process where signals and exit
-//! codes matter.
+//! The whole service from its config file on: in this process where commands
+//! can be given by hand, as a process of its own where signals and exit codes
+//! matter.
 
 use std::{
     path::{Path, PathBuf},
@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// A client that sends checks like Envoy.
+/// A client that asks like Envoy does.
 #[derive(Clone)]
 struct Envoy(envoy::Client);
 
@@ -163,8 +163,8 @@ fn flow(address: &str, token: &'static str) -> (Arc<AtomicUsize>, JoinHandle<()>
     (done, flow)
 }
 
-/// After GOAWAY this client accepts a request and returns it unsent. Envoy uses
-/// another connection.
+/// This client takes a request for a connection that it was told to leave and
+/// gives it back unsent. Envoy takes another connection.
 fn was_never_sent(status: &tonic::Status) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(status);
     while let Some(error) = cause {
@@ -246,7 +246,7 @@ async fn keys_outlive_a_reload_that_does_not_concern_them() {
 }
 
 #[tokio::test]
-async fn a_new_issuer_that_is_down_does_not_change_readiness() {
+async fn a_new_issuer_that_is_down_changes_nobodys_readiness() {
     let issuing = Issuer::start().await;
     let config = Config::new(&issuer(&issuing.url, "one"));
     let service = Running::start(&config).await;
@@ -275,7 +275,7 @@ async fn readiness_waits_for_the_keys_and_ends_with_the_drain() {
     eventually("it is ready", async || service.is_ready().await).await;
     eventually("health says so", async || service.health().await == ServingStatus::Serving).await;
 
-    // A connection keeps the drain from ending at once.
+    // A connection keeps the drain from being over at once.
     let mut watcher = HealthClient::new(channel(&service.0.grpc).await);
     let request = HealthCheckRequest::default();
     let mut states = watcher.watch(request).await.unwrap().into_inner();
@@ -350,7 +350,7 @@ async fn a_new_certificate_is_served_and_half_a_pair_is_not() {
 }
 
 #[tokio::test]
-async fn authentication_that_is_off_needs_no_keys() {
+async fn authentication_that_is_off_needs_nobodys_keys() {
     let reserved = Reserved::new();
     let down = reserved.address;
     let config =
@@ -370,8 +370,8 @@ async fn sigterm_fails_no_request_that_was_sent() {
         eventually("requests flow", async || done.load(Ordering::Relaxed) > 100).await;
     }
     process.signal("TERM");
-    // They continue: after GOAWAY they reconnect, as Envoy does until it is
-    // updated, and are answered.
+    // They go on: told to go away they come back, as Envoy does until it
+    // knows better, and are answered.
     let counts: Vec<_> = flows.iter().map(|(done, _)| done.load(Ordering::Relaxed)).collect();
     for ((done, flow), before) in flows.iter().zip(counts) {
         eventually("requests flow", async || done.load(Ordering::Relaxed) > before + 100).await;
@@ -383,7 +383,7 @@ async fn sigterm_fails_no_request_that_was_sent() {
     }
     let start = Instant::now();
     assert!(process.ended().await.success());
-    assert!(start.elapsed() < Duration::from_secs(5), "the drain waited without connections");
+    assert!(start.elapsed() < Duration::from_secs(5), "nobody is left to wait for");
     let log: Vec<_> = process.log().collect();
     let messages: Vec<_> = log.iter().filter_map(|line| line["message"].as_str()).collect();
     assert_eq!(messages, ["ready", "signal received", "shutting down", "drained"]);
@@ -433,7 +433,7 @@ async fn sighup_reloads() {
 }
 
 #[tokio::test]
-async fn a_log_without_a_reader_delays_no_decision() {
+async fn a_log_that_nobody_reads_holds_up_no_decision() {
     let config = Config::new(&api_keys(&["one"]));
     let mut process = Process::start(&config.path(), "claimgate=debug");
     let mut envoy = Envoy::new(&process.grpc).await;

@@ -78,12 +78,17 @@ annotations:
 {{- end }}
 
 {{- define "claimgate.image" -}}
-{{- $image := .Values.image }}
+{{- include "claimgate.imageName" (dict "image" .Values.image "tag" .Chart.AppVersion) }}
+{{- end }}
+
+{{/* An image's whole name: a dict of `image`, as in the values, and the default `tag`. */}}
+{{- define "claimgate.imageName" -}}
+{{- $image := .image }}
 {{- $name := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") }}
 {{- if $image.digest }}
 {{- $name = printf "%s%s@%s" $name (ternary (printf ":%s" $image.tag) "" (ne $image.tag "")) $image.digest }}
 {{- else }}
-{{- $name = printf "%s:%s" $name ($image.tag | default .Chart.AppVersion) }}
+{{- $name = printf "%s:%s" $name ($image.tag | default .tag) }}
 {{- end }}
 {{- $name }}
 {{- end }}

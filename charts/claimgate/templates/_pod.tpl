@@ -18,9 +18,14 @@
 {{- end }}
 {{- end }}
 
-{{/* Not by subPath, which would never see a change. */}}
+{{/* In the pods of others it must be told from theirs. */}}
+{{- define "claimgate.configVolume" -}}
+{{- ternary "claimgate-config" "config" (ne (include "claimgate.isModule" .) "") }}
+{{- end }}
+
+{{/* None of them by subPath, which would never see a change. */}}
 {{- define "claimgate.volumeMounts" -}}
-- name: config
+- name: {{ include "claimgate.configVolume" . }}
   mountPath: /etc/claimgate/config
   readOnly: true
 {{- if .Values.tls.enabled }}
@@ -50,7 +55,7 @@
 
 {{/* Only the group can read Secrets; fsGroup makes it Claimgate's. */}}
 {{- define "claimgate.volumes" -}}
-- name: config
+- name: {{ include "claimgate.configVolume" . }}
   configMap:
     name: {{ include "claimgate.configMapName" . }}
     items:

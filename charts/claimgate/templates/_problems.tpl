@@ -3,14 +3,18 @@ Values that can't work, one sentence a line, each with what to change. The
 schema has already found unknown keys and wrong types.
 */}}
 {{- define "claimgate.problems" -}}
+{{- include "claimgate.problems.mode" . }}
 {{- include "claimgate.problems.config" . }}
-{{- include "claimgate.problems.tls" . }}
-{{- include "claimgate.problems.running" . }}
 {{- include "claimgate.problems.monitoring" . }}
-{{- include "claimgate.problems.mesh" . }}
 {{- include "claimgate.problems.names" . }}
 {{- include "claimgate.problems.pod" . }}
+{{- if not (include "claimgate.isModule" .) }}
+{{- include "claimgate.problems.addresses" . }}
+{{- include "claimgate.problems.tls" . }}
+{{- include "claimgate.problems.running" . }}
+{{- include "claimgate.problems.mesh" . }}
 {{- include "claimgate.problems.reaching" . }}
+{{- end }}
 {{- end }}
 
 {{- define "claimgate.problems.config" -}}
@@ -45,6 +49,10 @@ schema has already found unknown keys and wrong types.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Where the service listens. */}}
+{{- define "claimgate.problems.addresses" -}}
 {{- $facts := include "claimgate.facts" . | fromYaml }}
 {{- if not $facts.grpcPort }}
 - config.server.grpc.address is {{ $facts.grpcAddress | quote }}, in which the chart finds no port: write it as 0.0.0.0:9001

@@ -2,7 +2,7 @@
 
 {{/* A block that `null` has removed; nothing else can be checked then. */}}
 {{- define "claimgate.problems.blocks" -}}
-{{- $paths := list "image" "existingConfigMap" "shutdown" "tls" "tls.clientCA" "tls.certManager" "tls.certManager.issuerRef" "tls.certManager.privateKey" "service" "adminService" "serviceAccount" "apiServerToken" "livenessProbe" "readinessProbe" "startupProbe" "autoscaling" "podDisruptionBudget" "networkPolicy" "networkPolicy.dns" "networkPolicy.issuers" "podMonitor" "serviceMonitor" "prometheusRule" "dashboard" "istio" "istio.peerAuthentication" "envoyGateway" "envoyGateway.referenceGrant" "tests" }}
+{{- $paths := list "image" "module" "module.image" "existingConfigMap" "shutdown" "tls" "tls.clientCA" "tls.certManager" "tls.certManager.issuerRef" "tls.certManager.privateKey" "service" "adminService" "serviceAccount" "apiServerToken" "livenessProbe" "readinessProbe" "startupProbe" "autoscaling" "podDisruptionBudget" "networkPolicy" "networkPolicy.dns" "networkPolicy.issuers" "podMonitor" "serviceMonitor" "prometheusRule" "dashboard" "istio" "istio.peerAuthentication" "envoyGateway" "envoyGateway.referenceGrant" "tests" }}
 {{- range $path := $paths }}
 {{- $above := $.Values }}
 {{- range initial (splitList "." $path) }}
@@ -31,10 +31,13 @@
   "runtimeClassName" .Values.runtimeClassName
   "dashboard.namespace" .Values.dashboard.namespace
   "istio.rootNamespace" .Values.istio.rootNamespace }}
+{{- range $i, $namespace := .Values.module.namespaces }}
+{{- $_ := set $names (printf "module.namespaces[%d]" $i) $namespace }}
+{{- end }}
 {{- range $i, $file := .Values.secretFiles }}
 {{- $_ := set $names (printf "secretFiles[%d].secret" $i) $file.secret }}
 {{- end }}
-{{- range $list, $policies := dict "istio.authorizationPolicies" .Values.istio.authorizationPolicies "envoyGateway.securityPolicies" .Values.envoyGateway.securityPolicies }}
+{{- range $list, $policies := dict "istio.authorizationPolicies" .Values.istio.authorizationPolicies "envoyGateway.securityPolicies" .Values.envoyGateway.securityPolicies "envoyGateway.extensionPolicies" .Values.envoyGateway.extensionPolicies "envoyGateway.envoyProxies" .Values.envoyGateway.envoyProxies "istio.envoyFilters" .Values.istio.envoyFilters }}
 {{- $seen := list }}
 {{- range $i, $policy := $policies }}
 {{- $_ := set $names (printf "%s[%d].name" $list $i) $policy.name }}
@@ -68,11 +71,13 @@
 {{- if hasKey .Values.podAnnotations "claimgate.dev/restart-for" }}
 - podAnnotations sets claimgate.dev/restart-for, which the chart sets by itself: remove it
 {{- end }}
-{{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$" .Values.image.repository) }}
-- image.repository is {{ .Values.image.repository | quote }}, which is not an image's name: write lower-case letters and digits, with the tag in image.tag
+{{- range $path, $image := dict "image" .Values.image "module.image" .Values.module.image }}
+{{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$" $image.repository) }}
+- {{ $path }}.repository is {{ $image.repository | quote }}, which is no image's name: write lower-case letters and digits, with the tag in {{ $path }}.tag
 {{- end }}
-{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" .Values.image.tag) }}
-- image.tag is {{ .Values.image.tag | quote }}, which is not a tag: write letters, digits, _, . and - only, and a digest as image.digest
+{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" $image.tag) }}
+- {{ $path }}.tag is {{ $image.tag | quote }}, which is no tag: write letters, digits, _, . and - only, and a digest as {{ $path }}.digest
+{{- end }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (or .Values.serviceAccount.labels .Values.serviceAccount.annotations) }}
 - serviceAccount has labels or annotations, but serviceAccount.create is false: remove them, or set it to true

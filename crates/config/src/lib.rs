@@ -21,7 +21,6 @@ mod environment;
 mod errors;
 mod file;
 mod files;
-pub mod key;
 mod loaded;
 mod named_file;
 mod report;
@@ -32,6 +31,7 @@ mod shape;
 mod wiped;
 mod yaml;
 
+pub use claimgate_core::provider::api_key::key;
 pub use errors::{ConfigError, ConfigErrors};
 pub use files::check_files;
 pub use loaded::Loaded;

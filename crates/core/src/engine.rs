@@ -29,7 +29,7 @@ use crate::{
     },
     reason::Reason,
     request::Request,
-    settings::{AuthSettings, TokenSourceSettings},
+    settings::{AuthSettings, MetadataMembers, TokenSourceSettings},
     time::UnixTime,
     token::{NoToken, TokenSources},
     token_cache::{Lookup, TokenCache},
@@ -50,6 +50,7 @@ pub struct Engine {
     chain: Chain,
     cache: Arc<TokenCache>,
     identity: IdentityHeaders,
+    metadata: MetadataMembers,
     forward_token: bool,
     token_sources: Vec<TokenSourceSettings>,
 }
@@ -74,6 +75,7 @@ impl Engine {
             chain: Chain::new(providers),
             cache,
             identity: IdentityHeaders::new(&settings.headers),
+            metadata: settings.metadata,
             forward_token: settings.forward_token,
             token_sources: settings.token_sources.clone(),
         }
@@ -153,6 +155,11 @@ impl Engine {
     /// The token sources, for [`crate::explain`].
     pub fn sources(&self) -> &TokenSources {
         &self.sources
+    }
+
+    /// The members of the dynamic metadata that are wanted.
+    pub fn metadata_members(&self) -> MetadataMembers {
+        self.metadata
     }
 
     /// How a denial is told to the client.

@@ -6,11 +6,13 @@
 //! runtime or knows a wire: a door (gRPC for Envoy, a module inside Envoy, your
 //! own program) reads requests and writes responses.
 //!
-//! [`settings`] are plain data. Keys come from a [`keys::KeyStore`], such as
+//! [`Engine::builder`] makes an engine from settings in code. [`settings`] are
+//! plain data. Keys come from a [`keys::KeyStore`], such as
 //! [`keys::FixedKeys`]; stores that fetch are in `claimgate-remote`, and
 //! settings from YAML in `claimgate-config`.
 
 pub mod bounded_cache;
+pub mod builder;
 pub mod claims;
 pub mod credential;
 pub mod decision;
@@ -35,6 +37,7 @@ pub mod token_cache;
 pub mod traceparent;
 pub mod urls;
 
+pub use builder::{ApiKey, BuildError, EngineBuilder, Issuer};
 pub use credential::Credential;
 pub use decision::Decision;
 pub use engine::Engine;

@@ -6,6 +6,11 @@ use crate::settings::AuthSettings;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProviderId(pub u16);
 
+impl ProviderId {
+    /// How many providers there may be.
+    pub const MOST: usize = 1 << 16;
+}
+
 /// Some of the providers, or all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderFilter(Option<Box<[bool]>>);

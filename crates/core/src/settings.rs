@@ -9,8 +9,11 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
+pub use self::metadata::{MetadataMember, MetadataMembers};
 pub use crate::claims::ClaimRule;
 use crate::{claims::ClaimPath, keys::Algorithm, time::UnixTime};
+
+mod metadata;
 
 /// The `auth` block.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct AuthSettings {
     pub token_sources: Vec<TokenSourceSettings>,
     /// What the upstream learns about the caller.
     pub headers: IdentityHeaderSettings,
+    /// What Envoy's other filters and its access log learn.
+    pub metadata: MetadataMembers,
     /// Whether the upstream sees the token.
     pub forward_token: bool,
     /// Longer tokens are refused unread.
@@ -300,6 +305,7 @@ impl Default for AuthSettings {
             match_as_sent: false,
             token_sources: vec![TokenSourceSettings::default()],
             headers: IdentityHeaderSettings::default(),
+            metadata: MetadataMembers::ALL,
             forward_token: true,
             max_token_bytes: 16_384,
             realm: "claimgate".into(),

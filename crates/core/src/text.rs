@@ -1,4 +1,4 @@
-//! How values that a client chose are shown.
+//! How values that a client chose are shown, and what a challenge may quote.
 
 use std::borrow::Cow;
 
@@ -16,6 +16,13 @@ pub fn visible(value: &str) -> Cow<'_, str> {
         }
     }
     text.into()
+}
+
+/// Whether a text fits into a quoted string of a challenge as it stands:
+/// printable ASCII without `"` and `\` (RFC 9110, section 11.2; RFC 6750,
+/// section 3).
+pub fn is_quotable(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
 /// Control characters, and those that Unicode has for the direction and the
@@ -36,5 +43,19 @@ mod tests {
     fn nothing_hides_in_a_value() {
         assert_eq!(visible("/ordinary/äöü"), "/ordinary/äöü");
         assert_eq!(visible("a\nb\u{202e}c\u{0}"), r"a\nb\u{202e}c\u{0}");
+    }
+
+    #[test]
+    fn a_challenge_quotes_printable_ascii() {
+        for (text, quotable) in [
+            ("", true),
+            ("a b:c", true),
+            ("a\"b", false),
+            ("a\\b", false),
+            ("a\n", false),
+            ("é", false),
+        ] {
+            assert_eq!(is_quotable(text), quotable, "{text:?}");
+        }
     }
 }

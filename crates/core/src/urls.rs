@@ -16,6 +16,63 @@ pub enum NotExact {
     },
 }
 
+/// Why a URL does not name its server safely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSecure {
+    /// It is not a URL, or a parser would drop or encode some of it.
+    #[error("is no valid URL")]
+    NotAUrl,
+    /// It holds a user name or a password.
+    #[error("holds a user name or password")]
+    User,
+    /// It has a fragment.
+    #[error("has a fragment")]
+    Fragment,
+    /// Anyone on the way may answer in the server's place.
+    #[error("is not https")]
+    NotHttps,
+}
+
+/// Reads a URL without user and fragment that is https, unless that is waived
+/// by `allow_http` or its host is a loopback one.
+///
+/// # Errors
+/// If it is not one.
+pub fn secure(text: &str, allow_http: bool) -> Result<Url, NotSecure> {
+    let url = Url::parse(text).map_err(|_| NotSecure::NotAUrl)?;
+    if has_odd_characters(text) {
+        return Err(NotSecure::NotAUrl);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(NotSecure::User);
+    }
+    if url.fragment().is_some() {
+        return Err(NotSecure::Fragment);
+    }
+    if url.scheme() == "https" || allow_http || (url.scheme() == "http" && is_loopback(&url)) {
+        return Ok(url);
+    }
+    Err(NotSecure::NotHttps)
+}
+
+/// Looks at an issuer. It is compared byte for byte, so whatever `iss` says
+/// may be written where `allow_http` waives the https rule.
+///
+/// # Errors
+/// If it is empty, or neither such a text nor a URL that is [`secure`].
+pub fn check_issuer(text: &str, allow_http: bool) -> Result<(), NotSecure> {
+    let is_url = text.contains("://");
+    if allow_http && !is_url && !text.is_empty() && !has_odd_characters(text) {
+        return Ok(());
+    }
+    secure(text, allow_http).map(drop)
+}
+
+/// What the URL parser would silently drop or encode.
+fn has_odd_characters(text: &str) -> bool {
+    !text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Reads a URL that goes onto the wire byte for byte.
 ///
 /// # Errors
@@ -117,6 +174,39 @@ mod tests {
             ("http://[::2]", false),
         ] {
             assert_eq!(is_loopback(&exact(text).unwrap()), loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_secure_or_says_why_not() {
+        for (text, allow_http, expected) in [
+            ("https://a.example/b?c", false, Ok(())),
+            ("http://127.0.0.1:1", false, Ok(())),
+            ("http://a.example", false, Err(NotSecure::NotHttps)),
+            ("http://a.example", true, Ok(())),
+            ("file:///a", false, Err(NotSecure::NotHttps)),
+            ("https://me:pass@a.example", true, Err(NotSecure::User)),
+            ("https://a.example/#b", true, Err(NotSecure::Fragment)),
+            ("https://a.example/ b", true, Err(NotSecure::NotAUrl)),
+            ("https://a.example/\n", true, Err(NotSecure::NotAUrl)),
+            ("a.example", true, Err(NotSecure::NotAUrl)),
+            ("", true, Err(NotSecure::NotAUrl)),
+        ] {
+            assert_eq!(secure(text, allow_http).map(drop), expected, "{text} {allow_http}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_a_secure_url_unless_that_is_waived() {
+        for (text, allow_http, expected) in [
+            ("https://a.example", false, Ok(())),
+            ("http://a.example", false, Err(NotSecure::NotHttps)),
+            ("my-service", false, Err(NotSecure::NotAUrl)),
+            ("my-service", true, Ok(())),
+            ("my service", true, Err(NotSecure::NotAUrl)),
+            ("", true, Err(NotSecure::NotAUrl)),
+        ] {
+            assert_eq!(check_issuer(text, allow_http), expected, "{text} {allow_http}");
         }
     }
 }

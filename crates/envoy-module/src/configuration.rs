@@ -4,7 +4,7 @@ use std::{mem, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use claimgate::{
-    app::watch::{Change, Watch},
+    app::watch::{Change, FileWatch},
     check::{ConfigHandle, Snapshot},
     metrics::{CheckMeters, Metrics},
 };
@@ -141,7 +141,7 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, contents: Contents) {
-        let mut watch = match Watch::new(contents.keys().cloned()).await {
+        let mut watch = match FileWatch::new(contents.keys().cloned()).await {
             Ok(watch) => watch,
             Err(error) => return warn!(%error, "the configuration's files can't be watched"),
         };
@@ -176,7 +176,7 @@ impl Follower {
         }
     }
 
-    async fn reload(&mut self, watch: &mut Watch) -> Result<(), LoadError> {
+    async fn reload(&mut self, watch: &mut FileWatch) -> Result<(), LoadError> {
         let options = self.options.clone();
         // A mount that hangs holds up this thread of the pool alone.
         let read = tokio::task::spawn_blocking(move || load::read(&options));

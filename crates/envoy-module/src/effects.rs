@@ -146,7 +146,7 @@ impl Effects {
         self.body = self.push(&response.body);
         let end = match decision.verdict {
             Verdict::Deny(_) => "claimgate_denied{",
-            Verdict::Allow | Verdict::Answer(_) => "claimgate_answered{",
+            Verdict::Allow | Verdict::Respond(_) => "claimgate_answered{",
         };
         self.details = self.push(&[end, decision.reason.as_str(), "}"]);
     }

@@ -27,7 +27,7 @@ pub(crate) enum LoadError {
     Thread(#[from] io::Error),
     /// A defect that no input brings about.
     #[error("cannot set up the metrics: {0}")]
-    Metrics(#[from] metrics::SetupError),
+    Metrics(#[from] metrics::MetricsError),
     /// A file is on a mount that hangs.
     #[error("the configuration's files can't be watched: {0}")]
     Hung(#[from] Hung),

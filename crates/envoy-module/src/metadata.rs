@@ -2,51 +2,42 @@
 //! `google.protobuf.Struct`, or member by member for an Envoy that takes no
 //! whole one.
 
-use claimgate_core::{
-    decision::Caller,
-    response::metadata::{MAX_DEPTH, Metadata},
-};
+use claimgate_core::response::metadata::{MAX_DEPTH, Metadata};
 use serde_json::Value;
 
 use crate::abi::Stream;
 
 /// Appends the serialized `Struct` of all that is told.
 pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
-    string_field(to, "reason", metadata.reason.as_str());
+    if let Some(reason) = metadata.reason {
+        string_field(to, "reason", reason.as_str());
+    }
     if let Some(provider) = metadata.provider {
         string_field(to, "provider", provider);
     }
-    if let Some(caller) = metadata.caller {
-        if let Some(method) = metadata.method {
-            string_field(to, "method", method);
-        }
-        write_caller(to, caller);
+    if let Some(method) = metadata.method {
+        string_field(to, "method", method);
     }
-}
-
-fn write_caller(to: &mut Vec<u8>, caller: &Caller) {
-    let principal = &caller.principal;
-    if let Some(subject) = &principal.subject {
+    if let Some(subject) = metadata.subject() {
         string_field(to, "subject", subject);
     }
-    let scopes = &principal.scopes.names;
+    let scopes = metadata.scopes();
     if !scopes.is_empty() {
         field(to, "scopes", |to| {
             message(to, value::LIST, |to| {
-                for scope in scopes.iter() {
+                for scope in scopes {
                     message(to, list::VALUES, |to| bytes(to, value::STRING, scope.as_bytes()));
                 }
             });
         });
     }
-    if let Some(client_id) = &principal.client_id {
+    if let Some(client_id) = metadata.client_id() {
         string_field(to, "client_id", client_id);
     }
-    if let Some(expires_at) = principal.expires_at {
+    if let Some(expires_at) = metadata.expires_at() {
         field(to, "expires_at", |to| double(to, value::NUMBER, expires_at.as_seconds()));
     }
-    let claims = caller.identity.claims(&principal.claims);
-    if claims.clone().next().is_some() {
+    if let Some(claims) = metadata.claims() {
         field(to, "claims", |to| {
             message(to, value::STRUCT, |to| write_struct(to, claims, MAX_DEPTH));
         });
@@ -156,19 +147,18 @@ pub(crate) struct Flat {
 impl Flat {
     /// The members of what is told.
     pub(crate) fn of(metadata: &Metadata<'_>) -> Self {
-        let principal = metadata.caller.map(|caller| &caller.principal);
         let strings = [
-            ("reason", Some(metadata.reason.as_str())),
+            ("reason", metadata.reason.map(|reason| reason.as_str())),
             ("provider", metadata.provider),
-            ("method", metadata.method.filter(|_| principal.is_some())),
-            ("subject", principal.and_then(|principal| principal.subject.as_deref())),
-            ("client_id", principal.and_then(|principal| principal.client_id.as_deref())),
+            ("method", metadata.method),
+            ("subject", metadata.subject()),
+            ("client_id", metadata.client_id()),
         ];
         let present = |(key, text): (_, Option<&str>)| Some((key, text?.to_owned()));
         Self {
             strings: strings.into_iter().filter_map(present).collect(),
-            expires_at: principal.and_then(|of| of.expires_at).map(|at| at.as_seconds()),
-            scopes: principal.map(|of| of.scopes.names.to_vec()).unwrap_or_default(),
+            expires_at: metadata.expires_at().map(|at| at.as_seconds()),
+            scopes: metadata.scopes().to_vec(),
         }
     }
 

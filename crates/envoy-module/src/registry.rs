@@ -84,7 +84,7 @@ fn try_out(loaded: &Loaded) -> Result<Configuration, LoadError> {
     Ok(Configuration::idle(engine, loaded, metrics))
 }
 
-fn new_metrics() -> Result<Metrics, metrics::SetupError> {
+fn new_metrics() -> Result<Metrics, metrics::MetricsError> {
     let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
     Metrics::new(env!("CARGO_PKG_VERSION"), revision)
 }

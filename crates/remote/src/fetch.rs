@@ -3,34 +3,31 @@
 //! A fetch is bounded in time, size and redirects, and goes nowhere but to
 //! the configured origin, or, with discovery, to where that origin points.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, time::Duration};
 
-use claimgate_files::Lane;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Client, Response, Url, redirect};
-use rustls::ClientConfig;
-
-use self::discovery::JwksUri;
-pub use self::error::root_cause;
-pub use self::error::{Cause, FetchError, SetupError};
-pub use self::limits::{MAX_BODY_BYTES, MAX_REDIRECTS};
 use claimgate_core::{
     settings::{KeyLocation, KeySourceSettings},
     urls::{self, NotExact},
+};
+use claimgate_files::Lane;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::{Client, Response, Url};
+
+use self::discovery::JwksUri;
+use crate::http_client::HttpClientBuilder;
+
+pub use self::{
+    error::{Cause, FetchError, SetupError},
+    limits::{MAX_BODY_BYTES, MAX_REDIRECTS},
 };
 
 mod discovery;
 mod error;
 mod limits;
-mod tls;
 
-/// Somebody who can fetch a key document.
-pub(super) trait Fetch: Send + 'static {
-    /// Fetches it, or learns that it is still the one that `have` stands for.
+/// Fetches a key document.
+pub(super) trait Fetcher: Send + 'static {
+    /// Fetches it, unless it is still at the version `have`.
     fn fetch(
         &self,
         have: Option<&Version>,
@@ -39,19 +36,19 @@ pub(super) trait Fetch: Send + 'static {
 
 /// The answer to a fetch.
 pub(super) enum Fetched {
-    /// The document at this URL has not changed since.
+    /// The document at this URL has not changed.
     NotModified { url: String },
-    /// The document as it is now.
+    /// The current document.
     Document(Document),
 }
 
-/// A fetched document that nobody has looked into.
+/// A fetched document, not parsed yet.
 pub(super) struct Document {
-    /// Where it came from, fit to be shown.
+    /// Where it came from, without what may be secret.
     pub(super) url: String,
     /// Its bytes.
     pub(super) body: Vec<u8>,
-    /// What stands for this version of it, if the server named one.
+    /// Its version, if the server sent one.
     pub(super) version: Option<Version>,
 }
 
@@ -62,36 +59,27 @@ pub(super) struct Version {
 }
 
 /// Fetches over HTTP or HTTPS.
-pub(super) struct HttpFetch {
+pub(super) struct HttpFetcher {
     client: Client,
     place: Place,
     fetch_token_file: Option<PathBuf>,
-    /// Where that file is read: a mount that hangs must not take one thread
-    /// for every retry.
+    /// Reads that file: a mount that hangs must not take one thread for every
+    /// retry.
     lane: Lane,
     timeout: Duration,
 }
 
-/// TLS as fetches have it, for another request to `url`.
-///
-/// # Errors
-/// If the trust roots can't be read.
-pub fn client_tls(url: &Url, ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
-    let need = if url.scheme() == "https" { tls::Need::Yes } else { tls::Need::No };
-    tls::client_config(need, ca_file)
-}
-
-/// Where the JWKS is, or where to learn that.
+/// The URL of the JWKS, or of the document that names it.
 enum Place {
     Jwks(Url),
     Discovery { url: Url, issuer: String, allow_http: bool },
 }
 
-impl HttpFetch {
-    /// A fetch of what `settings` name, for the issuer called `issuer`.
+impl HttpFetcher {
+    /// A fetcher of the keys that `settings` name, for this issuer.
     ///
     /// # Errors
-    /// If the location is a file or no URL that can be fetched as written, or
+    /// If the location is a file or a URL that can't be fetched as written, or
     /// if the trust roots can't be read.
     pub(super) fn new(issuer: &str, settings: &KeySourceSettings) -> Result<Self, SetupError> {
         let place = match &settings.location {
@@ -103,29 +91,15 @@ impl HttpFetch {
                 allow_http: settings.allow_http,
             },
         };
-        let first = place.first_url();
-        let need = match &place {
-            _ if first.scheme() == "https" => tls::Need::Yes,
-            Place::Discovery { .. } => tls::Need::Maybe,
-            Place::Jwks(_) => tls::Need::No,
-        };
-        let tls = tls::client_config(need, settings.ca_file.as_deref())?;
-        let mut client = Client::builder()
-            .user_agent(concat!("claimgate/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Fetches are minutes apart: a connection kept would only be one
-            // that may have gone stale.
-            .pool_max_idle_per_host(0)
-            .tls_backend_preconfigured(tls);
-        if urls::is_loopback(first) {
-            // A proxy's loopback is not ours.
-            client = client.no_proxy();
+        // Fetches are minutes apart: an idle connection would have gone stale.
+        let mut client = HttpClientBuilder::new(place.first_url())
+            .ca_file(settings.ca_file.as_deref())
+            .without_idle_connections();
+        if matches!(place, Place::Discovery { .. }) {
+            client = client.may_lead_to_https();
         }
         Ok(Self {
-            client: client
-                .build()
-                .map_err(|error| SetupError::Client(error::root_cause(&error)))?,
+            client: client.build()?,
             place,
             fetch_token_file: settings.fetch_token_file.clone(),
             lane: Lane::default(),
@@ -192,8 +166,8 @@ impl HttpFetch {
         Err(FetchError::at(url, Cause::TooManyRedirects))
     }
 
-    /// The bearer token as the file has it now: such files are rewritten
-    /// before their token expires.
+    /// The bearer token, read from the file for each fetch: such files are
+    /// rewritten before their token expires.
     async fn authorization(&self) -> Result<HeaderMap, FetchError> {
         let mut headers = HeaderMap::new();
         if let Some(path) = &self.fetch_token_file {
@@ -216,7 +190,7 @@ impl HttpFetch {
     }
 }
 
-impl Fetch for HttpFetch {
+impl Fetcher for HttpFetcher {
     async fn fetch(&self, have: Option<&Version>) -> Result<Fetched, FetchError> {
         tokio::time::timeout(self.timeout, self.fetch_jwks(have)).await.unwrap_or_else(|_| {
             Err(FetchError::at(self.place.first_url(), Cause::Timeout(self.timeout)))
@@ -243,7 +217,7 @@ fn ok(url: &Url, response: Response) -> Result<Response, FetchError> {
     }
 }
 
-/// Reads up to [`MAX_BODY_BYTES`], whatever length the server announces.
+/// Reads up to [`MAX_BODY_BYTES`], whatever the `content-length`.
 async fn read_body(url: &Url, mut response: Response) -> Result<Vec<u8>, FetchError> {
     let too_large = || FetchError::at(url, Cause::TooLarge);
     if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {

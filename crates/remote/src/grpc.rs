@@ -1,22 +1,23 @@
-//! Custom providers in any language, asked over gRPC
+//! Custom providers in any language, called over gRPC
 //! (`proto/claimgate/provider/v1/provider.proto`).
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use claimgate_core::{
-    bounded_cache::{self, BoundedCache, Weighed},
-    claims::{self, Claims},
     credential::Credential,
-    heap,
-    principal::Principal,
-    provider::{Answer, Answering, Provider},
-    reason::Reason,
+    provider::{Answering, Provider},
     settings::GrpcProviderSettings,
-    time::UnixTime,
 };
-use serde_json::{Map, Value};
-use tokio::{runtime::Handle, sync::watch};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tokio::runtime::Handle;
+use tonic::transport::Channel;
+
+pub use self::endpoint::{SetupError, endpoint};
+
+use self::proto::{AuthenticateRequest, RequestFacts, provider_client::ProviderClient};
+use crate::remote_answers::{Limits, RemoteAnswer, RemoteAnswers, RequestIds};
+
+mod endpoint;
+mod response;
 
 /// The generated client, server and messages.
 #[expect(missing_docs, reason = "generated code")]
@@ -24,90 +25,18 @@ pub mod proto {
     tonic::include_proto!("claimgate.provider.v1");
 }
 
-use proto::authenticate_response::Result as Word;
-
-/// Asks somebody else.
+/// Calls a custom provider, and caches its answers.
 pub struct GrpcProvider {
     name: String,
     forward_token: Option<bool>,
-    timeout: Duration,
-    remember: Duration,
-    /// False for a memory without a single entry.
-    remembers: bool,
-    client: proto::provider_client::ProviderClient<Channel>,
-    answers: Arc<BoundedCache<Box<str>, Remembered>>,
-    /// Calls run here, so that a request that stops waiting does not end the
-    /// call: its answer serves whoever asks next.
-    runtime: Handle,
-}
-
-/// A good answer that holds for every request with this token.
-#[derive(Clone)]
-struct Remembered {
-    principal: Arc<Principal>,
-    until: UnixTime,
-}
-
-/// How much memory an answer takes while it is remembered. What the upstream
-/// is told is rendered when it is first needed: it comes from the principal
-/// and takes less.
-fn remembered_bytes(token: &str, principal: &Principal) -> usize {
-    heap::allocation(token.len()) + 2 * principal.heap_bytes() + bounded_cache::ENTRY_BYTES
-}
-
-/// What came of one call.
-#[derive(Clone)]
-struct Said {
-    answer: Answer,
-    /// Until when it holds for other requests too.
-    until: Option<UnixTime>,
-    /// What there is to say about it.
-    note: Option<String>,
-}
-
-impl Said {
-    fn unavailable(note: String) -> Self {
-        Self { answer: Answer::Unavailable, until: None, note: Some(note) }
-    }
-}
-
-impl From<Answer> for Said {
-    fn from(answer: Answer) -> Self {
-        Self { answer, until: None, note: None }
-    }
-}
-
-/// Why a provider can't be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The address is none.
-    #[error(
-        "{address:?} is not an address: write http://host:port, https://host:port or unix:/path"
-    )]
-    Address {
-        /// As configured.
-        address: String,
-    },
-    /// The trust roots can't be used.
-    #[error("{} can't be read: {error}", path.display())]
-    Roots {
-        /// As configured.
-        path: std::path::PathBuf,
-        /// What went wrong.
-        error: std::io::Error,
-    },
-    /// TLS can't be set up.
-    #[error("TLS for {address:?} can't be set up: {error}")]
-    Tls {
-        /// As configured.
-        address: String,
-        /// What went wrong.
-        error: tonic::transport::Error,
-    },
+    /// How long an answer without an end of its own is cached.
+    lifetime: Duration,
+    client: ProviderClient<Channel>,
+    answers: RemoteAnswers,
 }
 
 impl GrpcProvider {
-    /// A provider called `name` that connects when first asked; its calls run
+    /// A provider called `name` that connects for its first call; calls run
     /// on `runtime`.
     ///
     /// # Errors
@@ -126,149 +55,47 @@ impl GrpcProvider {
             let _inside = runtime.enter();
             endpoint.connect_lazy()
         };
-        let answers = bounded_cache::bounded(
-            settings.cache_entries.max(1),
-            settings.cache_bytes,
-            ahash::RandomState::new(),
-        );
+        let limits = Limits {
+            cache_entries: settings.cache_entries,
+            cache_bytes: settings.cache_bytes,
+            timeout: settings.timeout,
+        };
         Ok(Self {
             name: name.into(),
             forward_token,
-            timeout: settings.timeout,
-            remember: settings.cache,
-            remembers: settings.cache_entries > 0,
-            client: proto::provider_client::ProviderClient::new(channel),
-            answers: Arc::new(answers),
-            runtime,
+            lifetime: settings.cache,
+            client: ProviderClient::new(channel),
+            answers: RemoteAnswers::new(name, "custom provider", limits, runtime),
         })
     }
 
-    /// Starts a call that goes on whoever waits for it.
-    fn call(&self, credential: &Credential<'_>) -> watch::Receiver<Option<Said>> {
+    /// One call about a credential.
+    fn call(
+        &self,
+        credential: &Credential<'_>,
+    ) -> impl Future<Output = RemoteAnswer> + Send + use<> {
         let (request, now) = (credential.request(), credential.now());
-        let message = proto::AuthenticateRequest {
+        let message = AuthenticateRequest {
             token: credential.token().into(),
-            request: Some(proto::RequestFacts {
+            request: Some(RequestFacts {
                 method: request.method.into(),
                 host: request.host.into(),
                 path: request.bare_path().into(),
             }),
         };
-        let (tell, told) = watch::channel(None);
-        let (mut client, timeout, name) = (self.client.clone(), self.timeout, self.name.clone());
-        let (answers, remember) = (Arc::clone(&self.answers), self.remember);
-        let remembers = self.remembers;
-        let token = message.token.clone();
-        let request_id = request.request_id().map(String::from);
-        let trace_id = request.traceparent().map(|parent| parent.trace_id.to_owned());
-        self.runtime.spawn(async move {
-            let said = tokio::time::timeout(timeout, client.authenticate(message)).await;
-            let said = match said {
-                Ok(Ok(said)) => read(said.into_inner(), now, remember),
-                Ok(Err(status)) => {
-                    tracing::warn!(
-                        provider = name, code = ?status.code(), request_id, trace_id,
-                        "custom provider failed"
-                    );
-                    Said::unavailable(format!("the call failed: {:?}", status.code()))
+        let (mut client, lifetime, provider) =
+            (self.client.clone(), self.lifetime, self.name.clone());
+        let RequestIds { request_id, trace_id } = RequestIds::of(credential);
+        async move {
+            match client.authenticate(message).await {
+                Ok(response) => response::read(response.into_inner(), now, lifetime),
+                Err(status) => {
+                    let code = status.code();
+                    tracing::warn!(provider, ?code, request_id, trace_id, "custom provider failed");
+                    RemoteAnswer::unavailable(format!("the call failed: {code:?}"))
                 }
-                Err(_) => {
-                    tracing::warn!(
-                        provider = name,
-                        request_id,
-                        trace_id,
-                        "custom provider did not answer in time"
-                    );
-                    Said::unavailable(format!("no answer within {} ms", timeout.as_millis()))
-                }
-            };
-            if let (Answer::Authenticated(principal), Some(until)) = (&said.answer, said.until)
-                && remembers
-            {
-                let bytes = remembered_bytes(&token, principal);
-                let value = Remembered { principal: Arc::clone(principal), until };
-                answers.insert(token.into(), Weighed { value, bytes });
             }
-            // Whoever asked may have stopped waiting.
-            let _ = tell.send(Some(said));
-        });
-        told
-    }
-}
-
-/// Another program's gRPC port: `http://…`, `https://…` with this system's
-/// trust roots and those of `ca_file`, or `unix:…`.
-pub fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint, SetupError> {
-    let is_https = address.starts_with("https:");
-    let address = || address.to_owned();
-    let endpoint =
-        Endpoint::from_shared(address()).map_err(|_| SetupError::Address { address: address() })?;
-    if !is_https {
-        return Ok(endpoint);
-    }
-    let mut tls = ClientTlsConfig::new().with_native_roots();
-    if let Some(path) = ca_file {
-        let roots = claimgate_files::read(path)
-            .map_err(|error| SetupError::Roots { path: path.to_owned(), error })?;
-        tls = tls.ca_certificate(Certificate::from_pem(roots));
-    }
-    endpoint.tls_config(tls).map_err(|error| SetupError::Tls { address: address(), error })
-}
-
-/// What the other side said, at the moment `now`.
-fn read(said: proto::AuthenticateResponse, now: UnixTime, remember: Duration) -> Said {
-    match said.result {
-        Some(Word::Authenticated(caller)) => authenticated(caller, now, remember),
-        Some(Word::NotMine(_)) => Answer::NotMine.into(),
-        Some(Word::Refused(refused)) => {
-            let word = refused.reason;
-            let reason = Reason::from_word(&word).filter(|reason| reason.is_refusal());
-            let note = reason.is_none().then(|| format!("it refused with {word:?}, no reason"));
-            let answer = Answer::Refused(reason.unwrap_or(Reason::UnknownKey));
-            Said { answer, until: None, note }
         }
-        None => Said::unavailable("its answer holds no result".into()),
-    }
-}
-
-fn authenticated(caller: proto::Authenticated, now: UnixTime, remember: Duration) -> Said {
-    let expires_at = caller
-        .expires_at
-        .map(|at| UnixTime::from_seconds(at.seconds as f64 + f64::from(at.nanos) / 1e9));
-    if let Some(end) = expires_at.filter(|end| *end <= now) {
-        let note = Some(format!("it ended at {end}, it is {now} now"));
-        return Said { answer: Answer::Refused(Reason::Expired), until: None, note };
-    }
-    let until = match (caller.this_request_only, expires_at) {
-        (true, _) => None,
-        (false, Some(end)) => Some(end),
-        (false, None) => (!remember.is_zero()).then(|| now + remember),
-    };
-    let claims = Claims::from(caller.claims.map(object).unwrap_or_default());
-    let client = claims::clients(&claims).next().map(Into::into);
-    let subject = Some(caller.subject).filter(|subject| !subject.is_empty());
-    let principal = Principal::new(subject)
-        .with_scopes(caller.scopes)
-        .with_client_id(client)
-        .with_claims(claims)
-        .with_expires_at(expires_at);
-    Said { answer: Answer::Authenticated(Arc::new(principal)), until, note: None }
-}
-
-/// A `Struct` as the JSON object that it stands for.
-pub(crate) fn object(fields: prost_types::Struct) -> Map<String, Value> {
-    fields.fields.into_iter().map(|(name, value)| (name, json(value))).collect()
-}
-
-fn json(value: prost_types::Value) -> Value {
-    use prost_types::value::Kind;
-    match value.kind {
-        None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::BoolValue(value)) => Value::Bool(value),
-        Some(Kind::StringValue(value)) => Value::String(value),
-        Some(Kind::NumberValue(value)) => claims::number(value),
-        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
-        Some(Kind::StructValue(fields)) => Value::Object(object(fields)),
     }
 }
 
@@ -286,26 +113,8 @@ impl Provider for GrpcProvider {
     }
 
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
-        if let Some(Weighed { value: known, .. }) = self.answers.get(credential.token())
-            && credential.now() < known.until
-        {
-            credential.note(|| format!("its answer is remembered until {}", known.until));
-            return Answering::Now(Answer::Authenticated(known.principal));
-        }
-        // Nothing is sent before somebody waits.
-        Answering::later(async move {
-            let said = wait(self.call(credential)).await;
-            if let Some(note) = said.note {
-                credential.note(|| note);
-            }
-            said.answer
-        })
+        self.answers.answer(credential, || self.call(credential))
     }
-}
-
-async fn wait(mut told: watch::Receiver<Option<Said>>) -> Said {
-    let said = told.wait_for(Option::is_some).await;
-    said.ok().and_then(|said| said.clone()).unwrap_or(Answer::Unavailable.into())
 }
 
 impl fmt::Debug for GrpcProvider {

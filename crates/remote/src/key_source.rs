@@ -1,10 +1,10 @@
-//! Where an issuer's keys come from and how they stay fresh.
+//! The signing keys of an issuer, and how they stay fresh.
 //!
-//! A [`KeySource`] has its keys at hand without waiting and without a lock.
-//! One background task per source does every fetch: on schedule, and when a
-//! request meets a key that the set does not have. Requests only ever wait
-//! for that task, so however many they are and whenever they leave, there is
-//! one fetch at a time and it runs to its end.
+//! Reading the keys of a [`KeySource`] takes neither a wait nor a lock. One
+//! background task per source makes every fetch: on schedule, and when a token
+//! names a key that the set does not have. Requests wait for that task alone,
+//! so there is one fetch at a time, which runs to its end even when they stop
+//! waiting.
 
 use std::{
     future::Future,
@@ -27,7 +27,7 @@ use self::{
     gate::{Admission, Gate},
     task::Task,
 };
-use super::fetch::{Fetch, HttpFetch, SetupError};
+use super::fetch::{Fetcher, HttpFetcher, SetupError};
 
 mod gate;
 mod observe;
@@ -41,7 +41,7 @@ pub use self::{
     status::{KeyStatus, Status},
 };
 
-/// The keys of one provider: always at hand, replaced in the background.
+/// The keys of one provider, replaced in the background.
 #[derive(Debug)]
 pub struct KeySource {
     keys: ArcSwap<KeySet>,
@@ -54,7 +54,7 @@ pub struct KeySource {
 struct Remote {
     state: Mutex<State>,
     /// Wakes the task; dropping it ends the task.
-    asks: mpsc::Sender<()>,
+    wake: mpsc::Sender<()>,
     progress: watch::Receiver<Progress>,
 }
 
@@ -64,24 +64,24 @@ struct State {
     status: Status,
 }
 
-/// What can be waited for.
+/// The events that requests and readiness wait for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// Fetches that have ended.
     ended: u64,
-    /// Whether one of them was good.
+    /// Whether one of them succeeded.
     ready: bool,
 }
 
-/// The task that keeps a source fresh; somebody must spawn it on a tokio
-/// runtime. It ends when its [`KeySource`] is dropped, and at once for a
-/// source that never changes.
-pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The task that keeps a source fresh, to be spawned on a tokio runtime. It
+/// ends when its [`KeySource`] is dropped, and at once for a source that never
+/// changes.
+pub type RefreshTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A source that can't be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The settings or a file they name are no good for fetching.
+    /// The fetcher can't be set up.
     #[error("{0}")]
     Setup(#[from] SetupError),
     /// The file with the keys can't be read.
@@ -89,7 +89,7 @@ pub enum OpenError {
     Unreadable {
         /// Its path.
         path: String,
-        /// The system's words.
+        /// The error of the system.
         cause: String,
     },
     /// The file gives no keys.
@@ -111,18 +111,18 @@ impl KeySource {
     /// The keys that `settings` name, for the provider called `provider`,
     /// with the task that keeps them fresh.
     ///
-    /// A file is read here and now, and never again: whoever watches it opens
-    /// a new source. Anything else is first fetched by the task.
+    /// A file is read here, and never again: when it changes, a new source is
+    /// opened. Keys behind a URL are first fetched by the task.
     ///
     /// # Errors
-    /// If a file can't be read or gives no keys, or if the settings make a
-    /// fetch impossible. A fetch that fails is no error: it is tried again.
+    /// If a file can't be read or gives no keys, or if the fetcher can't be set
+    /// up. A fetch that fails is not an error here: the task retries it.
     pub fn open(
         provider: &str,
         issuer: &str,
         settings: &KeySourceSettings,
         observer: Arc<dyn FetchObserver>,
-    ) -> Result<(Arc<Self>, Background), OpenError> {
+    ) -> Result<(Arc<Self>, RefreshTask), OpenError> {
         match &settings.location {
             KeyLocation::File(path) => {
                 let parsed = read_file(path)?;
@@ -131,31 +131,31 @@ impl KeySource {
                 Ok((Self::fixed(parsed.set), Box::pin(std::future::ready(()))))
             }
             KeyLocation::Url(_) | KeyLocation::Discovery(_) => {
-                let fetch = HttpFetch::new(issuer, settings)?;
-                let (source, task) = Self::with_fetch(provider, settings, observer, fetch);
+                let fetcher = HttpFetcher::new(issuer, settings)?;
+                let (source, task) = Self::with_fetcher(provider, settings, observer, fetcher);
                 Ok((source, Box::pin(task.run())))
             }
         }
     }
 
-    fn with_fetch<F: Fetch>(
+    fn with_fetcher<F: Fetcher>(
         provider: &str,
         settings: &KeySourceSettings,
         observer: Arc<dyn FetchObserver>,
-        fetch: F,
+        fetcher: F,
     ) -> (Arc<Self>, Task<F>) {
-        let (asks, asked) = mpsc::channel(1);
+        let (wake, woken) = mpsc::channel(1);
         let (ended, progress) = watch::channel(Progress::default());
         let state = State { gate: Gate::new(settings.refresh_cooldown), status: Status::default() };
         let source = Arc::new(Self {
             keys: ArcSwap::default(),
-            remote: Some(Remote { state: Mutex::new(state), asks, progress }),
+            remote: Some(Remote { state: Mutex::new(state), wake, progress }),
         });
-        let task = Task::new(provider, settings, observer, fetch, &source, asked, ended);
+        let task = Task::new(provider, settings, observer, fetcher, &source, woken, ended);
         (source, task)
     }
 
-    /// How the source is doing.
+    /// The state of the source.
     pub fn status(&self) -> Status {
         let mut status = match &self.remote {
             Some(remote) => remote.state().status.clone(),
@@ -165,8 +165,8 @@ impl KeySource {
         status
     }
 
-    /// Waits until there have been keys once; false if there never will be,
-    /// because the task has ended.
+    /// Waits until a fetch has succeeded once; false if none can, because the
+    /// task has ended.
     pub async fn ready(&self) -> bool {
         match &self.remote {
             Some(remote) => {
@@ -177,7 +177,7 @@ impl KeySource {
         }
     }
 
-    /// Waits until the first fetch has ended, well or badly.
+    /// Waits until the first fetch has ended, successfully or not.
     pub async fn first_fetch_done(&self) {
         if let Some(remote) = &self.remote {
             let mut progress = remote.progress.clone();
@@ -186,16 +186,15 @@ impl KeySource {
     }
 }
 
-/// Its keys are at hand without waiting and without a lock.
 impl KeyStore for KeySource {
     fn keys(&self) -> Guard<Arc<KeySet>> {
         self.keys.load()
     }
 
-    /// Within the cooldown of a fetch that was asked for here, its result
-    /// answers. Otherwise the caller waits: for the fetch under way, or for
-    /// one that it has just asked for. A caller that stops waiting disturbs
-    /// neither the fetch nor the others.
+    /// Within the cooldown of a fetch that was requested here, its result is
+    /// returned. Otherwise the caller waits for the fetch under way, or
+    /// requests one. When it stops waiting, the fetch and its other waiters go
+    /// on.
     fn refresh(&self) -> Refresh {
         let Some(remote) = &self.remote else {
             return Refresh::Settled { good: true };
@@ -207,15 +206,15 @@ impl KeyStore for KeySource {
         let until = match admission {
             Admission::Settled { good } => return Refresh::Settled { good },
             Admission::WaitFor(fetch) => fetch,
-            Admission::Ask(fetch) => {
-                // Full means that the task is about to look anyway.
-                let _ = remote.asks.try_send(());
+            Admission::Request(fetch) => {
+                // If it is full, the task is woken already.
+                let _ = remote.wake.try_send(());
                 fetch
             }
         };
         let mut progress = remote.progress.clone();
         if progress.has_changed().is_err() {
-            // The task has ended: there will be no other fetch.
+            // The task has ended, and no fetch follows.
             return Refresh::Settled { good: false };
         }
         Refresh::Wait(Box::pin(async move {
@@ -236,8 +235,8 @@ impl Remote {
 }
 
 fn read_file(path: &Path) -> Result<Parsed, OpenError> {
-    let shown = || path.display().to_string();
+    let name = || path.display().to_string();
     let document = claimgate_files::read(path)
-        .map_err(|error| OpenError::Unreadable { path: shown(), cause: error.to_string() })?;
-    KeySet::parse(&document).map_err(|cause| OpenError::NoKeys { path: shown(), cause })
+        .map_err(|error| OpenError::Unreadable { path: name(), cause: error.to_string() })?;
+    KeySet::parse(&document).map_err(|cause| OpenError::NoKeys { path: name(), cause })
 }

@@ -1,4 +1,5 @@
-//! From settings to providers, and the signing keys that outlive a reload.
+//! Makes the providers of a configuration, and keeps signing keys through a
+//! reload.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::{
 /// Why a provider can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
-    /// Its keys can't be had.
+    /// Its keys can't be opened.
     #[error("auth provider {provider}: {source}")]
     Keys {
         /// Its name.
@@ -42,7 +43,7 @@ pub enum ProviderError {
 pub struct Providers {
     /// In the order of the settings.
     pub list: Vec<Arc<dyn Provider>>,
-    /// Where those that verify JWTs have their keys from.
+    /// The keys of those that verify JWTs.
     pub sources: Vec<Source>,
 }
 
@@ -56,18 +57,18 @@ pub struct Source {
     origin: Origin,
 }
 
-/// What a provider's keys depend on; as long as it stays the same there is
-/// no reason to fetch them again.
+/// What a provider's keys depend on. While it stays the same, they need not be
+/// fetched again.
 #[derive(Clone, Debug, PartialEq)]
 struct Origin {
     issuer: String,
     settings: KeySourceSettings,
-    /// Of the files that are read when the source is opened.
+    /// The content of the files that are read when the source is opened.
     contents: Vec<Content>,
 }
 
 impl Source {
-    /// Whether `other` is the very same.
+    /// Whether both share the same keys.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
     }
@@ -75,20 +76,20 @@ impl Source {
 
 /// Makes the providers that `settings` name.
 ///
-/// Those whose keys come from where a provider of that name had them from
-/// share its keys, found in `kept`; for others a task that fetches them is
-/// spawned, which reports to `observer`. It ends when the last user of the
-/// keys is gone.
+/// A provider takes its keys over from `previous`, the sources of the
+/// configuration before, if its name and all that the keys depend on are the
+/// same. For others a task that fetches them is spawned, which reports to
+/// `observer` and ends when the last user of the keys is gone.
 pub fn build(
     settings: &AuthSettings,
     contents: &Contents,
-    kept: &[Source],
+    previous: &[Source],
     observer: &Arc<dyn FetchObserver>,
     cache: &Arc<TokenCache>,
 ) -> Result<Providers, ProviderError> {
     let mut providers = Providers { list: Vec::new(), sources: Vec::new() };
     if !settings.enabled {
-        // Nobody will ask them, so nobody needs to wait for their keys.
+        // No provider is asked, so readiness must not wait for their keys.
         return Ok(providers);
     }
     for provider in &settings.providers {
@@ -98,7 +99,7 @@ pub fn build(
             ProviderKind::ApiKey(keys) => Arc::new(ApiKeys::new(name, forward, keys)),
             ProviderKind::OAuth2(oauth2) => {
                 let origin = Origin::new(&oauth2.issuer, &oauth2.keys, contents);
-                let source = source(name, origin, kept, observer)?;
+                let source = source(name, origin, previous, observer)?;
                 let keys = Arc::clone(&source.keys);
                 providers.sources.push(source);
                 let oauth2 = oauth2.as_ref().clone();
@@ -128,17 +129,17 @@ impl Origin {
 fn source(
     provider: &str,
     origin: Origin,
-    kept: &[Source],
+    previous: &[Source],
     observer: &Arc<dyn FetchObserver>,
 ) -> Result<Source, ProviderError> {
     let provider = provider.to_owned();
-    if let Some(kept) = kept.iter().find(|kept| kept.provider == provider && kept.origin == origin)
-    {
-        return Ok(Source { provider, keys: Arc::clone(&kept.keys), origin });
+    let is_same = |source: &&Source| source.provider == provider && source.origin == origin;
+    if let Some(source) = previous.iter().find(is_same) {
+        return Ok(source.clone());
     }
     match KeySource::open(&provider, &origin.issuer, &origin.settings, Arc::clone(observer)) {
-        Ok((keys, background)) => {
-            tokio::spawn(background);
+        Ok((keys, task)) => {
+            tokio::spawn(task);
             Ok(Source { provider, keys, origin })
         }
         Err(source) => Err(ProviderError::Keys { provider, source }),

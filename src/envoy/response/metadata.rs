@@ -4,50 +4,31 @@
 use serde_json::Value;
 
 use super::super::writer::Writer;
-use crate::{
-    decision::Caller,
-    response::metadata::{MAX_DEPTH, Metadata},
-};
+use crate::response::metadata::{MAX_DEPTH, Metadata};
 
-/// About how many bytes [`write`] needs.
+/// An estimate of how many bytes [`write`] needs.
 pub(super) fn room(metadata: &Metadata<'_>) -> usize {
-    let Some(caller) = metadata.caller else { return 96 };
-    let principal = &caller.principal;
-    let scopes: usize = principal.scopes.names.iter().map(|scope| scope.len() + 6).sum();
-    let subject = principal.subject.as_ref().map_or(0, String::len);
-    let client = principal.client_id.as_ref().map_or(0, String::len);
-    256 + subject + client + scopes + 64 * caller.identity.most_claims()
+    let scopes: usize = metadata.scopes().iter().map(|scope| scope.len() + 6).sum();
+    let subject = metadata.subject().map_or(0, str::len);
+    let client = metadata.client_id().map_or(0, str::len);
+    let fixed = if metadata.method.is_some() { 256 } else { 96 };
+    fixed + subject + client + scopes + 64 * metadata.most_claims()
 }
 
-/// Writes all that is told.
+/// Writes the metadata.
 pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
-    if let Some(caller) = metadata.caller {
-        write_caller(w, caller);
-        if let Some(method) = metadata.method {
-            string_field(w, "method", method);
-        }
-    }
-    if let Some(provider) = metadata.provider {
-        string_field(w, "provider", provider);
-    }
-    string_field(w, "reason", metadata.reason.as_str());
-}
-
-fn write_caller(w: &mut Writer, caller: &Caller) {
-    let principal = &caller.principal;
-    let claims = caller.identity.claims(&principal.claims);
-    if claims.clone().next().is_some() {
+    if let Some(claims) = metadata.claims() {
         field(w, "claims", |w| {
             w.message(value::STRUCT, |w| write_struct(w, claims, MAX_DEPTH));
         });
     }
-    if let Some(expires_at) = principal.expires_at {
+    if let Some(expires_at) = metadata.expires_at() {
         field(w, "expires_at", |w| w.double(value::NUMBER, expires_at.as_seconds()));
     }
-    if let Some(client_id) = &principal.client_id {
+    if let Some(client_id) = metadata.client_id() {
         string_field(w, "client_id", client_id);
     }
-    let scopes = &principal.scopes.names;
+    let scopes = metadata.scopes();
     if !scopes.is_empty() {
         field(w, "scopes", |w| {
             w.message(value::LIST, |w| {
@@ -57,8 +38,17 @@ fn write_caller(w: &mut Writer, caller: &Caller) {
             });
         });
     }
-    if let Some(subject) = &principal.subject {
+    if let Some(subject) = metadata.subject() {
         string_field(w, "subject", subject);
+    }
+    if let Some(method) = metadata.method {
+        string_field(w, "method", method);
+    }
+    if let Some(provider) = metadata.provider {
+        string_field(w, "provider", provider);
+    }
+    if let Some(reason) = metadata.reason {
+        string_field(w, "reason", reason.as_str());
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     policy::{denials::DenialStyle, identity::IdentityHeaders},
     principal::Principal,
     reason::Reason,
-    settings::{AuthSettings, ErrorFormat, IdentityHeaderSettings, RouteSettings},
+    settings::{AuthSettings, ErrorFormat, IdentityHeaderSettings, MetadataMembers, RouteSettings},
     time::UnixTime,
 };
 
@@ -69,7 +69,13 @@ fn structure(json: &serde_json::Value) -> Struct {
 }
 
 fn bare(reason: Reason) -> Metadata<'static> {
-    Metadata { reason, provider: None, method: None, caller: None }
+    Metadata {
+        reason: Some(reason),
+        provider: None,
+        method: None,
+        caller: None,
+        wanted: MetadataMembers::ALL,
+    }
 }
 
 /// A style with an extra header, for a request that needs these scopes.
@@ -116,10 +122,10 @@ fn an_allowed_request_gets_its_edits_and_the_caller() {
         remove_query: smallvec![Cow::from("access_token"), Cow::from("access%5Ftoken")],
     };
     let metadata = Metadata {
-        reason: Reason::Ok,
         provider: Some("cognito"),
         method: Some("oauth2"),
         caller: Some(&caller),
+        ..bare(Reason::Ok)
     };
 
     let ok = OkHttpResponse {
@@ -141,7 +147,7 @@ fn an_allowed_request_gets_its_edits_and_the_caller() {
         }))),
     };
     assert_eq!(read(&allow(&edits, &metadata)), expected);
-    // What is told as JSON is what Envoy gets.
+    // `explain` shows as JSON what Envoy gets.
     let json = serde_json::Value::Object(metadata.to_json());
     assert_eq!(Some(structure(&json)), expected.dynamic_metadata);
 }
@@ -159,6 +165,12 @@ fn what_is_absent_is_left_out() {
     let nameless = caller(Principal::default(), json!({}));
     let response = read(&allow(&Edits::default(), &metadata_of(&nameless)));
     assert_eq!(response.dynamic_metadata, Some(structure(&json!({"reason": "ok"}))));
+
+    let unwanted = Metadata { reason: None, wanted: MetadataMembers::NONE, ..bare(Reason::Ok) };
+    assert_eq!(read(&allow(&Edits::default(), &unwanted)).dynamic_metadata, None);
+    let style = style(&[]);
+    let client = denial(Denial::Forbidden, Reason::WrongClaim, &style);
+    assert_eq!(read(&deny(&client, &unwanted)).dynamic_metadata, None);
 }
 
 fn denial(kind: Denial, reason: Reason, style: &DenialStyle) -> ClientResponse<'_> {

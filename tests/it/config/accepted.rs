@@ -6,8 +6,8 @@ use claimgate::{
     claims::ClaimPath,
     provider::oauth2::Algorithm,
     settings::{
-        ApiKeySettings, ErrorFormat, KeyLocation, ListenAddress, OAuth2Settings,
-        ProtectedResourceSettings, ProviderKind, Settings, TokenPlace,
+        ApiKeySettings, ErrorFormat, KeyLocation, ListenAddress, MetadataMember, MetadataMembers,
+        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, TokenPlace,
     },
     time::UnixTime,
 };
@@ -179,6 +179,7 @@ fn the_defaults() {
     assert_eq!((auth.max_token_bytes, auth.token_cache_entries), (16_384, 10_000));
     assert_eq!(auth.token_cache_bytes, 64 * 1024 * 1024);
     assert_eq!(auth.realm, "claimgate");
+    assert_eq!(auth.metadata, MetadataMembers::ALL);
 
     let oauth2 = issuer("");
     assert_eq!(oauth2.algorithms, [Algorithm::Rs256, Algorithm::Es256]);
@@ -213,6 +214,7 @@ fn nulls_are_defaults() {
         "match_as_sent",
         "token_sources",
         "headers",
+        "metadata",
         "forward_token",
         "max_token_bytes",
         "realm",
@@ -322,6 +324,27 @@ fn what_tokens_must_be_like() {
     let claims: Vec<_> = rules.required_claims.iter().map(|rule| rule.claim.clone()).collect();
     let segments = ClaimPath::Segments(vec!["a.b".into(), "c".into()]);
     assert_eq!(claims, [segments, ClaimPath::named("d.e")]);
+}
+
+#[test]
+fn the_metadata_has_the_members_that_are_named() {
+    use MetadataMember::*;
+    let all = [Reason, Provider, Method, Subject, Scopes, ClientId, ExpiresAt, Claims];
+    let cases = [
+        ("[]", &[][..]),
+        ("[reason]", &[Reason]),
+        ("[subject, reason, subject]", &[Reason, Subject]),
+        ("[claims, expires_at, client_id, scopes, subject, method, provider, reason]", &all),
+        ("null", &all),
+    ];
+    for (text, expected) in cases {
+        let told = auth(&format!("metadata: {text}")).auth.metadata;
+        for member in all {
+            assert_eq!(told.contains(member), expected.contains(&member), "{text}: {member:?}");
+        }
+        let expected: MetadataMembers = expected.iter().copied().collect();
+        assert_eq!(told, expected, "{text}");
+    }
 }
 
 #[test]

@@ -645,6 +645,14 @@ fn identity_headers() {
 fn denials() {
     let h = |fields: &str| auth(&format!("denial_headers: {{{fields}}}"));
     refused(&[
+        (auth("metadata: [reasons]"), "auth.metadata[0]", "did you mean `reason`?"),
+        (
+            auth("metadata: [reason, token]"),
+            "auth.metadata[1]",
+            "write one of `reason`, `provider`",
+        ),
+        (auth("metadata: reason"), "auth.metadata", "must be a list"),
+        (auth("metadata: [null]"), "auth.metadata[0]", "is missing"),
         (auth("error_format: json"), "auth.error_format", "write one of `oauth2`, `problem`"),
         (auth("error_format: open_ai"), "auth.error_format", "did you mean `openai`?"),
         (auth("error_format: {}"), "auth.error_format", "must be a string"),

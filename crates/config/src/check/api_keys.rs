@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
-use claimgate_core::{settings::ApiKeySettings, time::UnixTime};
+use claimgate_core::{
+    provider::api_key::key::{self, KeyHash},
+    settings::ApiKeySettings,
+    time::UnixTime,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::scalars::{name, texts};
 use crate::{
     file::{forms::List, provider::ApiKey},
-    key::{self, KeyHash},
     report::Place,
     secret::Secret,
 };

@@ -1,10 +1,11 @@
 //! Rules for the `auth` block.
 
-use claimgate_core::settings::AuthSettings;
+use claimgate_core::{policy::path::public_path_defect, settings::AuthSettings, text::is_quotable};
 
 use super::{
     denials::{denial_headers, error_format},
     headers::identity,
+    metadata::members,
     providers::providers,
     resources,
     routes::routes,
@@ -57,6 +58,9 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         case_sensitive_paths: file.case_sensitive_paths.unwrap_or(defaults.case_sensitive_paths),
         match_as_sent: file.match_as_sent.unwrap_or(defaults.match_as_sent),
         headers: identity(file.headers.unwrap_or_default(), &token_sources, &headers_place),
+        metadata: file
+            .metadata
+            .map_or(defaults.metadata, |list| members(list, &place.key("metadata"))),
         token_sources,
         providers,
         forward_token: file.forward_token.unwrap_or(defaults.forward_token),
@@ -91,16 +95,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
 fn public_paths(paths: List<String>, place: &Place) -> Vec<String> {
     let mut public = Vec::new();
     for (place, path) in paths.items(place) {
-        let problem = match path.as_str() {
-            path if !path.starts_with('/') => "must start with `/`",
-            path if path.contains('?') => "has a query; write the part before the `?`",
-            path if path.contains('#') => "has a fragment; write the part before the `#`",
-            path if path.contains(|char: char| char.is_control() || char == ' ') => {
-                "holds a character that no path has; write the path as clients send it"
-            }
-            _ => "",
-        };
-        if !problem.is_empty() {
+        if let Some(problem) = public_path_defect(&path) {
             place.wrong(&path, problem);
             continue;
         }
@@ -118,8 +113,7 @@ fn public_paths(paths: List<String>, place: &Place) -> Vec<String> {
 
 /// A text for the quoted string of a challenge (RFC 9110, section 11.2).
 fn quotable(text: String, place: &Place) -> String {
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-    if !text.bytes().all(plain) {
+    if !is_quotable(&text) {
         place.wrong(&text, "must be printable ASCII without `\"` and `\\`");
     }
     text

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use claimgate_core::settings::{ProviderKind, ProviderSettings};
+use claimgate_core::{
+    provider_id::ProviderId,
+    settings::{ProviderKind, ProviderSettings},
+};
 
 use super::{api_keys::Keys, custom, oauth2::oauth2, scalars::name};
 use crate::{
@@ -14,9 +17,6 @@ use crate::{
     report::Place,
     shape,
 };
-
-/// Providers are numbered with 16 bits.
-const MOST_PROVIDERS: usize = 1 << 16;
 
 /// Names of the short form's providers.
 const API_KEY: &str = "api_key";
@@ -76,8 +76,9 @@ fn general_form(list: List<Provider>, keys: &mut Keys, place: &Place) -> Vec<Pro
         }
         settings.push(provider);
     }
-    if settings.len() > MOST_PROVIDERS {
-        place.error(format_args!("lists more than {MOST_PROVIDERS} providers; write fewer"));
+    let most = ProviderId::MOST;
+    if settings.len() > most {
+        place.error(format_args!("lists more than {most} providers; write fewer"));
     }
     settings
 }

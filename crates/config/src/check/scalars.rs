@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use claimgate_core::text::is_quotable;
+
 use crate::{NamedFileKind, file::forms::List, report::Place};
 
 /// A hundred years: more than any setting needs, and far from what clocks
@@ -45,11 +47,10 @@ pub(super) fn texts(values: List<String>, place: &Place) -> Vec<String> {
 /// Scopes that a route wants; a challenge names them in a quoted string
 /// (RFC 6750, section 3).
 pub(super) fn scopes(values: List<String>, place: &Place) -> Vec<String> {
-    let quotable = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
     let mut scopes = Vec::new();
     for (place, value) in values.items(place) {
         match text(Some(value), &place) {
-            Some(scope) if scope.bytes().all(quotable) => scopes.push(scope),
+            Some(scope) if is_quotable(&scope) => scopes.push(scope),
             Some(scope) => {
                 place.wrong(&scope, "is no scope; write printable ASCII without `\"` and `\\`");
             }

@@ -1,6 +1,6 @@
 //! Rules for the URLs that keys are fetched from.
 
-use claimgate_core::urls::{self, is_loopback};
+use claimgate_core::urls::{self, NotSecure};
 use url::Url;
 
 use crate::report::Place;
@@ -24,46 +24,28 @@ pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<U
     Some(url)
 }
 
-/// An issuer: compared byte for byte, so whatever `iss` says may be written
-/// where `allow_http` waives the https rule.
+/// An issuer.
 pub(super) fn issuer(text: &str, allow_http: bool, place: &Place) -> Option<()> {
-    let is_url = text.contains("://");
-    if allow_http && !is_url && !has_odd_characters(text) {
-        return Some(());
-    }
-    secure(text, allow_http, place).map(drop)
+    urls::check_issuer(text, allow_http).map_err(|error| report(text, error, place)).ok()
 }
 
 /// A URL without user and fragment that is https, unless that is waived.
 fn secure(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
-    let url = match Url::parse(text) {
-        Ok(url) if !has_odd_characters(text) => url,
-        // A malformed URL with an `@` may hold a password.
-        _ if text.contains('@') => {
-            place.error("is no valid URL; write an https URL");
-            return None;
-        }
-        _ => {
-            place.wrong(text, "is no valid URL; write an https URL");
-            return None;
-        }
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        place.error("holds a user name or password; write the URL without them");
-        return None;
-    }
-    if url.fragment().is_some() {
-        place.wrong(text, "has a fragment; write the URL without `#`");
-        return None;
-    }
-    if url.scheme() == "https" || allow_http || (url.scheme() == "http" && is_loopback(&url)) {
-        return Some(url);
-    }
-    place.wrong(text, "is not https; write an https URL, or `allow_http: true` beside it");
-    None
+    urls::secure(text, allow_http).map_err(|error| report(text, error, place)).ok()
 }
 
-/// What the URL parser would silently drop or encode.
-fn has_odd_characters(text: &str) -> bool {
-    !text.bytes().all(|byte| byte.is_ascii_graphic())
+fn report(text: &str, error: NotSecure, place: &Place) {
+    let advice = match error {
+        NotSecure::NotAUrl => "write an https URL",
+        NotSecure::User => "write the URL without them",
+        NotSecure::Fragment => "write the URL without `#`",
+        NotSecure::NotHttps => "write an https URL, or `allow_http: true` beside it",
+    };
+    let advice = format_args!("{error}; {advice}");
+    match error {
+        NotSecure::User => place.error(advice),
+        // A malformed URL with an `@` may hold a password.
+        NotSecure::NotAUrl if text.contains('@') => place.error(advice),
+        _ => place.wrong(text, advice),
+    }
 }

@@ -54,6 +54,10 @@ block! {
         token_sources: Option<List<TokenSource>>,
         /// What the upstream learns about the caller.
         headers: Option<Headers>,
+        /// What Envoy's other filters and its access log learn: the members of
+        /// the dynamic metadata, of denied requests too. Left out, all of
+        /// them; `[]` means none.
+        metadata: Option<List<MetadataMember>>,
         /// `false` removes every token source from a request before the
         /// upstream sees it; a provider may override it.
         #[schemars(extend("default" = true))]
@@ -102,6 +106,37 @@ pub(crate) enum Mode {
     /// The same as `enabled: false`.
     #[deserr(rename = "none")]
     None,
+}
+
+/// A member of the dynamic metadata.
+#[derive(Clone, Copy, Deserr, JsonSchema, PartialEq, Eq)]
+#[deserr(error = Problems)]
+#[schemars(rename_all = "snake_case")]
+pub(crate) enum MetadataMember {
+    /// Why it was decided so.
+    #[deserr(rename = "reason")]
+    Reason,
+    /// The provider that decided.
+    #[deserr(rename = "provider")]
+    Provider,
+    /// How the caller authenticated.
+    #[deserr(rename = "method")]
+    Method,
+    /// The subject.
+    #[deserr(rename = "subject")]
+    Subject,
+    /// The scopes.
+    #[deserr(rename = "scopes")]
+    Scopes,
+    /// The OAuth 2.0 client.
+    #[deserr(rename = "client_id")]
+    ClientId,
+    /// When the token ends.
+    #[deserr(rename = "expires_at")]
+    ExpiresAt,
+    /// The claims that `headers.claims` maps.
+    #[deserr(rename = "claims")]
+    Claims,
 }
 
 /// What the body of a denial looks like.

@@ -18,6 +18,22 @@ pub(super) use reading::{READINGS, Reading, Rule, Rules};
 /// The longest path, without its query, that is matched against routes.
 pub const MAX_BYTES: usize = 8192;
 
+/// Why a path of `public_paths` would match no request, if it wouldn't: they
+/// are compared byte for byte with a path without its query.
+pub fn public_path_defect(path: &str) -> Option<&'static str> {
+    if !path.starts_with('/') {
+        Some("must start with `/`")
+    } else if path.contains('?') {
+        Some("has a query; write the part before the `?`")
+    } else if path.contains('#') {
+        Some("has a fragment; write the part before the `#`")
+    } else if path.contains(|char: char| char.is_control() || char == ' ') {
+        Some("holds a character that no path has; write the path as clients send it")
+    } else {
+        None
+    }
+}
+
 /// Why a path is refused whatever routes there are, or as soon as there are
 /// any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

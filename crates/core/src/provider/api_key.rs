@@ -15,6 +15,8 @@ use crate::{
     time::UnixTime,
 };
 
+pub mod key;
+
 /// The longest key, in bytes. Longer tokens are not API keys and are not
 /// hashed: any client may send them.
 pub const MAX_KEY_BYTES: usize = 4096;

@@ -7,20 +7,27 @@ use crate::{
     claims::number,
     decision::{Caller, Decision, Verdict},
     engine::Engine,
+    principal::Principal,
     reason::Reason,
+    settings::{MetadataMember, MetadataMembers},
+    time::UnixTime,
 };
 
-/// What is told about a decision. Absent parts are left out.
+/// What is told about a decision. Absent parts are left out, and so are those
+/// that the configuration does not want.
 #[derive(Clone, Copy, Debug)]
 pub struct Metadata<'a> {
     /// Why.
-    pub reason: Reason,
+    pub reason: Option<Reason>,
     /// The name of the provider that decided.
     pub provider: Option<&'a str>,
     /// How that provider authenticates; only of allowed requests.
     pub method: Option<&'a str>,
-    /// The authenticated caller; only of allowed requests.
+    /// The authenticated caller, of whom the methods tell what is wanted; only
+    /// of allowed requests.
     pub caller: Option<&'a Caller>,
+    /// What the configuration wants told.
+    pub wanted: MetadataMembers,
 }
 
 /// How deep claims may nest. One level of a claim is up to three of protobuf,
@@ -31,41 +38,88 @@ pub const MAX_DEPTH: usize = 16;
 impl<'a> Metadata<'a> {
     /// What is told about `decision`, which `engine` made.
     pub fn of(engine: &'a Engine, decision: &'a Decision<'_>) -> Self {
+        let wanted = engine.metadata_members();
+        let if_wanted = |member| wanted.contains(member).then_some(());
         let provider = decision.provider.map(|id| engine.provider(id));
-        let is_allowed = decision.verdict == Verdict::Allow;
+        let caller = decision.caller.as_ref().filter(|_| decision.verdict == Verdict::Allow);
         Self {
-            reason: decision.reason,
-            provider: provider.map(|provider| provider.name()),
-            method: provider.filter(|_| is_allowed).map(|provider| provider.method()),
-            caller: decision.caller.as_ref().filter(|_| is_allowed),
+            reason: if_wanted(MetadataMember::Reason).map(|()| decision.reason),
+            provider: if_wanted(MetadataMember::Provider).and(provider).map(|of| of.name()),
+            // A provider without a caller has authenticated nothing.
+            method: if_wanted(MetadataMember::Method)
+                .and(caller)
+                .and(provider)
+                .map(|of| of.method()),
+            caller,
+            wanted,
         }
+    }
+
+    /// Who the caller is.
+    pub fn subject(&self) -> Option<&'a str> {
+        self.principal(MetadataMember::Subject)?.subject.as_deref()
+    }
+
+    /// What the caller may do.
+    pub fn scopes(&self) -> &'a [String] {
+        self.principal(MetadataMember::Scopes).map_or(&[], |of| &of.scopes.names)
+    }
+
+    /// The OAuth 2.0 client.
+    pub fn client_id(&self) -> Option<&'a str> {
+        self.principal(MetadataMember::ClientId)?.client_id.as_deref()
+    }
+
+    /// When the token ends.
+    pub fn expires_at(&self) -> Option<UnixTime> {
+        self.principal(MetadataMember::ExpiresAt)?.expires_at
+    }
+
+    /// The mapped claims; `None` if the caller has none of them.
+    pub fn claims(
+        &self,
+    ) -> Option<impl DoubleEndedIterator<Item = (&'a str, &'a Value)> + Clone + use<'a>> {
+        let principal = self.principal(MetadataMember::Claims)?;
+        let claims = self.caller?.identity.claims(&principal.claims);
+        claims.clone().next().is_some().then_some(claims)
+    }
+
+    /// How many claims it has at the most.
+    pub fn most_claims(&self) -> usize {
+        let caller = self.caller.filter(|_| self.wanted.contains(MetadataMember::Claims));
+        caller.map_or(0, |caller| caller.identity.most_claims())
+    }
+
+    /// Whether nothing at all is wanted.
+    pub fn is_unwanted(&self) -> bool {
+        self.wanted == MetadataMembers::NONE
     }
 
     /// The same as JSON. Numbers are doubles, as in Envoy.
     pub fn to_json(&self) -> Map<String, Value> {
         let text = |text: &str| Value::from(text);
-        let principal = self.caller.map(|caller| &caller.principal);
-        let claims =
-            self.caller.into_iter().flat_map(|by| by.identity.claims(&by.principal.claims));
-        let claims: Map<_, _> =
-            claims.map(|(name, value)| (name.into(), json(value, MAX_DEPTH - 1))).collect();
-        let scopes = principal.map(|principal| &principal.scopes.names[..]).unwrap_or_default();
+        let claims = self.claims().map(|claims| {
+            claims.map(|(name, value)| (name.to_owned(), json(value, MAX_DEPTH - 1))).collect()
+        });
+        let scopes = self.scopes();
         let members = [
-            ("claims", (!claims.is_empty()).then(|| claims.into())),
-            ("client_id", principal.and_then(|of| of.client_id.as_deref()).map(text)),
-            (
-                "expires_at",
-                principal.and_then(|of| of.expires_at).map(|at| number(at.as_seconds())),
-            ),
-            // A provider without a caller has authenticated nothing.
-            ("method", self.caller.and(self.method).map(text)),
+            ("claims", claims.map(Value::Object)),
+            ("client_id", self.client_id().map(text)),
+            ("expires_at", self.expires_at().map(|at| number(at.as_seconds()))),
+            ("method", self.method.map(text)),
             ("provider", self.provider.map(text)),
-            ("reason", Some(text(self.reason.as_str()))),
+            ("reason", self.reason.map(|reason| text(reason.as_str()))),
             ("scopes", (!scopes.is_empty()).then(|| scopes.into())),
-            ("subject", principal.and_then(|of| of.subject.as_deref()).map(text)),
+            ("subject", self.subject().map(text)),
         ];
         let present = members.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
         present.collect()
+    }
+
+    /// The caller, if this member of what is known is wanted.
+    fn principal(&self, member: MetadataMember) -> Option<&'a Principal> {
+        let caller = self.caller.filter(|_| self.wanted.contains(member))?;
+        Some(&caller.principal)
     }
 }
 

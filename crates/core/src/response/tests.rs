@@ -6,7 +6,7 @@ use super::{metadata::Metadata, *};
 use crate::{
     principal::Principal,
     provider::{Answer, Answering, Provider},
-    settings::{AuthSettings, RouteSettings},
+    settings::{AuthSettings, MetadataMember, MetadataMembers, RouteSettings},
     time::UnixTime,
     token_cache::TokenCache,
 };
@@ -116,15 +116,25 @@ impl Provider for Fixed {
 }
 
 #[test]
-fn only_an_allowed_request_tells_the_caller() {
-    for (required, expected) in [
+fn the_metadata_tells_what_is_wanted_and_the_caller_of_allowed_requests_alone() {
+    use MetadataMember::{ClientId, Method, Reason, Subject};
+    let all = json!({"client_id": "c", "method": "fixed", "provider": "p", "reason": "ok", "subject": "me"});
+    for (metadata, missing_scope, expected) in [
+        (MetadataMembers::ALL, false, all),
+        (MetadataMembers::ALL, true, json!({"provider": "p", "reason": "insufficient_scope"})),
+        ([Reason, Subject].into_iter().collect(), false, json!({"reason": "ok", "subject": "me"})),
+        ([Reason, Subject].into_iter().collect(), true, json!({"reason": "insufficient_scope"})),
         (
-            vec![],
-            json!({"client_id": "c", "method": "fixed", "provider": "p", "reason": "ok", "subject": "me"}),
+            [Method, ClientId].into_iter().collect(),
+            false,
+            json!({"client_id": "c", "method": "fixed"}),
         ),
-        (vec!["s".to_owned()], json!({"provider": "p", "reason": "insufficient_scope"})),
+        ([Method, ClientId].into_iter().collect(), true, json!({})),
+        (MetadataMembers::NONE, false, json!({})),
+        (MetadataMembers::NONE, true, json!({})),
     ] {
-        let settings = AuthSettings { required_scopes: required, ..AuthSettings::default() };
+        let required_scopes = missing_scope.then(|| "s".to_owned()).into_iter().collect();
+        let settings = AuthSettings { required_scopes, metadata, ..AuthSettings::default() };
         let memory = Arc::new(TokenCache::new(1));
         let engine = Engine::new(&settings, vec![Arc::new(Fixed)], memory);
         let request = Request {
@@ -135,6 +145,6 @@ fn only_an_allowed_request_tells_the_caller() {
         };
         let decision = engine.check_now(&request, UnixTime::from_seconds(0.0)).unwrap();
         let told = Metadata::of(&engine, &decision).to_json();
-        assert_eq!(Value::Object(told), expected);
+        assert_eq!(Value::Object(told), expected, "{metadata:?}");
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::error::Cause;
 
-/// The `jwks_uri` of a document that is about the right issuer.
+/// The `jwks_uri` of the discovery document of the right issuer.
 #[derive(Debug)]
 pub(super) struct JwksUri(pub(super) Url);
 
@@ -22,10 +22,10 @@ impl JwksUri {
     ///
     /// # Errors
     /// If its issuer is not `issuer` byte for byte, or its `jwks_uri` is
-    /// missing, can't be fetched as written, or is plain http to somewhere
-    /// else than this machine without `allow_http`.
+    /// missing, can't be fetched as written, or is plain http to another
+    /// machine without `allow_http`.
     pub(super) fn read(document: &[u8], issuer: &str, allow_http: bool) -> Result<Self, Cause> {
-        // Not the error's own words: they may quote the document.
+        // Without the text of the error, which may quote the document.
         let metadata: Metadata = serde_json::from_slice(document)
             .map_err(|_| Cause::Discovery("it is not a discovery document"))?;
         match metadata.issuer {
@@ -35,7 +35,7 @@ impl JwksUri {
         }
         let text = metadata.jwks_uri.ok_or(Cause::Discovery("it has no jwks_uri"))?;
         let jwks = urls::exact(&text).map_err(|_| {
-            Cause::Discovery("its jwks_uri is no URL that can be fetched as written")
+            Cause::Discovery("its jwks_uri is not a URL that can be fetched as written")
         })?;
         if jwks.scheme() == "https" || allow_http || urls::is_loopback(&jwks) {
             Ok(Self(jwks))
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_document_of_our_issuer_counts() {
+    fn only_the_document_of_the_configured_issuer_is_used() {
         let read = |document: &str, allow_http| {
             JwksUri::read(document.as_bytes(), "https://a.example", allow_http)
                 .map(|JwksUri(url)| url.to_string())
@@ -64,8 +64,8 @@ mod tests {
         assert!(read(&with(r#""http://keys.example/jwks""#), true).is_ok());
         for (document, message) in [
             (with(r#""http://keys.example/jwks""#), "not https"),
-            (with(r#""ftp://keys.example/jwks""#), "no URL"),
-            (with(r#""/jwks""#), "no URL"),
+            (with(r#""ftp://keys.example/jwks""#), "not a URL"),
+            (with(r#""/jwks""#), "not a URL"),
             (with("null"), "no jwks_uri"),
             (with("7"), "not a discovery document"),
             ("<html>".to_owned(), "not a discovery document"),

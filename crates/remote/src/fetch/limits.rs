@@ -1,6 +1,6 @@
-//! What a fetch may cost.
+//! Limits of a fetch.
 
-/// Larger documents are given up on.
+/// Larger documents are refused.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Redirects followed within the same origin.

@@ -1,55 +1,56 @@
-//! Who waits for which fetch: the bookkeeping, free of I/O.
+//! Which request waits for which fetch, without I/O.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets one fetch at a time be asked for, and then none for a while.
+/// Admits one requested fetch at a time, and then none for the cooldown.
 #[derive(Debug)]
 pub(super) struct Gate {
     cooldown: Duration,
     in_flight: bool,
-    /// Somebody wants a fetch that has not begun.
-    asked: bool,
-    /// How many fetches have ended; the next to end has the next number.
+    /// A request waits for a fetch that has not begun.
+    requested: bool,
+    /// How many fetches have ended. The next one to end has the number after
+    /// it.
     ended: u64,
     settled: Option<Settled>,
 }
 
-/// The result that answers during the cooldown.
+/// The result that holds during the cooldown.
 #[derive(Clone, Copy, Debug)]
 struct Settled {
     at: Instant,
     good: bool,
 }
 
-/// What becomes of somebody who lacks a key.
+/// What a request does whose key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// The last fetch that was asked for answers.
+    /// It uses the result of the last requested fetch.
     Settled { good: bool },
-    /// Wait until the fetch of this number has ended.
+    /// It waits until the fetch of this number has ended.
     WaitFor(u64),
-    /// The same, and the task must be woken for it.
-    Ask(u64),
+    /// The same, and it must wake the task.
+    Request(u64),
 }
 
-/// Why there is a fetch.
+/// The cause of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trigger {
-    /// It was due.
+    /// The fetch was due.
     Schedule,
-    /// Somebody lacked a key.
+    /// A request's key was missing.
     Request,
 }
 
 impl Gate {
     pub(super) fn new(cooldown: Duration) -> Self {
-        Self { cooldown, in_flight: false, asked: false, ended: 0, settled: None }
+        Self { cooldown, in_flight: false, requested: false, ended: 0, settled: None }
     }
 
-    /// Somebody lacks a key. Without any keys a good result means nothing:
-    /// whether the key exists can't be told.
+    /// What a request does whose key is missing. Without any keys a good
+    /// result is not used, since it does not tell whether the key exists.
     pub(super) fn admit(&mut self, now: Instant, have_keys: bool) -> Admission {
         if let Some(settled) = self.settled
             && now.saturating_duration_since(settled.at) < self.cooldown
@@ -57,29 +58,29 @@ impl Gate {
             return Admission::Settled { good: settled.good && have_keys };
         }
         let next = self.ended + 1;
-        if self.in_flight || self.asked {
+        if self.in_flight || self.requested {
             return Admission::WaitFor(next);
         }
-        self.asked = true;
-        Admission::Ask(next)
+        self.requested = true;
+        Admission::Request(next)
     }
 
-    /// Whether somebody wants a fetch.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked
+    /// Whether a request waits for a fetch that has not begun.
+    pub(super) fn is_requested(&self) -> bool {
+        self.requested
     }
 
-    /// A fetch begins, for whoever asked.
+    /// A fetch begins; it serves the requests that wait.
     pub(super) fn begin(&mut self) -> Trigger {
         self.in_flight = true;
-        if std::mem::take(&mut self.asked) { Trigger::Request } else { Trigger::Schedule }
+        if std::mem::take(&mut self.requested) { Trigger::Request } else { Trigger::Schedule }
     }
 
     /// The fetch has ended.
     ///
-    /// One that was asked for starts the cooldown. So does a failed one while
-    /// there are no keys, as everybody would ask at once. A good one on
-    /// schedule knows better than a failed one before it.
+    /// A requested fetch starts the cooldown. So does a failed one while there
+    /// are no keys, since every request would cause the next. A good one on
+    /// schedule overrides a failed one before it.
     pub(super) fn end(
         &mut self,
         now: Instant,
@@ -109,16 +110,16 @@ mod tests {
     }
 
     #[test]
-    fn one_asks_and_everybody_waits_for_the_same_fetch() {
+    fn one_request_causes_the_fetch_that_all_wait_for() {
         let (mut gate, now) = gate();
-        assert_eq!(gate.admit(now, true), Admission::Ask(1));
+        assert_eq!(gate.admit(now, true), Admission::Request(1));
         assert_eq!(gate.admit(now, true), Admission::WaitFor(1));
         assert_eq!(gate.begin(), Trigger::Request);
         assert_eq!(gate.admit(now, true), Admission::WaitFor(1));
     }
 
     #[test]
-    fn the_cooldown_counts_from_the_end_of_a_fetch_that_was_asked_for() {
+    fn the_cooldown_counts_from_the_end_of_a_requested_fetch() {
         for good in [true, false] {
             let (mut gate, now) = gate();
             gate.admit(now, true);
@@ -126,7 +127,7 @@ mod tests {
             let end = now + 30 * SECOND;
             gate.end(end, trigger, good, true);
             assert_eq!(gate.admit(end + 9 * SECOND, true), Admission::Settled { good });
-            assert_eq!(gate.admit(end + 10 * SECOND, true), Admission::Ask(2));
+            assert_eq!(gate.admit(end + 10 * SECOND, true), Admission::Request(2));
         }
     }
 
@@ -138,17 +139,17 @@ mod tests {
             assert_eq!(trigger, Trigger::Schedule);
             assert_eq!(gate.admit(now, true), Admission::WaitFor(1));
             gate.end(now, trigger, good, true);
-            assert_eq!(gate.admit(now, true), Admission::Ask(2));
+            assert_eq!(gate.admit(now, true), Admission::Request(2));
         }
     }
 
     #[test]
-    fn without_keys_a_failed_fetch_on_schedule_answers_for_a_while() {
+    fn without_keys_a_failed_fetch_on_schedule_starts_a_cooldown() {
         let (mut gate, now) = gate();
         let trigger = gate.begin();
         gate.end(now, trigger, false, false);
         assert_eq!(gate.admit(now + SECOND, false), Admission::Settled { good: false });
-        assert_eq!(gate.admit(now + 10 * SECOND, false), Admission::Ask(2));
+        assert_eq!(gate.admit(now + 10 * SECOND, false), Admission::Request(2));
     }
 
     #[test]
@@ -160,11 +161,11 @@ mod tests {
         let trigger = gate.begin();
         gate.end(now + SECOND, trigger, true, true);
         assert_eq!(gate.admit(now + 2 * SECOND, true), Admission::Settled { good: true });
-        assert_eq!(gate.admit(now + 10 * SECOND, true), Admission::Ask(3));
+        assert_eq!(gate.admit(now + 10 * SECOND, true), Admission::Request(3));
     }
 
     #[test]
-    fn a_good_result_means_nothing_once_the_keys_are_gone() {
+    fn a_good_result_is_not_used_once_the_keys_are_gone() {
         let (mut gate, now) = gate();
         gate.admit(now, true);
         let trigger = gate.begin();

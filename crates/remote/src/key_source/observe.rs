@@ -1,28 +1,28 @@
-//! Telling others about fetches.
+//! Observers of key fetches: metrics, traces and the log.
 
 use std::time::Duration;
 
 use claimgate_core::keys::Skipped;
 
-/// Somebody who counts fetches. Logs are written without it.
+/// Observes key fetches, for metrics and traces. Logs are written without it.
 ///
-/// Called from the task of a source; it must not block.
+/// It is called from the task of a source and must not block.
 pub trait FetchObserver: Send + Sync {
     /// A fetch has ended.
     fn fetched(&self, report: &FetchReport<'_>);
 
-    /// A local file gave the provider this many keys.
+    /// This many keys were read from a local file for the provider.
     fn loaded(&self, provider: &str, keys: usize) {
         let _ = (provider, keys);
     }
 
-    /// The provider's keys got too old and were taken away.
+    /// The provider's keys got too old and were withdrawn.
     fn withdrawn(&self, provider: &str) {
         let _ = provider;
     }
 }
 
-/// Nobody.
+/// Observes nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
@@ -30,32 +30,32 @@ impl FetchObserver for Unobserved {
     fn fetched(&self, _: &FetchReport<'_>) {}
 }
 
-/// How a fetch went.
+/// The outcome of a fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchReport<'a> {
-    /// Whose keys were fetched.
+    /// The provider whose keys were fetched.
     pub provider: &'a str,
-    /// How it ended.
+    /// Its result.
     pub result: FetchResult,
     /// How long it took.
     pub duration: Duration,
-    /// How many keys are usable after it, new or old.
+    /// How many keys can be used after it, new or old.
     pub keys: usize,
-    /// What went wrong, if something did: one sentence without secrets.
+    /// Why it failed, if it did: one sentence without secrets.
     pub error: Option<&'a str>,
     /// The keys of a new document that can't be used.
     pub skipped: &'a [Skipped],
 }
 
-/// How a fetch ended.
+/// The result of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FetchResult {
-    /// With a document.
+    /// It brought a document.
     Success,
-    /// With the word that the document has not changed.
+    /// The document has not changed.
     NotModified,
-    /// With neither.
+    /// Any other.
     Failure,
 }
 
@@ -73,7 +73,7 @@ impl FetchResult {
     }
 }
 
-/// One warning per key that can't be used.
+/// Logs one warning per key that can't be used.
 pub(super) fn warn_of_skipped(provider: &str, skipped: &[Skipped]) {
     for key in skipped {
         tracing::warn!(

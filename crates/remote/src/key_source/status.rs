@@ -1,4 +1,4 @@
-//! How a key source is doing, for readiness and for people.
+//! The state of a key source, for readiness and the status page.
 
 use std::time::SystemTime;
 
@@ -7,13 +7,13 @@ use claimgate_core::keys::{Algorithm, VerifyingKey};
 /// A snapshot of a key source.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// Whether there have been keys once. An outage later does not take it
-    /// back: requests are answered one by one then, not turned away as a whole.
+    /// Whether a fetch has succeeded once. It stays true in a later outage, when
+    /// each request is still decided on its own.
     pub ready: bool,
-    /// The usable keys.
+    /// The keys that can be used.
     pub keys: Vec<KeyStatus>,
-    /// When the keys were last fetched or called unchanged; `None` for keys
-    /// that are not fetched, or not yet.
+    /// When a fetch last succeeded; `None` for keys that are not fetched, or
+    /// not yet.
     pub last_success: Option<SystemTime>,
     /// When the last fetch began.
     pub last_attempt: Option<SystemTime>,
@@ -23,7 +23,7 @@ pub struct Status {
     pub last_error: Option<String>,
 }
 
-/// One usable key.
+/// One key that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStatus {
     /// Its id, if it has one.

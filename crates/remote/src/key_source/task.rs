@@ -1,4 +1,4 @@
-//! The background task of a key source: it does every fetch.
+//! The background task of a key source: it makes every fetch.
 
 use std::{
     future,
@@ -21,35 +21,36 @@ use super::{
     gate::Trigger,
     observe::{self, FetchObserver, FetchReport, FetchResult},
 };
-use crate::fetch::{Cause, Document, Fetch, FetchError, Fetched, Version};
+use crate::fetch::{Cause, Document, FetchError, Fetched, Fetcher, Version};
 
-/// The first pause after a failed fetch.
+/// The pause after a first failed fetch.
 const RETRY_MIN: Duration = Duration::from_millis(250);
-/// The longest one; the cooldown bounds it too.
+/// The longest pause; the cooldown bounds it too.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// No clock arithmetic goes further than this.
+/// Longer durations are cut to this, so that adding them to a clock can't
+/// overflow.
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 pub(super) struct Task<F> {
     provider: String,
-    fetch: F,
+    fetcher: F,
     observer: Arc<dyn FetchObserver>,
     source: Weak<KeySource>,
-    asked: mpsc::Receiver<()>,
+    woken: mpsc::Receiver<()>,
     progress: watch::Sender<Progress>,
     timing: Timing,
     /// When a fetch is due.
     next: Instant,
-    /// When the keys get too old to be used; `None` while there are none.
+    /// When the keys get too old to be used; `None` without keys.
     expires: Option<Instant>,
     /// The version of the document that the keys come from.
     version: Option<Version>,
     retries: ExponentialBackoff,
-    /// What the log already says, so that an outage is not one line per try.
+    /// What has been logged, so that an outage is not one line per retry.
     logged: Logged,
 }
 
-/// When keys are due, and when they are too old.
+/// When a refresh is due, and when keys are too old.
 #[derive(Clone, Copy)]
 struct Timing {
     cache: Duration,
@@ -64,20 +65,20 @@ struct Logged {
     skipped: Vec<Skipped>,
 }
 
-/// A good fetch.
-enum News {
+/// What a fetch that succeeded changes.
+enum Update {
     Unchanged,
     Keys { set: KeySet, skipped: Vec<Skipped>, version: Option<Version> },
 }
 
-impl<F: Fetch> Task<F> {
+impl<F: Fetcher> Task<F> {
     pub(super) fn new(
         provider: &str,
         settings: &KeySourceSettings,
         observer: Arc<dyn FetchObserver>,
-        fetch: F,
+        fetcher: F,
         source: &Arc<KeySource>,
-        asked: mpsc::Receiver<()>,
+        woken: mpsc::Receiver<()>,
         progress: watch::Sender<Progress>,
     ) -> Self {
         let timing = Timing {
@@ -87,10 +88,10 @@ impl<F: Fetch> Task<F> {
         };
         Self {
             provider: provider.to_owned(),
-            fetch,
+            fetcher,
             observer,
             source: Arc::downgrade(source),
-            asked,
+            woken,
             progress,
             timing,
             next: Instant::now(),
@@ -103,26 +104,27 @@ impl<F: Fetch> Task<F> {
 
     /// Runs until the source is dropped.
     pub(super) async fn run(mut self) {
-        while self.fetch_wanted().await {
+        while self.fetch_due().await {
             let Some(trigger) = self.begin() else { return };
             let began = Instant::now();
-            let outcome = self.fetch_while_watching_age().await;
+            let outcome = self.fetch_or_withdraw().await;
             if self.conclude(trigger, began, outcome).is_none() {
                 return;
             }
         }
     }
 
-    /// Waits until a fetch is due or asked for; false once the source is gone.
-    async fn fetch_wanted(&mut self) -> bool {
+    /// Waits until a fetch is due or requested; false once the source is
+    /// dropped.
+    async fn fetch_due(&mut self) -> bool {
         loop {
             tokio::select! {
                 biased;
                 () = reached(self.expires) => self.withdraw(),
-                ask = self.asked.recv() => match ask {
+                request = self.woken.recv() => match request {
                     None => return false,
-                    Some(()) if self.is_asked() => return true,
-                    // A fetch on schedule has served this one already.
+                    Some(()) if self.is_requested() => return true,
+                    // A fetch on schedule has served the request meanwhile.
                     Some(()) => {}
                 },
                 () = time::sleep_until(self.next) => return true,
@@ -130,8 +132,8 @@ impl<F: Fetch> Task<F> {
         }
     }
 
-    fn is_asked(&self) -> bool {
-        self.with_state(|state| state.gate.is_asked()).unwrap_or(false)
+    fn is_requested(&self) -> bool {
+        self.with_state(|state| state.gate.is_requested()).unwrap_or(false)
     }
 
     fn begin(&self) -> Option<Trigger> {
@@ -141,10 +143,10 @@ impl<F: Fetch> Task<F> {
         })
     }
 
-    /// Fetches; keys that get too old meanwhile are withdrawn all the same.
-    async fn fetch_while_watching_age(&mut self) -> Result<Fetched, FetchError> {
+    /// Fetches, and withdraws the keys if they get too old meanwhile.
+    async fn fetch_or_withdraw(&mut self) -> Result<Fetched, FetchError> {
         let (outcome, withdrawn) = {
-            let fetch = self.fetch.fetch(self.version.as_ref());
+            let fetch = self.fetcher.fetch(self.version.as_ref());
             tokio::pin!(fetch);
             tokio::select! {
                 biased;
@@ -158,14 +160,14 @@ impl<F: Fetch> Task<F> {
         if withdrawn {
             self.forget();
             if let Ok(Fetched::NotModified { url }) = outcome {
-                return Err(FetchError::shown_at(url, Cause::NothingToRenew));
+                return Err(FetchError::new(url, Cause::NothingToRenew));
             }
         }
         outcome
     }
 
-    /// Publishes what a fetch brought and tells whoever waits; `None` if the
-    /// source is gone.
+    /// Publishes the result of a fetch and wakes the requests that wait for it;
+    /// `None` if the source is dropped.
     fn conclude(
         &mut self,
         trigger: Trigger,
@@ -173,9 +175,9 @@ impl<F: Fetch> Task<F> {
         outcome: Result<Fetched, FetchError>,
     ) -> Option<()> {
         let source = self.source.upgrade()?;
-        let news = outcome.and_then(read);
+        let update = outcome.and_then(read);
         let now = Instant::now();
-        self.schedule(now, trigger, news.is_ok());
+        self.schedule(now, trigger, update.is_ok());
         let mut report = FetchReport {
             provider: &self.provider,
             result: FetchResult::Failure,
@@ -184,12 +186,12 @@ impl<F: Fetch> Task<F> {
             error: None,
             skipped: &[],
         };
-        let error = match news {
-            Ok(News::Unchanged) => {
+        let error = match update {
+            Ok(Update::Unchanged) => {
                 report.result = FetchResult::NotModified;
                 None
             }
-            Ok(News::Keys { set, skipped, version }) => {
+            Ok(Update::Keys { set, skipped, version }) => {
                 report.result = FetchResult::Success;
                 self.version = version;
                 publish(&source, set);
@@ -210,8 +212,8 @@ impl<F: Fetch> Task<F> {
 
     /// Decides when the next fetch is due and how long the keys may serve.
     ///
-    /// A failed fetch that a request asked for does not hasten the next one:
-    /// strangers with made-up keys must not set the pace.
+    /// A requested fetch that failed does not bring the next one forward:
+    /// clients with invented key ids must not set the pace.
     fn schedule(&mut self, now: Instant, trigger: Trigger, good: bool) {
         if good {
             self.next = now + self.timing.refresh_after();
@@ -222,8 +224,8 @@ impl<F: Fetch> Task<F> {
         }
     }
 
-    /// Ends the fetch for everybody who waits for it. The keys are published
-    /// by now, so whoever looks again sees them.
+    /// Wakes every request that waits for the fetch. The keys are published
+    /// before, so the requests see them.
     fn release(&self, source: &KeySource, now: Instant, trigger: Trigger, error: Option<String>) {
         let good = error.is_none();
         let have_keys = !source.keys.load().is_empty();
@@ -248,7 +250,7 @@ impl<F: Fetch> Task<F> {
         self.forget();
     }
 
-    /// The keys are gone: the next document is wanted whole.
+    /// Without keys, the next fetch must bring the whole document.
     fn forget(&mut self) {
         self.expires = None;
         self.version = None;
@@ -262,8 +264,8 @@ impl<F: Fetch> Task<F> {
 }
 
 impl Timing {
-    /// From 75 to 95 percent of `cache`: early enough for retries, and many
-    /// instances started together drift apart.
+    /// From 75 to 95 percent of `cache`: early enough for retries, and spread
+    /// so that instances started together do not fetch together.
     fn refresh_after(&self) -> Duration {
         let spread = self.cache / 5;
         let jittered =
@@ -271,7 +273,7 @@ impl Timing {
         self.cache / 4 * 3 + jittered.unwrap_or(spread).saturating_sub(spread)
     }
 
-    /// Growing pauses; the jitter doubles one at the most.
+    /// Growing pauses; the jitter at most doubles one.
     fn retries(&self) -> ExponentialBackoff {
         let longest = self.retry_cap / 2;
         ExponentialBuilder::new()
@@ -284,7 +286,7 @@ impl Timing {
 }
 
 impl Logged {
-    /// Warns of skipped keys, once for as long as they are the same.
+    /// Warns of skipped keys, once while they stay the same.
     fn skips(&mut self, provider: &str, skipped: Vec<Skipped>) {
         if skipped != self.skipped {
             observe::warn_of_skipped(provider, &skipped);
@@ -292,11 +294,11 @@ impl Logged {
         }
     }
 
-    /// Says how a fetch went, aloud where it is something new.
+    /// Logs the outcome of a fetch, above debug level only if it is new.
     fn outcome(&mut self, provider: &str, keys: usize, error: Option<&str>) {
         match error {
             Some(error) if self.error.as_deref() == Some(error) => {
-                tracing::debug!(provider, keys, error, "keys can't be fetched still");
+                tracing::debug!(provider, keys, error, "keys still can't be fetched");
             }
             Some(error) => tracing::warn!(provider, keys, error, "keys can't be fetched"),
             None if self.error.is_some() || !self.fetched => {
@@ -309,17 +311,17 @@ impl Logged {
     }
 }
 
-fn read(fetched: Fetched) -> Result<News, FetchError> {
+fn read(fetched: Fetched) -> Result<Update, FetchError> {
     match fetched {
-        Fetched::NotModified { .. } => Ok(News::Unchanged),
+        Fetched::NotModified { .. } => Ok(Update::Unchanged),
         Fetched::Document(Document { url, body, version }) => match KeySet::parse(&body) {
-            Ok(Parsed { set, skipped }) => Ok(News::Keys { set, skipped, version }),
-            Err(error) => Err(FetchError::shown_at(url, Cause::Keys(error))),
+            Ok(Parsed { set, skipped }) => Ok(Update::Keys { set, skipped, version }),
+            Err(error) => Err(FetchError::new(url, Cause::Keys(error))),
         },
     }
 }
 
-/// Replaces the keys; those that are no longer there are retired.
+/// Replaces the keys, and retires those that the new set lacks.
 fn publish(source: &KeySource, set: KeySet) {
     let old = source.keys.load_full();
     let set = Arc::new(set.succeeding(&old));
@@ -327,7 +329,7 @@ fn publish(source: &KeySource, set: KeySet) {
     old.retire_all_but(&set);
 }
 
-/// Takes the keys away: they are too old to be trusted.
+/// Withdraws the keys: they are too old to be trusted.
 fn withdraw(source: &Weak<KeySource>, provider: &str, observer: &dyn FetchObserver) {
     let Some(source) = source.upgrade() else { return };
     publish(&source, KeySet::default());

@@ -1,4 +1,4 @@
-//! The task against a scripted fetch, in virtual time.
+//! The task with a scripted fetcher, in virtual time.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,7 +23,7 @@ struct Scripted<S> {
     script: S,
 }
 
-impl<S: Fn(usize) -> (Duration, Outcome) + Send + Sync + 'static> Fetch for Scripted<S> {
+impl<S: Fn(usize) -> (Duration, Outcome) + Send + Sync + 'static> Fetcher for Scripted<S> {
     async fn fetch(&self, _: Option<&Version>) -> Outcome {
         let n = self.fetches.fetch_add(1, Ordering::Relaxed) + 1;
         let (pause, outcome) = (self.script)(n);
@@ -42,9 +42,9 @@ struct Running {
 impl Running {
     fn new(script: impl Fn(usize) -> (Duration, Outcome) + Send + Sync + 'static) -> Self {
         let fetches = Arc::new(AtomicUsize::new(0));
-        let fetch = Scripted { fetches: Arc::clone(&fetches), script };
+        let fetcher = Scripted { fetches: Arc::clone(&fetches), script };
         let (source, task) =
-            KeySource::with_fetch("test", &settings(), Arc::new(Unobserved), fetch);
+            KeySource::with_fetcher("test", &settings(), Arc::new(Unobserved), fetcher);
         Self { source, fetches, task: tokio::spawn(task.run()) }
     }
 
@@ -93,7 +93,7 @@ fn document(kids: &[&str]) -> Outcome {
 }
 
 fn failure() -> Outcome {
-    Err(FetchError::shown_at("test".into(), Cause::Status(500)))
+    Err(FetchError::new("test".into(), Cause::Status(500)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +213,7 @@ async fn in_an_outage_old_keys_serve_until_they_are_too_old() {
     assert_eq!(run.kids(), ["a"]);
     time::sleep(2 * SECOND).await;
     assert!(!key.is_live() && run.source.keys().is_empty());
-    // The next failure, five seconds away at the most, settles it for everybody.
+    // The next failure, at most five seconds away, settles it for every request.
     time::sleep(5 * SECOND).await;
     assert_eq!(run.settled(), Some(false));
     assert!(run.source.status().ready, "an outage does not take readiness back");
@@ -280,7 +280,7 @@ async fn an_unchanged_document_renews_the_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_with_its_source_and_nobody_waits_for_a_task_that_is_gone() {
+async fn the_task_ends_with_its_source_and_no_request_waits_for_a_task_that_is_gone() {
     let Running { source, task, .. } = Running::new(|_| (MILLI, document(&["a"])));
     assert!(source.ready().await);
     drop(source);

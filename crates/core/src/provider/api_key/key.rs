@@ -1,7 +1,8 @@
 //! API keys as an operator writes them: what makes one usable, and its hash.
 
 use aws_lc_rs::digest;
-use claimgate_core::provider::api_key::MAX_KEY_BYTES;
+
+use super::MAX_KEY_BYTES;
 
 /// SHA-256 of an API key.
 pub type KeyHash = [u8; 32];

@@ -1,4 +1,4 @@
-//! Whom to trust at the other end of a fetch.
+//! TLS of a client: the roots it trusts.
 
 use std::{
     path::Path,
@@ -13,12 +13,12 @@ use rustls::{
 
 use super::error::SetupError;
 
-/// Whether a fetch speaks TLS.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether a client speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// Plain http only.
     No,
-    /// A discovery document may point to https.
+    /// Plain http, from where a document may lead to https.
     Maybe,
     /// https.
     Yes,
@@ -27,12 +27,12 @@ pub(super) enum Need {
 /// TLS with this system's trust roots and those of `ca_file`.
 ///
 /// The crypto provider is named here, so it does not matter which one, if
-/// any, the process has as its default. Without `ca_file` all callers share
+/// any, the process has as its default. Without `ca_file` all clients share
 /// one set of roots: a thousand issuers must not hold a thousand copies.
 ///
 /// # Errors
-/// If `ca_file` can't be read or holds no certificate, or if there is not one
-/// root although there must be.
+/// If `ca_file` can't be read or holds no certificate, or if https is needed
+/// and the system has no root.
 pub(super) fn client_config(
     need: Need,
     ca_file: Option<&Path>,
@@ -58,7 +58,7 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let mut found = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         found += 1;
-        let certificate = certificate.map_err(|error| format!("it is not sound PEM ({error})"))?;
+        let certificate = certificate.map_err(|error| format!("it is not valid PEM ({error})"))?;
         roots
             .add(certificate)
             .map_err(|error| format!("certificate {found} can't be a trust root ({error})"))?;

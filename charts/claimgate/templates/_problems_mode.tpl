@@ -1,0 +1,52 @@
+{{/* What is set for the other `mode`, and would do nothing. */}}
+{{- define "claimgate.problems.mode" -}}
+{{- if include "claimgate.isModule" . }}
+{{- include "claimgate.problems.module" . }}
+{{- else }}
+{{- range list "envoyGateway.envoyProxies" "envoyGateway.extensionPolicies" "istio.envoyFilters" }}
+{{- $path := splitList "." . }}
+{{- if get (get $.Values (first $path)) (last $path) }}
+- {{ . }} is set, but mode is service: set mode to module, or remove it
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "claimgate.problems.module" -}}
+{{- $instead := dict
+  "envoyGateway.securityPolicies" "name their targets in envoyGateway.extensionPolicies"
+  "istio.authorizationPolicies" "name their workloads in istio.envoyFilters"
+  "istio.peerAuthentication.enabled" "set it to false"
+  "tls.enabled" "set it to false"
+  "autoscaling.enabled" "set it to false"
+  "networkPolicy.enabled" "set it to false"
+  "podMonitor.enabled" "set it to false, and have Envoy scraped"
+  "serviceMonitor.enabled" "set it to false, and have Envoy scraped"
+  "existingSecret" "name its keys one by one in env, with valueFrom.secretKeyRef"
+  "envFrom" "name the variables one by one in env" }}
+{{- range $path, $do := $instead }}
+{{- $value := $.Values }}
+{{- range splitList "." $path }}{{ $value = get $value . }}{{ end }}
+{{- if $value }}
+- {{ $path }} is set, but mode is module, which makes no service: {{ $do }}
+{{- end }}
+{{- end }}
+{{- $gateway := .Values.envoyGateway }}
+{{- range $i, $policy := $gateway.extensionPolicies }}
+{{- if and (not $policy.targetRefs) (not $policy.targetSelectors) }}
+- envoyGateway.extensionPolicies[{{ $i }}] is for no route: name routes or gateways in its targetRefs
+{{- end }}
+{{- end }}
+{{- range $i, $proxy := $gateway.envoyProxies }}
+{{- range dig "dynamicModules" list ($proxy.spec | default dict) }}
+{{- if eq (get . "name") "claimgate" }}
+- envoyGateway.envoyProxies[{{ $i }}].spec.dynamicModules has claimgate, which the chart adds by itself: remove it
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $i, $filter := .Values.istio.envoyFilters }}
+{{- if and $filter.selector $filter.targetRefs }}
+- istio.envoyFilters[{{ $i }}] has both selector and targetRefs: remove one of them
+{{- end }}
+{{- end }}
+{{- end }}
