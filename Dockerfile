@@ -44,7 +44,7 @@ FROM module AS module-init
 COPY --from=build-module /bin/busybox /cp
 ENTRYPOINT ["/cp", "/libclaimgate_envoy.so"]
 
-# Nothing but the files, for whoever wants them without an image.
+# Only the files, for use without an image.
 FROM scratch AS files
 COPY --from=build /rootfs /
 

@@ -67,7 +67,7 @@ rootfs-test: ## check the image's content and size, and that a release program w
 	@$(if $(BINARY),,$(CARGO) build --locked --release --bin claimgate)
 	@CLAIMGATE_PROFILE=release CLAIMGATE_BIN="$(abspath $(or $(BINARY),target/release/claimgate))" $(MAKE) --no-print-directory e2e ARGS="test_image.py -rP $(ARGS)"
 
-demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 takes examples/envoy/, MODULE=1 has it inside Envoy
+demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 uses examples/envoy/, MODULE=1 runs it inside Envoy
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(MODULE)),--module)
 
 bench: ## measure the cost of a check against the baselines, into docs/benchmarks.md; ARGS='--quick grpc'

@@ -2,10 +2,10 @@
 //! within one process, so that a slow moment of the machine affects both.
 //! Prints JSON: how often per second each side did its work, turn by turn.
 //!
-//! `pairs verify TURNS` compares the engine, given tokens that it does not
-//! remember, with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
+//! `pairs verify TURNS` compares the engine, with tokens that are not
+//! cached, with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
 //! that crate, which parses the key anew for every token, and a token that the
-//! engine remembers with it; `pairs threads TURNS` one thread that decides
+//! engine has cached with it; `pairs threads TURNS` one thread that decides
 //! about known tokens with two.
 
 #![allow(
@@ -142,7 +142,7 @@ fn jsonwebtoken(turns: usize) {
         let tokens: Vec<_> = (0..TOKENS).map(|number| issuer.token(number)).collect();
         let headers: Vec<_> = tokens.iter().map(|token| bearer(token)).collect();
         let bench = |cached| Bench { issuers: 1, cached, ..Bench::default() };
-        let (forgets, remembers) = (bench(CACHED).engine(&issuer), bench(100).engine(&issuer));
+        let (misses, hits) = (bench(CACHED).engine(&issuer), bench(100).engine(&issuer));
         let jwk: Jwk = serde_json::from_value(issuer.jwk().clone()).expect("a JWK");
         let key = DecodingKey::from_jwk(&jwk).expect("a key");
         let mut validation = Validation::new(theirs);
@@ -153,8 +153,8 @@ fn jsonwebtoken(turns: usize) {
             std::hint::black_box(decoded.expect("a good token"));
         };
         let [engine, crates] =
-            stride_by_stride(turns, |number| allow(&forgets, &headers[number]), decode);
-        let [known, _] = stride_by_stride(turns, |_| allow(&remembers, &headers[0]), decode);
+            stride_by_stride(turns, |number| allow(&misses, &headers[number]), decode);
+        let [known, _] = stride_by_stride(turns, |_| allow(&hits, &headers[0]), decode);
         told.insert(
             name.into(),
             json!({"engine": engine, "engine, known token": known, "jsonwebtoken": crates}),

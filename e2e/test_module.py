@@ -170,7 +170,7 @@ def test_the_metadata_is_where_ext_authz_has_it(inside: ModuleGateway):
 
 
 def test_odd_requests(inside: ModuleGateway):
-    """Bytes that are no text, 50 kB of headers, a body that is still coming."""
+    """Bytes that are not text, 50 kB of headers, a body that is still coming."""
     odd = [("x-odd", b"\xff\xfe"), ("x-empty", ""), ("x-twice", "1"), ("x-twice", "2")]
     many = [(f"x-{number}", "v" * 2500) for number in range(20)]
     headers = [*web.bearer("job-key"), *odd, *many]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs a program or the module for a release, with its licence and what it is.
+# Packs a program or the module for a release, with its licence and readme.
 #
 #   scripts/archive.sh PROGRAM VERSION TARGET FOLDER
 #

@@ -23,7 +23,7 @@
 {{- ternary "claimgate-config" "config" (ne (include "claimgate.isModule" .) "") }}
 {{- end }}
 
-{{/* None of them by subPath, which would never see a change. */}}
+{{/* Not by subPath, which would never see a change. */}}
 {{- define "claimgate.volumeMounts" -}}
 - name: {{ include "claimgate.configVolume" . }}
   mountPath: /etc/claimgate/config

@@ -73,10 +73,10 @@
 {{- end }}
 {{- range $path, $image := dict "image" .Values.image "module.image" .Values.module.image }}
 {{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$" $image.repository) }}
-- {{ $path }}.repository is {{ $image.repository | quote }}, which is no image's name: write lower-case letters and digits, with the tag in {{ $path }}.tag
+- {{ $path }}.repository is {{ $image.repository | quote }}, which is not an image's name: write lower-case letters and digits, with the tag in {{ $path }}.tag
 {{- end }}
 {{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" $image.tag) }}
-- {{ $path }}.tag is {{ $image.tag | quote }}, which is no tag: write letters, digits, _, . and - only, and a digest as {{ $path }}.digest
+- {{ $path }}.tag is {{ $image.tag | quote }}, which is not a tag: write letters, digits, _, . and - only, and a digest as {{ $path }}.digest
 {{- end }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (or .Values.serviceAccount.labels .Values.serviceAccount.annotations) }}
