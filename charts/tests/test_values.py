@@ -151,7 +151,7 @@ NONSENSE = [
     ("mode: module\nenvoyGateway: {envoyProxies: [{name: a, spec: {dynamicModules: [{name: claimgate}]}}]}", "has claimgate, which the chart adds by itself"),
     ("mode: module\nenvoyGateway: {envoyProxies: [{name: a}, {name: a}]}", "envoyProxies[1] is called gateway/a like one before it"),
     ("mode: module\nistio: {envoyFilters: [{name: a, context: GATEWAY, selector: {a: b}, targetRefs: [{kind: Gateway, name: g}]}]}", "has both selector and targetRefs"),
-    ("mode: module\nmodule: {namespaces: [A]}", 'module.namespaces[0] is "A", which no object'),
+    ("mode: module\nmodule: {namespaces: [A]}", 'module.namespaces[0] is "A", which is not a valid name'),
     ("mode: module\nmodule: {image: {repository: 'claimgate:1.0'}}", "with the tag in module.image.tag"),
     ("mode: inside", "mode"),
     ("envoyGateway: {securityPolicies: [{name: a}]}", "name routes or gateways in its targetRefs"),
