@@ -1,5 +1,5 @@
-//! The Envoy adapter: the only module that knows Envoy's wire types and
-//! status codes.
+//! The door for Envoy over gRPC: the only module that knows the messages of
+//! ext_authz. The door inside Envoy is `crates/envoy-module`.
 //!
 //! A `CheckRequest` arrives as bytes and is decoded in place ([`decode`]);
 //! the engine decides; the `CheckResponse` is written straight into its final

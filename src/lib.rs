@@ -5,8 +5,8 @@
 //! the matching route. That engine is the crate `claimgate-core`; this one is
 //! the program around it: [`check`] decides and records for every protocol
 //! over which checks arrive (a *door*), [`envoy`] is the door for Envoy's
-//! ext_authz over gRPC, [`app`] runs the service. What the crates of the workspace offer is re-exported here under
-//! one name.
+//! ext_authz over gRPC, [`app`] runs the service. What the crates of the
+//! workspace offer is re-exported here under one name.
 
 pub use claimgate_core::{
     builder, claims, credential, decision, engine, identity, keys, policy, principal, provider_id,

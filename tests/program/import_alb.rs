@@ -217,7 +217,7 @@ fn a_malformed_document_is_told_what_it_lacks() {
         (json!({"Issuer": "https://i.example"}), "has no JwksEndpoint"),
         (json!({"Issuer": "", "JwksEndpoint": "x"}), "Issuer: is empty"),
         (json!({"Issuer": ["x"], "JwksEndpoint": "x"}), "Issuer: must be a string"),
-        (json!({"Issuer": "https://i.example", "JwksEndpoint": "nowhere"}), "is no valid URL"),
+        (json!({"Issuer": "https://i.example", "JwksEndpoint": "nowhere"}), "is not a valid URL"),
         (json!({"Issuer": "i i", "JwksEndpoint": "https://i.example"}), "issuer"),
         (claim(json!({"Name": "x"})), "AdditionalClaims[0]: has no Format"),
         (claim(json!({"Name": "x", "Format": "regex", "Values": ["y"]})), "must be single-string"),

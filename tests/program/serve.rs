@@ -383,7 +383,7 @@ async fn sigterm_fails_no_request_that_was_sent() {
     }
     let start = Instant::now();
     assert!(process.ended().await.success());
-    assert!(start.elapsed() < Duration::from_secs(5), "the drain waited without connections");
+    assert!(start.elapsed() < Duration::from_secs(5), "no call is left to wait for");
     let log: Vec<_> = process.log().collect();
     let messages: Vec<_> = log.iter().filter_map(|line| line["message"].as_str()).collect();
     assert_eq!(messages, ["ready", "signal received", "shutting down", "drained"]);

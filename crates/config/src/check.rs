@@ -1,8 +1,8 @@
 //! The rules: typed file to settings.
 //!
-//! Every function here reports what is wrong and carries on with a stand-in,
-//! so that one run finds every error; nothing made on the way is used unless
-//! there was none.
+//! Every function here reports what is wrong and goes on with a default, so
+//! that one run finds every error; the settings are used only if there is
+//! none.
 
 mod address;
 mod api_keys;
@@ -29,7 +29,7 @@ use claimgate_core::settings::AuthSettings;
 use super::{file::File, report::Place};
 use crate::settings::Settings;
 
-/// Compares a file with the rules.
+/// Checks a file against the rules.
 pub(super) fn settings(file: File, root: &Place) -> Settings {
     let server = server::server(file.server.unwrap_or_default(), &root.key("server"));
     let place = root.key("auth");

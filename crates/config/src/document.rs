@@ -1,5 +1,5 @@
-//! Other YAML documents, read by the steps of the config file and with the same
-//! errors: all at once, each with its key path and what to write instead.
+//! Other YAML documents, read in the same steps as the config file and with the
+//! same errors: all at once, each with its key path and what to write instead.
 
 use deserr::Deserr;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ pub use super::{
     shape::{Problems, one_of},
 };
 
-/// A document whose values are not looked at yet.
+/// A parsed document whose values are not checked yet.
 pub struct Document {
     tree: Map<String, Value>,
     report: Report,
@@ -32,13 +32,13 @@ impl Document {
         self.tree.get(key)
     }
 
-    /// Puts variables into every string; `env` looks one up.
+    /// Replaces the variables in every string; `env` looks one up.
     pub fn substitute(&mut self, env: &dyn Fn(&str) -> Option<String>) {
         environment::substitute(&mut self.tree, env, &Place::root(&self.report));
     }
 
-    /// The typed document, without what did not fit, and the report that says
-    /// what that was.
+    /// The typed document without the values of a wrong type, and the report
+    /// that lists them.
     pub fn read<T>(self) -> (T, Report)
     where
         T: Deserr<Problems> + Default,

@@ -1,20 +1,20 @@
 //! `${NAME}`, `${NAME:-default}` and `$$` inside string values.
 //!
-//! Variables are put in after the YAML is parsed, so no character of a
-//! secret can change the structure, and only once: a variable's value is
-//! never looked into. As in a shell, `:-` applies to an empty variable too.
+//! Variables are replaced after the YAML is parsed, so no character of a
+//! secret can change the structure, and only once: references in a variable's
+//! value stay as they are. As in a shell, `:-` applies to an empty variable too.
 //!
-//! A value may be a secret: copies of it that were made here are wiped.
+//! A value may be a secret: copies of it that are made here are wiped.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::report::Place;
 
-/// Puts variables into every string below `tree`; keys stay as they are.
+/// Replaces the variables in every string below `tree`; keys stay as they are.
 ///
-/// A string with an error becomes null, so that the steps after this one do
-/// not judge it.
+/// A string with an error becomes null, so that later steps report nothing more
+/// about it.
 pub(super) fn substitute(
     tree: &mut Map<String, Value>,
     env: &dyn Fn(&str) -> Option<String>,
@@ -69,13 +69,13 @@ fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, St
     }
     parts.push(Part::Literal(rest));
     let parts = parts.iter().map(Part::text);
-    // Made in the right size: a string that grows leaves copies behind.
+    // Allocated once: a string that grows leaves copies behind.
     let mut expanded = String::with_capacity(parts.clone().map(str::len).sum());
     parts.for_each(|part| expanded.push_str(part));
     Ok(expanded)
 }
 
-/// A piece of a string that is put together.
+/// A part of the expanded string.
 enum Part<'t> {
     Literal(&'t str),
     Value(Zeroizing<String>),

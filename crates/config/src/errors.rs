@@ -1,28 +1,29 @@
-//! What is wrong with a config file.
+//! The errors of a config file.
 
 use std::fmt;
 
-/// Everything that is wrong with a config file; displayed one error per line.
+/// All errors of a config file, displayed one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub(super) Vec<ConfigError>);
 
-/// One thing that is wrong with a config file.
+/// One error of a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key path (`auth.providers[0].issuer`), or the file where no key is to blame.
+    /// The key path (`auth.providers[0].issuer`), or the file
+    /// where the error has no key.
     pub place: String,
     /// What is wrong and what to write instead; never a secret.
     pub message: String,
 }
 
 impl ConfigErrors {
-    /// A lone error.
+    /// One error.
     pub(super) fn single(place: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self(vec![ConfigError { place: place.to_string(), message: message.to_string() }])
     }
 
     /// Fails if there is any error.
-    pub(super) fn none_of(errors: impl Iterator<Item = ConfigError>) -> Result<(), Self> {
+    pub(super) fn check(errors: impl Iterator<Item = ConfigError>) -> Result<(), Self> {
         let errors: Vec<_> = errors.collect();
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }

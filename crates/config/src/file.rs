@@ -1,5 +1,4 @@
-//! The file's types: what may be written where, before anybody looks at the
-//! values.
+//! The types of the file: which keys it may have, and the type of each.
 //!
 //! Every key is optional here, and null is the same as leaving it out; what
 //! is required, and the defaults, are the business of [`super::check`]. The
@@ -26,7 +25,8 @@ use super::shape::Problems;
 #[deserr(error = Problems)]
 #[schemars(title = "Claimgate configuration")]
 pub(super) struct File {
-    /// Who is let through. Authentication is turned off only by saying so.
+    /// Which requests are let through. Authentication is turned off only by
+    /// `enabled: false` or `mode: none`.
     #[schemars(required)]
     #[deserr(default)]
     pub(super) auth: Option<auth::Auth>,

@@ -1,4 +1,4 @@
-//! Whether the files that a config names can be used.
+//! Checks the files that a config names.
 
 use claimgate_core::keys::{KeySet, KeySetError};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -8,25 +8,25 @@ use super::{
     named_file::{NamedFile, NamedFileKind},
 };
 
-/// Looks into `files`, as `serve` will: each must be readable and hold what
-/// it is named for.
+/// Reads `files` as `serve` will: each must be readable and hold what its key
+/// needs.
 pub fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
     let problem = |file: &NamedFile| {
         let error = file.problem()?;
         let path = file.path.display();
         Some(ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
     };
-    ConfigErrors::none_of(files.iter().filter_map(problem))
+    ConfigErrors::check(files.iter().filter_map(problem))
 }
 
 impl NamedFile {
-    /// What is wrong with it, and never what is in it.
+    /// What is wrong with it, without its content.
     fn problem(&self) -> Option<String> {
         let content = match claimgate_files::read(&self.path) {
             Ok(content) => content,
             Err(error) => return Some(format!("can't be read: {error}")),
         };
-        let wanted = match self.kind {
+        let checked = match self.kind {
             NamedFileKind::Certificates | NamedFileKind::TrustRoots => {
                 let certificates: Result<Vec<_>, _> =
                     CertificateDer::pem_slice_iter(&content).collect();
@@ -46,11 +46,11 @@ impl NamedFile {
                 .map(drop)
                 .ok_or("holds no bearer token; it must be one line of visible ASCII"),
         };
-        wanted.err().map(String::from)
+        checked.err().map(String::from)
     }
 }
 
-/// What is wrong with a file of keys; a JWKS is public, its keys may be named.
+/// What is wrong with a file of keys. A JWKS is public, so its keys may be named.
 fn unusable_keys(error: KeySetError) -> String {
     match error {
         KeySetError::NoUsableKey(_) => format!("can't be used: {error}"),

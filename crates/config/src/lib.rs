@@ -1,14 +1,14 @@
 //! The config file: YAML to validated settings.
 //!
-//! A file goes through five steps, each in a module of its own: [`yaml`]
-//! parses it, [`environment`] puts variables into its strings, [`shape`]
+//! A file goes through four steps, each in a module of its own: [`yaml`]
+//! parses it, [`environment`] replaces the variables in its strings, [`shape`]
 //! gives it the types of [`file`] (from which the JSON Schema is made, too),
-//! [`check`] compares every value with the rules, and what comes out are
-//! [`Settings`]. The steps share one [`report`], so that a file's errors are
-//! told all at once, each with its key path.
+//! and [`check`] checks every value and returns [`Settings`]. The steps share
+//! one [`report`], so that all errors of a file are reported at once, each with
+//! its key path.
 //!
 //! Errors never show a secret: neither an API key nor a value that came from
-//! the environment. Nor does memory keep one: see [`secret`] and [`wiped`].
+//! the environment. Nor does one stay in memory: see [`secret`] and [`wiped`].
 
 use std::{env, path::Path};
 
@@ -42,14 +42,14 @@ use report::{Place, Report};
 
 /// Loads a config from its text; `env` looks an environment variable up.
 ///
-/// Files that the config names are not touched; see [`Loaded::check_files`].
+/// Files that the config names are not read; see [`Loaded::check_files`].
 pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let tree = yaml::parse(text, "config file")?;
-    judge(tree, env, key::format_hash(&key::hash(text)))
+    settings(tree, env, key::format_hash(&key::hash(text)))
 }
 
-/// Compares a file's tree with all rules.
-fn judge(
+/// Takes a parsed file through the other steps.
+fn settings(
     mut tree: Map<String, Value>,
     env: &dyn Fn(&str) -> Option<String>,
     digest: String,
@@ -70,12 +70,12 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigErrors> {
 }
 
 /// `server.admin.address` of the config file at `path`. The other blocks are
-/// not looked into: whoever asks may have none of the variables that they use.
+/// left out: the variables that they use need not be set.
 pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
     let mut tree = yaml::parse(&text_of(path)?, "config file")?;
     yaml::retain(&mut tree, |block| block == "server");
     tree.insert("auth".into(), json!({"enabled": false}));
-    let loaded = judge(tree, &|name| env::var(name).ok(), String::new())?;
+    let loaded = settings(tree, &|name| env::var(name).ok(), String::new())?;
     Ok(loaded.settings.server.admin_address)
 }
 
@@ -86,8 +86,8 @@ fn text_of(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
         ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
     })?;
     String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = 1 + Zeroizing::new(error.into_bytes())[..good]
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + Zeroizing::new(error.into_bytes())[..valid]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();

@@ -1,4 +1,4 @@
-//! Where errors are collected, and how they name places and values.
+//! Collects errors, and prints places and values in them.
 
 use std::{
     cell::RefCell,
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::settings::Settings;
 
-/// What all steps of a load report to.
+/// What all steps of a load report.
 #[derive(Default)]
 pub struct Report {
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<String>>,
     files: RefCell<Vec<NamedFile>>,
-    /// Places with an error, which need not be called missing as well.
-    blamed: RefCell<HashSet<KeyPath>>,
+    /// Places with an error, which are not reported as missing as well.
+    erroneous: RefCell<HashSet<KeyPath>>,
     /// Strings that held `${…}`, as the file has them.
     substituted: RefCell<HashMap<KeyPath, String>>,
 }
@@ -42,10 +42,10 @@ impl Report {
     /// # Errors
     /// Every error that was reported.
     pub fn into_result(self) -> Result<(), ConfigErrors> {
-        ConfigErrors::none_of(self.errors.into_inner().into_iter())
+        ConfigErrors::check(self.errors.into_inner().into_iter())
     }
 
-    /// The settings, if nothing is wrong with them; `digest` is the file's.
+    /// The loaded file, if there is no error; `digest` is that of its text.
     pub(super) fn finish(self, settings: Settings, digest: String) -> Result<Loaded, ConfigErrors> {
         let errors = self.errors.into_inner();
         if !errors.is_empty() {
@@ -130,7 +130,7 @@ impl<'r> Place<'r> {
         Self { report, path: KeyPath::default() }
     }
 
-    /// A place found by other means.
+    /// The place at a path.
     pub(super) fn at(report: &'r Report, path: KeyPath) -> Self {
         Self { report, path }
     }
@@ -148,66 +148,67 @@ impl<'r> Place<'r> {
     /// Reports an error: what is wrong and what to write.
     pub fn error(&self, message: impl fmt::Display) {
         let error = ConfigError { place: self.path.to_string(), message: message.to_string() };
-        self.report.blamed.borrow_mut().insert(self.path.clone());
+        self.report.erroneous.borrow_mut().insert(self.path.clone());
         self.report.errors.borrow_mut().push(error);
     }
 
-    /// Reports that the value `found` won't do; `message` goes on from there.
+    /// Reports that the value `found` is wrong: `message` goes on after it.
     pub fn wrong(&self, found: &str, message: impl fmt::Display) {
         self.error(format_args!("{} {message}", self.quoted(found)));
     }
 
-    /// Reports that something is not here, unless it is here but wrong.
+    /// Reports that a value is missing, unless an error is reported here already.
     pub fn missing(&self, advice: impl fmt::Display) {
-        if !self.is_blamed() {
+        if !self.has_error() {
             self.error(format_args!("is missing; {advice}"));
         }
     }
 
-    /// Whether what stood here was wrong, so that it was taken out.
-    pub(super) fn is_blamed(&self) -> bool {
-        self.report.blamed.borrow().contains(&self.path)
+    /// Whether an error is reported here; the value was then removed.
+    pub(super) fn has_error(&self) -> bool {
+        self.report.erroneous.borrow().contains(&self.path)
     }
 
-    /// Whether something in here was wrong.
-    pub fn is_blamed_below(&self) -> bool {
-        let blamed = self.report.blamed.borrow();
-        blamed
+    /// Whether an error is reported below this place.
+    pub fn has_error_below(&self) -> bool {
+        let erroneous = self.report.erroneous.borrow();
+        erroneous
             .iter()
             .any(|path| path.0.len() > self.path.0.len() && path.0.starts_with(&self.path.0))
     }
 
-    /// Reports what the author may not have meant.
+    /// Reports what the author may not have intended.
     pub(super) fn warn(&self, sentence: impl fmt::Display) {
         self.report.warn(format!("{}: {sentence}", self.path));
     }
 
-    /// Notes that the string here held references, and which.
+    /// Records that the string here was `text` before its variables were
+    /// replaced.
     pub(super) fn came_from_environment(&self, text: &str) {
         self.report.substituted.borrow_mut().insert(self.path.clone(), text.into());
     }
 
-    /// Notes a file that is named here.
+    /// Records a file that is named here.
     pub(super) fn names_file(&self, path: &Path, kind: NamedFileKind) {
         let file = NamedFile { key: self.path.to_string(), path: path.into(), kind };
         self.report.files.borrow_mut().push(file);
     }
 
-    /// Whether the value here must not be shown, nor anything made of it.
+    /// Whether the value here must not be shown, nor anything made from it.
     pub(super) fn is_hidden(&self) -> bool {
         self.path.may_be_secret() || self.report.is_substituted(&self.path)
     }
 
     /// Whether the value of this key of some list element must not be shown.
     pub(super) fn hides_any(&self, key: &str) -> bool {
-        let is_such = |path: &KeyPath| match &path.0[..] {
+        let is_hidden = |path: &KeyPath| match &path.0[..] {
             [list @ .., Step::Index(_), Step::Key(last)] => list == self.path.0 && last == key,
             _ => false,
         };
-        self.report.substituted.borrow().keys().any(is_such)
+        self.report.substituted.borrow().keys().any(is_hidden)
     }
 
-    /// What to write instead, unless that is made of a value that must not be
+    /// What to write instead, unless that is made from a value that must not be
     /// shown.
     pub(super) fn write_instead(&self, text: &str) -> String {
         match self.is_hidden() {
@@ -216,7 +217,7 @@ impl<'r> Place<'r> {
         }
     }
 
-    /// A value as an error may show it: as the file has it, a secret not at all.
+    /// A value as it stands in the file, for an error; without it if it is secret.
     pub(super) fn quoted(&self, found: &str) -> String {
         const LONGEST: usize = 120;
         if self.path.may_be_secret() {
@@ -225,9 +226,9 @@ impl<'r> Place<'r> {
         if let Some(reference) = self.report.substituted.borrow().get(&self.path) {
             return format!("the value of `{}` (not shown)", reference.escape_debug());
         }
-        let shown: String = found.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+        let start: String = found.chars().take(LONGEST).flat_map(char::escape_debug).collect();
         let cut = if found.chars().nth(LONGEST).is_some() { "…" } else { "" };
-        format!("`{shown}{cut}`")
+        format!("`{start}{cut}`")
     }
 }
 

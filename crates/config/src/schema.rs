@@ -24,7 +24,8 @@ pub fn schema() -> Value {
     root
 }
 
-/// Comments are wrapped for the source, and `uint64` is no format of JSON Schema.
+/// Joins the lines of comments, and removes `uint64`, which JSON Schema does not
+/// define as a format.
 fn tidy(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
@@ -34,11 +35,11 @@ fn tidy(schema: &mut Schema) {
     }
 }
 
-/// A variable may stand where a number, a boolean or a word from a closed
-/// list is wanted; what is in it is known only when the file is loaded.
+/// Allows a variable in place of a number, a boolean or a word from a closed
+/// list; its value is known only when the file is loaded.
 fn allow_variables(schema: &mut Schema) {
     const VARIABLE: &str = r"\$\{";
-    // Below first: what is added here must not be looked at again.
+    // Subschemas first: what is added here must not be transformed again.
     transform_subschemas(&mut allow_variables, schema);
     let types = match schema.get("type") {
         Some(Value::String(one)) => vec![one.clone()],

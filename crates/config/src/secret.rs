@@ -1,12 +1,11 @@
 //! API keys in plaintext, wiped from memory once their hash is known.
 //!
 //! A key passes through the file's text, the environment's values, the tree
-//! and the file's types; each of them wipes what it held, so that a memory
-//! dump of the running service has no key in it. Out of reach are the
-//! process's environment itself, which the operating system keeps, and the
-//! parser's own buffers: it borrows a key from the text unless that has to be
-//! unescaped or put together, and drops what it had built where the YAML breaks
-//! off.
+//! and the file's types; each of them is wiped, so that a memory dump of the
+//! running service has no key in it. Two places can't be wiped: the process's
+//! environment, which the operating system holds, and the parser's own buffers.
+//! The parser borrows a key from the text unless it has to be unescaped or
+//! joined, and drops what it has built where the YAML ends early.
 
 use std::{borrow::Cow, ops::Deref};
 

@@ -8,9 +8,9 @@ use claimgate_core::settings::{AuthSettings, KeyLocation, ProviderKind};
 /// Everything `claimgate serve` needs to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where and how to listen.
+    /// The listeners.
     pub server: ServerSettings,
-    /// What to decide.
+    /// The rules of decisions.
     pub auth: AuthSettings,
 }
 
@@ -71,7 +71,7 @@ pub struct GrpcSettings {
 /// Far more than the worker threads of all Envoys that one instance serves.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// A place to listen on.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ListenAddress {
     /// `host:port`.

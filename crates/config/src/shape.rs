@@ -1,8 +1,8 @@
 //! Tree to types: unknown keys and values of the wrong type.
 //!
-//! deserr tells all such errors of a tree. They are then cut out of it, so
-//! that what remains always has the right shape and the checks that follow
-//! can tell their errors in the same run.
+//! deserr finds all such errors of a tree. They are then cut out of it, so
+//! that the rest has the right types and the checks that follow can report
+//! their errors in the same run.
 
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ use super::{
     wiped::{self, Wiped},
 };
 
-/// Reads the blocks; what does not fit is reported and left out.
+/// Reads the blocks; values of a wrong type are reported and left out.
 pub(super) fn read<T>(tree: Map<String, Value>, report: &Report) -> T
 where
     T: Deserr<Problems> + Default,
@@ -39,7 +39,7 @@ where
     }
 }
 
-/// What deserr found wrong with a tree.
+/// The errors that deserr found in a tree.
 pub struct Problems(Vec<Problem>);
 
 pub(super) struct Problem {
@@ -55,7 +55,7 @@ enum ProblemKind {
 }
 
 impl Problems {
-    /// Adds keys that the struct at `location` has on top of its own.
+    /// Adds keys that are known at `location` besides those of its type.
     pub(super) fn with_known_keys(mut self, location: ValuePointerRef, keys: &[&str]) -> Self {
         let path = key_path(location);
         for problem in self.0.iter_mut().filter(|problem| problem.path == path) {
@@ -119,8 +119,8 @@ fn key_path(location: ValuePointerRef) -> KeyPath {
 }
 
 impl Problem {
-    /// Makes the tree fit: reads a number or boolean out of a string that a
-    /// variable went into, or reports the problem and takes its cause away.
+    /// Repairs the tree: parses a number or boolean from a string that a
+    /// variable went into, or reports the problem and removes its cause.
     fn repair(self, tree: &mut Value, report: &Report) {
         let place = Place::at(report, self.path.clone());
         match self.kind {
@@ -156,7 +156,7 @@ impl Problem {
     }
 }
 
-/// A variable's value where the file wants something else than a string.
+/// A variable's value where the file needs another type than a string.
 fn typed(text: &str, accepted: &[ValueKind]) -> Option<Value> {
     accepted.iter().find_map(|kind| match kind {
         ValueKind::Boolean => text.parse::<bool>().ok().map(Value::from),
@@ -174,11 +174,11 @@ fn wrong_kind(place: &Place, actual: &Value, accepted: &[ValueKind]) -> String {
         Value::String(text) => place.quoted(text),
         Value::Bool(_) | Value::Number(_) => place.quoted(&actual.to_string()),
     };
-    let wanted: Vec<_> = accepted.iter().map(|kind| kind_name(*kind)).collect();
+    let kinds: Vec<_> = accepted.iter().map(|kind| kind_name(*kind)).collect();
     let unquoted = matches!(actual, Value::Bool(_) | Value::Number(_))
         && accepted.contains(&ValueKind::String);
     let advice = if unquoted { "; put it in quotes" } else { "" };
-    format!("must be {}, not {found}{advice}", wanted.join(" or "))
+    format!("must be {}, not {found}{advice}", kinds.join(" or "))
 }
 
 fn kind_name(kind: ValueKind) -> &'static str {
@@ -202,7 +202,7 @@ pub fn one_of(value: &str, known: &[impl AsRef<str>]) -> String {
     format!("write one of {}{guess}", words.join(", "))
 }
 
-/// The known word that takes the fewest typos, whatever its case and dashes.
+/// The known word that is the fewest typos away; case and dashes do not count.
 fn nearest<'k>(word: &str, known: &'k [impl AsRef<str>]) -> Option<&'k str> {
     known.iter().map(AsRef::as_ref).min_by_key(|candidate| distance(word, candidate))
 }

@@ -20,7 +20,7 @@ impl Drop for Wiped {
     }
 }
 
-/// Overwrites every string of a tree; the names of members stay.
+/// Overwrites every string of a tree, but not the names of members.
 pub(super) fn wipe(tree: &mut Value) {
     match tree {
         Value::String(text) => text.zeroize(),

@@ -8,15 +8,16 @@ use serde_saphyr::{
 
 use super::{errors::ConfigErrors, report::Report, wiped};
 
-/// The blocks that are this program's own.
+/// The blocks of this program.
 pub(super) const OWN_BLOCKS: [&str; 2] = ["auth", "server"];
 
-/// Parses a file, `what` it is; whatever is wrong with its YAML is one error with its line.
+/// Parses a file; `what` names it in errors. Invalid YAML is one error with its
+/// line.
 pub(super) fn parse(text: &str, what: &str) -> Result<Map<String, Value>, ConfigErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let tree = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let error = error.without_snippet().to_string();
-        ConfigErrors::single(what, format_args!("is no valid YAML: {}", one_line(&error)))
+        ConfigErrors::single(what, format_args!("is not valid YAML: {}", one_line(&error)))
     })?;
     match tree {
         Value::Object(blocks) => Ok(blocks),
@@ -29,8 +30,8 @@ pub(super) fn parse(text: &str, what: &str) -> Result<Map<String, Value>, Config
     }
 }
 
-/// YAML 1.2 rules. The limits stop alias bombs and leave room for files with
-/// some 100,000 API keys. Snippets are off because they would quote secrets.
+/// YAML 1.2 rules. The limits stop alias bombs and allow files with some 100,000
+/// API keys. Snippets are off because they would quote secrets.
 fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -44,13 +45,13 @@ fn options() -> Options {
     }
 }
 
-/// The parser's words on one line, without its advice to programmers.
+/// The parser's message on one line, without its advice to programmers.
 fn one_line(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     message.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }
 
-/// Takes out the blocks of other programs, with one warning that lists them.
+/// Removes the blocks of other programs, with one warning that lists them.
 pub(super) fn warn_of_other_blocks(tree: &mut Map<String, Value>, report: &Report) {
     let mut others = Vec::new();
     retain(tree, |name| {
@@ -68,10 +69,10 @@ pub(super) fn warn_of_other_blocks(tree: &mut Map<String, Value>, report: &Repor
     }
 }
 
-/// Takes out, and wipes, the blocks whose name is not `wanted`.
-pub(super) fn retain(tree: &mut Map<String, Value>, mut wanted: impl FnMut(&str) -> bool) {
+/// Removes and wipes every block for whose name `stays` returns false.
+pub(super) fn retain(tree: &mut Map<String, Value>, mut stays: impl FnMut(&str) -> bool) {
     tree.retain(|name, block| {
-        let stays = wanted(name);
+        let stays = stays(name);
         if !stays {
             wiped::wipe(block);
         }

@@ -1,7 +1,6 @@
 //! What the engine says about a request.
 //!
-//! No status codes here: how a denial looks on a wire is the adapter's
-//! business.
+//! No status codes here: those of denials are in `response/denial.rs`.
 
 use std::sync::Arc;
 

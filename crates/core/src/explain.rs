@@ -133,7 +133,7 @@ pub struct Client {
     pub body: String,
 }
 
-/// The longest that anybody is waited for once the time limit is over.
+/// How long providers may take once the time limit is over.
 const LAST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Decides `request` at the moment `now` as the service would, giving up on

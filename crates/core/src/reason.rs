@@ -28,7 +28,7 @@ macro_rules! reasons {
 reasons! {
     /// Authenticated and authorised.
     Ok = "ok", "the request is authorised";
-    /// A public path or route: nobody is asked for a token.
+    /// A public path or route: no token is needed.
     Public = "public", "the path is public";
     /// Authentication is switched off.
     Disabled = "disabled", "authentication is switched off";

@@ -1,8 +1,8 @@
 //! A checked request, borrowed from whatever carried it.
 //!
 //! The engine sees only what it needs to decide and knows nothing of the
-//! message the request came in. An adapter (Envoy's, a test's, `explain`'s)
-//! fills a [`Request`] with slices of its own buffers.
+//! message the request came in. A door, a test or `explain` fills a
+//! [`Request`] with slices of its own buffers.
 
 use crate::traceparent::Traceparent;
 

@@ -199,7 +199,7 @@ pub struct RouteSettings {
     pub methods: Vec<String>,
     /// Lower-case hosts, `*.` for any subdomain; empty matches all.
     pub hosts: Vec<String>,
-    /// Nobody is asked for a token.
+    /// No token is needed.
     pub public: bool,
     /// Replaces the default scopes.
     pub required_scopes: Option<Vec<String>>,

@@ -20,7 +20,7 @@ pub enum NotExact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSecure {
     /// It is not a URL, or a parser would drop or encode some of it.
-    #[error("is no valid URL")]
+    #[error("is not a valid URL")]
     NotAUrl,
     /// It holds a user name or a password.
     #[error("holds a user name or password")]

@@ -81,7 +81,7 @@ pub(crate) enum Outcome {
     Answered,
 }
 
-/// Text or bytes in somebody's memory.
+/// Text or bytes in memory that Envoy or the module owns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Buffer {
@@ -89,7 +89,7 @@ pub(crate) struct Buffer {
     length: usize,
 }
 
-/// A header field in somebody's memory.
+/// A header field in memory that Envoy or the module owns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Header {

@@ -29,7 +29,7 @@ impl Background {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let run = move || {
-            // An error means that nobody can stop it any more.
+            // An error means that its owner is gone.
             let _ = runtime.block_on(stopped);
             runtime.shutdown_timeout(PATIENCE);
         };

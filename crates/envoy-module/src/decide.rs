@@ -1,6 +1,5 @@
-//! Deciding a request through the room that every door shares.
-//!
-//! The only file that knows how a decision is made, timed and recorded.
+//! Decides a request with [`claimgate::check`], as every door does. No other file
+//! of this crate calls it.
 
 use std::{sync::Arc, time::Instant};
 

@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// Where Envoy's ext_authz puts its metadata: access logs and rate limits
-/// find it there, whoever decided.
+/// find it there, whichever door decided.
 const NAMESPACE: &str = "envoy.filters.http.ext_authz";
 
 /// What is done to a stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Effects {
     /// The HTTP status of the answer to the client; `None` lets the request
     /// go on.

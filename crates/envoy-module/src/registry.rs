@@ -1,5 +1,5 @@
 //! The configurations of this process. Listeners and filters that name the
-//! same one share its keys, its token memory and its counters.
+//! same one share its keys, its token cache and its counters.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use crate::{
     options::FilterOptions,
 };
 
-/// The configurations that somebody uses.
+/// The configurations in use.
 static REGISTRY: Mutex<Registry> =
     Mutex::new(Registry { open: Vec::new(), background: Weak::new() });
 

@@ -133,7 +133,7 @@ impl Stats {
             let Some((counter, values)) = find(&self.counters, name, labels) else { return };
             let series = (counter.name, values.iter().map(|value| (*value).to_owned()).collect());
             // Once even if nothing was counted: a counter lives as long as
-            // somebody's statistics hold it, and those of an earlier listener
+            // other statistics hold it, and those of an earlier listener
             // may be about to go.
             let is_new = held.insert(series.clone());
             let before = carried.insert(series, total).unwrap_or(0);

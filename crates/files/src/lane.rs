@@ -1,4 +1,4 @@
-//! Work that may hang, in a thread of its own.
+//! Runs work that may hang on a thread of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use tokio::{
 /// How long files may take to be read.
 pub const READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where work that may hang is done: beside the runtime, one piece at a time.
+/// Runs work that may hang: on threads where it may block, one piece at a time.
 ///
-/// What hangs can't be ended. It keeps its thread, and the lane, until it
-/// comes back, so however often it is tried again there is one such thread.
+/// Work that hangs can't be ended. It holds its thread, and the lane, until it
+/// returns, so retries never take more than one thread.
 #[derive(Clone, Debug)]
 pub struct Lane(Arc<Semaphore>);
 
-/// Work in a [`Lane`] was not done in time.
+/// Work in a [`Lane`] did not end in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reading files takes more than 5 seconds, look at their mounts")]
 pub struct Hung;
@@ -36,12 +36,10 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Does `work` on a thread where it may block, once what came before has
-    /// ended.
+    /// Runs `work` once the work before it has ended.
     ///
     /// # Errors
-    /// It was not done within [`READ_LIMIT`]; its outcome is dropped if it
-    /// ever comes.
+    /// It did not end within [`READ_LIMIT`]; a later result is dropped.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -68,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_hangs_is_given_up_and_holds_one_thread() {
+    async fn work_that_hangs_times_out_and_holds_one_thread() {
         let lane = Lane::default();
         let (release, hangs) = mpsc::channel::<()>();
         let (begun, begins) = mpsc::channel();
@@ -89,9 +87,9 @@ mod tests {
         assert_eq!(next, Err(Hung));
         assert!(start.elapsed() >= READ_LIMIT);
         assert_eq!(stuck.await.unwrap(), Err(Hung));
-        assert!(first.1.try_recv().is_err(), "nothing began beside what hangs");
+        assert!(first.1.try_recv().is_err(), "nothing began beside the work that hangs");
 
         drop(release);
-        assert_eq!(lane.run(|| 3).await, Ok(3), "it goes on once the first is back");
+        assert_eq!(lane.run(|| 3).await, Ok(3), "it goes on once the first has returned");
     }
 }

@@ -1,9 +1,9 @@
-//! Reading the files that the service lives on, without waiting for ever.
+//! Reads files without waiting for ever.
 //!
-//! A path may hold what is not a regular file: a pipe that nothing is written
-//! to, a device without an end. And a file may lie on a mount whose server is
-//! gone. The first is refused ([`read`]), the second is waited for in a thread
-//! of its own and for a while ([`Lane`]).
+//! A path may lead to something else than a regular file: a pipe without a
+//! writer, a device without an end. [`read`] refuses those. And a file may lie
+//! on a mount whose server is gone. [`Lane`] reads it on a thread of its own,
+//! with a time limit.
 
 mod content;
 mod lane;

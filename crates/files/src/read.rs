@@ -1,4 +1,4 @@
-//! Reading a file at once.
+//! Reads a whole file.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,17 +13,18 @@ const LARGEST: u64 = 16 << 20;
 /// Reads a regular file.
 ///
 /// # Errors
-/// It can't be read, is larger than 16 MiB, or is a pipe, a device, a folder
-/// or a socket, reading which might take for ever.
+/// It can't be read, is larger than 16 MiB, or is a pipe, a device, a folder or
+/// a socket, which might block for ever.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    // Opening a pipe wakes its writer, and some devices act on it.
+    // Before it is opened: that wakes the writer of a pipe, and some devices
+    // act on it.
     must_be_regular(&std::fs::metadata(path)?)?;
     let file = open(path)?;
-    // What was opened, in case another has taken its place.
+    // And after, in case another file has taken its place.
     let found = file.metadata()?;
     must_be_regular(&found)?;
-    // Room for all of it at once: what grows leaves copies behind, and there
-    // may be keys in it.
+    // Allocated once: a buffer that grows leaves copies behind, and there may
+    // be keys in it.
     let room = found.len().min(LARGEST) + 1;
     let mut content = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
     file.take(LARGEST + 1).read_to_end(&mut content)?;
@@ -33,7 +34,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Opens a file, and does not wait for a writer should it be a pipe.
+/// Opens a file without waiting for a writer, should it be a pipe.
 fn open(path: &Path) -> Result<File> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
@@ -53,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe with a name, to which nothing is written.
+    /// A named pipe without a writer.
     fn pipe_in(folder: &Path) -> PathBuf {
         let path = folder.join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);

@@ -309,7 +309,7 @@ impl Checks<'_> {
                 .map(|(name, value)| (name.to_ascii_lowercase(), value))
                 .collect(),
         };
-        if expectations.is_empty() && !place.is_blamed_below() {
+        if expectations.is_empty() && !place.has_error_below() {
             place.error("expects nothing; write `allow`, `deny`, or what must come out");
         }
         expectations

@@ -1,4 +1,4 @@
-//! Rules for the addresses to listen on.
+//! Rules for the addresses of listeners.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -19,9 +19,9 @@ use crate::{
 
 /// The keys of all providers, no two of which may be the same.
 pub(super) struct Keys {
-    /// Where each key was met first.
+    /// The place where each key is first.
     seen: HashMap<KeyHash, String>,
-    /// Longer keys are refused unread.
+    /// The limit of `max_token_bytes`; longer keys are refused in requests.
     longest: usize,
 }
 
@@ -35,7 +35,7 @@ impl Keys {
         if list.is_empty() {
             place.warn("lists no key, so no API key will be accepted");
         }
-        // Names may repeat: while a key is rotated, two have one subject.
+        // Names may repeat: while a key is rotated, both have one subject.
         let check = |(place, file): (Place<'_>, ApiKey)| self.check_one(file, &place);
         list.items(place).into_iter().map(check).collect()
     }
@@ -105,7 +105,7 @@ impl Keys {
                 return None;
             }
             (None, None) => {
-                if !hash_place.is_blamed() {
+                if !hash_place.has_error() {
                     key_place
                         .missing("write `key`, or `key_hash` as `claimgate hash-key` prints it");
                 }
@@ -121,7 +121,7 @@ impl Keys {
     }
 }
 
-/// A moment as RFC 3339 writes it.
+/// A time in the format of RFC 3339.
 fn timestamp(text: &str, place: &Place) -> Option<UnixTime> {
     match text.parse::<Timestamp>() {
         Ok(time) =>
@@ -130,7 +130,7 @@ fn timestamp(text: &str, place: &Place) -> Option<UnixTime> {
             Some(UnixTime::from_seconds(time.as_nanosecond() as f64 / 1e9))
         }
         Err(_) => {
-            place.wrong(text, "is no RFC 3339 time; write one such as `2027-01-31T00:00:00Z`");
+            place.wrong(text, "is not an RFC 3339 time; write one such as `2027-01-31T00:00:00Z`");
             None
         }
     }

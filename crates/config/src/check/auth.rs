@@ -21,11 +21,11 @@ use crate::{
     report::Place,
 };
 
-/// What the short form's files expect to be public.
+/// Public by default in the short form.
 const SHORT_FORM_PUBLIC_PATH: &str = "/v1/health";
 
-/// A bound for memory that is reserved up front.
-const MOST_REMEMBERED_TOKENS: usize = 10_000_000;
+/// Bounds the memory that the cache reserves when it is made.
+const MOST_CACHED_TOKENS: usize = 10_000_000;
 
 pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     let defaults = AuthSettings::default();
@@ -77,7 +77,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         token_cache_entries: count(
             file.token_cache_entries,
             defaults.token_cache_entries,
-            MOST_REMEMBERED_TOKENS,
+            MOST_CACHED_TOKENS,
             &place.key("token_cache_entries"),
         ),
         token_cache_bytes: cache_bytes(
@@ -91,7 +91,8 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     auth
 }
 
-/// Paths that are compared byte for byte with a path without its query.
+/// Paths that are compared byte for byte with a request's path without its
+/// query.
 fn public_paths(paths: List<String>, place: &Place) -> Vec<String> {
     let mut public = Vec::new();
     for (place, path) in paths.items(place) {

@@ -1,4 +1,4 @@
-//! Rules for claim paths and what claims must be.
+//! Rules for claim paths and the values that claims must have.
 
 use claimgate_core::{claims::ClaimPath, settings::ClaimRule};
 
@@ -15,10 +15,10 @@ pub(super) fn rules(rules: Option<ClaimRules>, place: &Place) -> Vec<ClaimRule> 
     match rules {
         None => Vec::new(),
         Some(ClaimRules::Map(entries)) => {
-            let rule = |(name, wanted): (String, _)| {
+            let rule = |(name, values): (String, _)| {
                 let place = place.key(&name);
-                let any_of = any_of(wanted, &place)?;
-                Some(ClaimRule { claim: named(&name, &place)?, any_of })
+                let any_of = any_of(values, &place)?;
+                Some(ClaimRule { claim: single_name(&name, &place)?, any_of })
             };
             entries.0.into_iter().filter_map(rule).collect()
         }
@@ -33,20 +33,20 @@ pub(super) fn rules(rules: Option<ClaimRules>, place: &Place) -> Vec<ClaimRule> 
     }
 }
 
-fn any_of(wanted: Option<OneOrMany<Scalar>>, place: &Place) -> Option<Vec<serde_json::Value>> {
-    let Some(wanted) = wanted else {
+fn any_of(values: Option<OneOrMany<Scalar>>, place: &Place) -> Option<Vec<serde_json::Value>> {
+    let Some(values) = values else {
         place.missing("write a string, number or boolean, or a list of them");
         return None;
     };
-    if wanted.is_empty() {
+    if values.is_empty() {
         place.error("lists no value, so no token could pass; write at least one");
         return None;
     }
-    Some(wanted.items(place).into_iter().map(|(_, Scalar(value))| value).collect())
+    Some(values.items(place).into_iter().map(|(_, Scalar(value))| value).collect())
 }
 
 /// A claim path that is one string.
-pub(super) fn named(name: &str, place: &Place) -> Option<ClaimPath> {
+pub(super) fn single_name(name: &str, place: &Place) -> Option<ClaimPath> {
     if name.is_empty() {
         place.error("must not be empty; write the name of a claim");
         return None;
@@ -61,7 +61,7 @@ pub(super) fn path(claim: Option<OneOrMany<String>>, place: &Place) -> Option<Cl
             place.missing("write a claim path, or the list of its segments");
             None
         }
-        Some(OneOrMany::One(name)) => named(&name, place),
+        Some(OneOrMany::One(name)) => single_name(&name, place),
         Some(OneOrMany::Many(segments)) => exact(segments, place),
     }
 }
@@ -73,6 +73,6 @@ fn exact(segments: List<String>, place: &Place) -> Option<ClaimPath> {
     }
     let segments = segments.items(place).into_iter();
     let segments: Vec<_> =
-        segments.filter_map(|(place, name)| named(&name, &place).map(|_| name)).collect();
+        segments.filter_map(|(place, name)| single_name(&name, &place).map(|_| name)).collect();
     Some(ClaimPath::Segments(segments))
 }

@@ -1,4 +1,4 @@
-//! Rules for custom providers behind gRPC.
+//! Rules for custom providers over gRPC.
 
 use claimgate_core::settings::GrpcProviderSettings;
 use url::Url;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{NamedFileKind, file::provider::Grpc, report::Place};
 
-/// A bound for memory that is reserved up front.
+/// Bounds the memory that the cache reserves when it is made.
 const MOST_ENTRIES: u64 = 10_000_000;
 
 pub(super) fn grpc(grpc: Grpc, place: &Place) -> GrpcProviderSettings {
@@ -54,7 +54,7 @@ fn endpoint(text: &str, place: &Place) -> Option<String> {
     if !text.contains("://") {
         return address::host_and_port(text, place).then(|| format!("http://{text}"));
     }
-    let good = |url: &Url| {
+    let is_valid = |url: &Url| {
         matches!(url.scheme(), "http" | "https")
             && url.username().is_empty()
             && url.password().is_none()
@@ -64,15 +64,14 @@ fn endpoint(text: &str, place: &Place) -> Option<String> {
             && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     match Url::parse(text) {
-        Ok(url) if good(&url) => Some(text.trim_end_matches('/').into()),
+        Ok(url) if is_valid(&url) => Some(text.trim_end_matches('/').into()),
         _ => {
-            // An `@` may come with a password, which is not shown.
+            // What holds an `@` may hold a password, so it is not shown.
             let advice = "write `http://host:port`, `https://host:port` or `unix:/path/to/socket`";
             match text.contains('@') {
-                true => place.error(format_args!("is no address of a gRPC service; {advice}")),
-                false => {
-                    place.wrong(text, format_args!("is no address of a gRPC service; {advice}"))
-                }
+                true => place.error(format_args!("is not the address of a gRPC service; {advice}")),
+                false => place
+                    .wrong(text, format_args!("is not the address of a gRPC service; {advice}")),
             }
             None
         }

@@ -1,4 +1,4 @@
-//! Rules for what denials look like.
+//! Rules for the format and headers of denials.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     report::Place,
 };
 
-/// The longest value, in bytes: what most clients and proxies take.
+/// The longest value, in bytes, that most clients and proxies accept.
 const LONGEST_VALUE: usize = 8192;
 
 pub(super) fn error_format(file: auth::ErrorFormat) -> ErrorFormat {
@@ -22,14 +22,14 @@ pub(super) fn error_format(file: auth::ErrorFormat) -> ErrorFormat {
     }
 }
 
-/// Headers for denials: what a client can receive, and nothing that a denial
-/// has already.
+/// Headers for denials that a client can receive and a denial does not have
+/// already.
 pub(super) fn denial_headers(file: Entries<String>, place: &Place) -> Vec<(String, String)> {
     let mut seen: HashMap<String, String> = HashMap::new();
     let mut headers = Vec::new();
-    for (written, value) in file.0 {
-        let place = place.key(&written);
-        let name = header_name(&written, &place).filter(|name| is_free(name, &place));
+    for (name, value) in file.0 {
+        let place = place.key(&name);
+        let name = header_name(&name, &place).filter(|name| is_free(name, &place));
         let value = header_value(value, &place);
         let Some(name) = name else { continue };
         if let Some(earlier) = seen.insert(dashed(&name), place.to_string()) {
@@ -40,7 +40,7 @@ pub(super) fn denial_headers(file: Entries<String>, place: &Place) -> Vec<(Strin
     headers
 }
 
-/// Whether a header is left to the author; tells who owns it otherwise.
+/// Whether a header may be set here; reports what sets it otherwise.
 fn is_free(name: &str, place: &Place) -> bool {
     let problem = match dashed(name).as_str() {
         "www-authenticate" => "is the challenge, which Claimgate writes; see `realm`",
@@ -56,8 +56,8 @@ fn is_free(name: &str, place: &Place) -> bool {
     false
 }
 
-/// A value that arrives as it is written (RFC 9110, section 5.5). Envoy drops
-/// headers whose value is empty.
+/// A value that reaches the client unchanged (RFC 9110, section 5.5). Envoy
+/// drops headers with an empty value.
 fn header_value(value: Option<String>, place: &Place) -> Option<String> {
     let Some(value) = value else {
         place.missing("write the header's value, or remove the header");

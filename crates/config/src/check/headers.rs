@@ -32,8 +32,8 @@ const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
 ];
 
-/// A header's name in lower case, if it is one that may be set, removed and
-/// trusted.
+/// A header's name in lower case, if Claimgate may set, remove and trust that
+/// header.
 pub(super) fn header_name(text: &str, place: &Place) -> Option<String> {
     let name = HeaderName::from_bytes(text.as_bytes()).ok();
     let spelling = dashed(&text.to_ascii_lowercase());
@@ -43,19 +43,19 @@ pub(super) fn header_name(text: &str, place: &Place) -> Option<String> {
         "host" | "content-length" => "belongs to the request itself; write another header",
         hop if HOP_BY_HOP.contains(&hop) => "is a hop-by-hop header; write another header",
         envoy if envoy.starts_with("x-envoy-") => "belongs to Envoy; write another header",
-        _ if name.is_none() => "is no valid header name; write letters, digits and dashes",
+        _ if name.is_none() => "is not a valid header name; write letters, digits and dashes",
         _ => return name.map(|name| name.as_str().to_owned()),
     };
     place.wrong(text, problem);
     None
 }
 
-/// Many upstreams read `_` as `-`, some every character but letters and
-/// digits, so such names are the same to them. A colon stays: a pseudo-header
-/// is not a header.
+/// A name with a `-` for every character but letters and digits: many upstreams
+/// read `_` as `-`, some every such character. A colon stays: a pseudo-header is
+/// not a header.
 pub(super) fn dashed(name: &str) -> String {
-    let is_kept = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
-    name.chars().map(|letter| if is_kept(letter) { letter } else { '-' }).collect()
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
+    name.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).collect()
 }
 
 /// The identity headers; none may be set twice or hold the token.
@@ -99,7 +99,7 @@ fn claim_headers(
         Some(ClaimHeaders::Map(entries)) => {
             for (name, header) in entries.0 {
                 let place = place.key(&name);
-                add(claims::named(&name, &place), header, place);
+                add(claims::single_name(&name, &place), header, place);
             }
         }
         Some(ClaimHeaders::List(entries)) => {
@@ -115,7 +115,7 @@ fn claim_headers(
     headers
 }
 
-/// Header names that are spoken for, and by which key.
+/// Header names in use, and the key that uses each.
 struct Taken(HashMap<String, String>);
 
 impl Taken {

@@ -27,10 +27,10 @@ pub(super) fn oauth2(mut file: OAuth2, wildcard_scope: bool, place: &Place) -> O
     let advice = "write the exact `iss` of the issuer's tokens";
     let issuer = required(file.issuer.take(), &issuer_place, advice);
     let allow_http = file.allow_http.unwrap_or(false);
-    let good_issuer = issuer
+    let valid_issuer = issuer
         .as_deref()
         .filter(|issuer| urls::issuer(issuer, allow_http, &issuer_place).is_some());
-    let location = location(&mut file, good_issuer, allow_http, place);
+    let location = location(&mut file, valid_issuer, allow_http, place);
     let keys = key_source(&mut file, location, allow_http, place);
     let defaults = OAuth2Settings::new(issuer.unwrap_or_default(), keys);
 
@@ -90,7 +90,8 @@ fn audience(file: Option<OneOrMany<String>>, is_required: bool, place: &Place) -
     Vec::new()
 }
 
-/// An allow-list of nobody would read as one of everybody.
+/// The only clients allowed. An empty list is an error: the engine reads it as
+/// all clients.
 fn client_ids(file: Option<List<String>>, place: &Place) -> Vec<String> {
     let Some(list) = file else { return Vec::new() };
     if list.is_empty() {
@@ -127,7 +128,7 @@ fn algorithms(names: List<String>, place: &Place) -> Vec<Algorithm> {
     algorithms
 }
 
-/// Lower case, `application/` cut off; `None` accepts any type.
+/// Types in lower case without `application/`; `None` accepts any type.
 fn accepted_types(types: List<String>, place: &Place) -> Option<Vec<String>> {
     if types.is_empty() {
         place.error("lists no type; write at least one, or `[\"*\"]` to accept any");
@@ -136,7 +137,7 @@ fn accepted_types(types: List<String>, place: &Place) -> Option<Vec<String>> {
     for (place, written) in types.items(place) {
         let lower = written.to_ascii_lowercase();
         match lower.strip_prefix("application/").unwrap_or(&lower) {
-            "" => place.wrong(&written, "is no type; write one such as `at+jwt`"),
+            "" => place.wrong(&written, "is not a type; write one such as `at+jwt`"),
             name => accepted.push(name.to_owned()),
         }
     }
@@ -149,7 +150,7 @@ fn accepted_types(types: List<String>, place: &Place) -> Option<Vec<String>> {
     None
 }
 
-/// Where the keys are; the issuer is `None` if something is wrong with it.
+/// The location of the keys; `issuer` is `None` if it has an error.
 fn location(
     file: &mut OAuth2,
     issuer: Option<&str>,

@@ -4,9 +4,9 @@ use claimgate_core::policy::path::MAX_BYTES;
 
 use crate::report::Place;
 
-/// A path that all readings of a request's path can lead to: one that is
-/// normalised already. Anything else would never match, or only requests
-/// that are refused as ambiguous.
+/// A path that is normalised already, so that every reading of a request's path
+/// can match it. Any other would never match, or only requests that are refused
+/// as ambiguous.
 pub(super) fn normalised(text: &str, place: &Place) -> Option<String> {
     let problem = match text {
         "" => Some("is empty; write a path from `/` on".into()),
@@ -46,7 +46,7 @@ fn byte_problem(byte: u8) -> Option<&'static str> {
     }
 }
 
-/// Empty and dot segments, with the path that they stand for.
+/// Reports empty and dot segments, with the path to write instead.
 fn untidy(text: &str, place: &Place) -> Option<String> {
     let mut segments = Vec::new();
     let mut tidy = true;

@@ -1,4 +1,4 @@
-//! Rules for the providers, in both forms, and for those who name them.
+//! Rules for the providers, in both forms, and for the keys that name them.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use crate::{
 const API_KEY: &str = "api_key";
 const OAUTH2: &str = "oauth2";
 
-/// The providers of either form, and which of them may be named.
+/// The providers of either form, and the names that other keys may use.
 pub(super) fn providers(
     auth: &mut Auth,
     enabled: bool,
@@ -31,7 +31,7 @@ pub(super) fn providers(
 ) -> (Vec<ProviderSettings>, Known) {
     let list_place = place.key("providers");
     let mut keys = Keys::new(longest_key);
-    let is_general = auth.providers.is_some() || list_place.is_blamed();
+    let is_general = auth.providers.is_some() || list_place.has_error();
     if !is_general {
         return short_form(auth, enabled, keys, place);
     }
@@ -39,9 +39,8 @@ pub(super) fn providers(
     let mut settings = Vec::new();
     if let Some(list) = auth.providers.take() {
         if list.is_empty() && enabled {
-            list_place.error(
-                "lists nobody, so every token would be refused; write at least one provider",
-            );
+            list_place
+                .error("lists no provider, so every token would be refused; write at least one");
         }
         settings = general_form(list, &mut keys, &list_place);
     }
@@ -112,7 +111,7 @@ fn provider(file: Provider, keys: &mut Keys, place: &Place) -> ProviderSettings 
 }
 
 /// `mode`, `api_keys` and `oauth2`. A block that the mode does not use is not
-/// looked into: files in use keep one for another day, half filled in.
+/// checked: files in use have one, half filled in, for a later mode.
 fn short_form(
     auth: &mut Auth,
     enabled: bool,
@@ -120,11 +119,11 @@ fn short_form(
     place: &Place,
 ) -> (Vec<ProviderSettings>, Known) {
     let (keys_place, oauth2_place) = (place.key("api_keys"), place.key("oauth2"));
-    let is_mode_known = !place.key("mode").is_blamed();
+    let is_mode_known = !place.key("mode").has_error();
     let mut blocks = Blocks {
-        wants: match is_mode_known {
-            true => Wants::of(auth.mode.unwrap_or(Mode::ApiKey)),
-            false => Wants { api_keys: false, oauth2: false },
+        used: match is_mode_known {
+            true => UsedBlocks::of(auth.mode.unwrap_or(Mode::ApiKey)),
+            false => UsedBlocks { api_keys: false, oauth2: false },
         },
         api_keys: auth.api_keys.take(),
         oauth2: auth.oauth2.take(),
@@ -133,7 +132,7 @@ fn short_form(
         blocks.report_missing(auth.mode, &keys_place, &oauth2_place);
         blocks.drop_unused(is_mode_known, &keys_place, &oauth2_place);
     }
-    let Blocks { wants, api_keys, oauth2: issuer } = blocks;
+    let Blocks { used, api_keys, oauth2: issuer } = blocks;
     let api_keys = api_keys.map(|list| ProviderSettings {
         name: API_KEY.into(),
         forward_token: None,
@@ -145,23 +144,23 @@ fn short_form(
         kind: ProviderKind::OAuth2(Box::new(oauth2(file, true, &oauth2_place))),
     });
     let known = match enabled {
-        true => Known::of(wants.names(), place),
+        true => Known::of(used.names(), place),
         false => Known { names: None, hidden: false },
     };
     (api_keys.into_iter().chain(issuer).collect(), known)
 }
 
-/// The short form's blocks as written.
+/// The short form's blocks in the file.
 struct Blocks {
-    wants: Wants,
+    used: UsedBlocks,
     api_keys: Option<List<ApiKey>>,
     oauth2: Option<OAuth2>,
 }
 
 impl Blocks {
     fn report_missing(&self, mode: Option<Mode>, keys_place: &Place, oauth2_place: &Place) {
-        let has_issuer = self.wants.oauth2 && self.oauth2.is_some();
-        if self.wants.api_keys && self.api_keys.is_none() && !has_issuer {
+        let has_issuer = self.used.oauth2 && self.oauth2.is_some();
+        if self.used.api_keys && self.api_keys.is_none() && !has_issuer {
             match (mode, &self.oauth2) {
                 (None, Some(_)) => keys_place.missing(
                     "`mode` is `api_key` unless written; write the list of API keys, or `mode: \
@@ -173,30 +172,30 @@ impl Blocks {
                 ),
             }
         }
-        if self.wants.oauth2 && self.oauth2.is_none() {
+        if self.used.oauth2 && self.oauth2.is_none() {
             oauth2_place.missing("write the issuer that this `mode` needs, or another `mode`");
         }
     }
 
-    fn drop_unused(&mut self, tell: bool, keys_place: &Place, oauth2_place: &Place) {
+    fn drop_unused(&mut self, warn: bool, keys_place: &Place, oauth2_place: &Place) {
         let unused = [
-            (self.api_keys.take_if(|_| !self.wants.api_keys).is_some(), keys_place),
-            (self.oauth2.take_if(|_| !self.wants.oauth2).is_some(), oauth2_place),
+            (self.api_keys.take_if(|_| !self.used.api_keys).is_some(), keys_place),
+            (self.oauth2.take_if(|_| !self.used.oauth2).is_some(), oauth2_place),
         ];
-        for (_, place) in unused.into_iter().filter(|(dropped, _)| *dropped && tell) {
+        for (_, place) in unused.into_iter().filter(|(dropped, _)| *dropped && warn) {
             place.warn("is not used in this `mode`; write `mode: composite` to use both");
         }
     }
 }
 
-/// What a mode uses.
+/// The blocks that a mode uses.
 #[derive(Clone, Copy)]
-struct Wants {
+struct UsedBlocks {
     api_keys: bool,
     oauth2: bool,
 }
 
-impl Wants {
+impl UsedBlocks {
     fn of(mode: Mode) -> Self {
         Self {
             api_keys: matches!(mode, Mode::ApiKey | Mode::Composite),
@@ -207,12 +206,12 @@ impl Wants {
     fn names(self) -> impl Iterator<Item = &'static str> {
         [(self.api_keys, API_KEY), (self.oauth2, OAUTH2)]
             .into_iter()
-            .filter_map(|(wanted, name)| wanted.then_some(name))
+            .filter_map(|(used, name)| used.then_some(name))
     }
 }
 
-/// The providers that routes and token sources may name; `None` where it is
-/// not worth telling, because the list itself is wrong or not in use.
+/// The providers that routes and token sources may name; `None` if the list
+/// itself has an error or is not used, so that names can't be checked.
 pub(super) struct Known {
     names: Option<Vec<String>>,
     /// Whether one of them must not be shown.
@@ -224,7 +223,7 @@ impl Known {
         let mut names: Vec<_> = names.map(String::from).collect();
         names.sort();
         names.dedup();
-        let incomplete = list.is_blamed() || names.is_empty() || names.iter().any(String::is_empty);
+        let incomplete = list.has_error() || names.is_empty() || names.iter().any(String::is_empty);
         Self { names: (!incomplete).then_some(names), hidden: list.hides_any("name") }
     }
 
@@ -245,7 +244,7 @@ impl Known {
         Some(items.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// What is wrong with a name that is not known, and what to write.
+    /// The message for an unknown name: what to write instead.
     fn advice(&self, name: &str, known: &[String]) -> String {
         const FEW: usize = 12;
         match known.len() {

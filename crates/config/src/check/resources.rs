@@ -1,5 +1,4 @@
-//! Rules for protected resources, and what is known of them without being
-//! written.
+//! Rules for protected resources, and the lists that are filled in for them.
 
 use std::collections::HashMap;
 
@@ -17,7 +16,7 @@ use crate::{
     report::Place,
 };
 
-/// What is written; lists that are left out stay empty.
+/// The resource in the file; lists that are left out stay empty.
 pub(super) fn resource(
     file: ProtectedResource,
     place: &Place,
@@ -51,8 +50,8 @@ pub(super) fn resource(
     Some(settings)
 }
 
-/// RFC 9728, section 1.2: a URL without fragment. One with a query has its
-/// metadata where no path leads.
+/// A URL without fragment (RFC 9728, section 1.2). With a query, its metadata
+/// would have one too, and requests are not matched by their query.
 fn identifier(text: Option<String>, allow_http: bool, place: &Place) -> Option<String> {
     let text = required(text, place, "write the URL that clients know the resource by")?;
     let url = urls::fetchable(&text, allow_http, place)?;
@@ -66,10 +65,10 @@ fn identifier(text: Option<String>, allow_http: bool, place: &Place) -> Option<S
 fn issuers(list: List<String>, allow_http: bool, place: &Place) -> Vec<String> {
     refuse_empty(&list, place);
     let items = list.items(place).into_iter();
-    let good = |(place, text): (Place, String)| {
+    let valid = |(place, text): (Place, String)| {
         urls::fetchable(&text, allow_http, &place).is_some().then_some(text)
     };
-    items.filter_map(good).collect()
+    items.filter_map(valid).collect()
 }
 
 fn refuse_empty(list: &List<String>, place: &Place) {
@@ -78,8 +77,8 @@ fn refuse_empty(list: &List<String>, place: &Place) {
     }
 }
 
-/// Fills in what was left out, from the rules of the requests that ask for
-/// the resource, and refuses two descriptions of one resource.
+/// Fills in the lists that were left out from the rules under which the resource
+/// is used, and refuses two descriptions of one resource.
 pub(super) fn complete(auth: &mut AuthSettings, place: &Place) {
     let uses = Uses::of(auth, place);
     for (resource, uses) in uses.0.values() {
@@ -107,7 +106,7 @@ pub(super) fn complete(auth: &mut AuthSettings, place: &Place) {
     }
 }
 
-/// Rules under which a resource is asked for.
+/// The rules of one use of a resource: the defaults, or a route.
 struct Use<'r> {
     place: Place<'r>,
     written: ProtectedResourceSettings,
@@ -115,7 +114,7 @@ struct Use<'r> {
     issuers: Vec<String>,
 }
 
-/// By metadata path and host.
+/// The uses of each resource, by the path and host of its metadata.
 struct Uses<'r>(std::collections::BTreeMap<(String, String), (String, Vec<Use<'r>>)>);
 
 impl<'r> Uses<'r> {
@@ -163,7 +162,7 @@ impl<'r> Uses<'r> {
     }
 }
 
-/// One description of a resource that is asked for under several rules.
+/// One description of a resource with several uses.
 fn merged(uses: &[Use], auth: &AuthSettings) -> Option<ProtectedResourceSettings> {
     let first = uses.first()?;
     let mut resource = first.written.clone();
@@ -174,7 +173,7 @@ fn merged(uses: &[Use], auth: &AuthSettings) -> Option<ProtectedResourceSettings
         resource.scopes_supported = union(uses.iter().flat_map(|used| &used.scopes));
     }
     let servers_place = first.place.key("authorization_servers");
-    if resource.authorization_servers.is_empty() && auth.enabled && !servers_place.is_blamed() {
+    if resource.authorization_servers.is_empty() && auth.enabled && !servers_place.has_error() {
         servers_place.missing(
             "no provider of type `oauth2` with a URL as `issuer` is asked; write the issuers that \
              give tokens for the resource",
@@ -193,9 +192,9 @@ fn union<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
     union
 }
 
-/// The issuers of these providers, as far as clients can reach them.
+/// The issuers of these providers that are URLs, which clients can reach.
 fn issuers_of(auth: &AuthSettings, providers: Option<&[String]>) -> Vec<String> {
-    let asked = auth
+    let used = auth
         .providers
         .iter()
         .filter(|provider| providers.is_none_or(|names| names.contains(&provider.name)));
@@ -203,6 +202,6 @@ fn issuers_of(auth: &AuthSettings, providers: Option<&[String]>) -> Vec<String> 
         ProviderKind::OAuth2(oauth2) => Some(oauth2.issuer.clone()),
         ProviderKind::ApiKey(_) | ProviderKind::Grpc(_) => None,
     };
-    let issuers = asked.filter_map(|provider| issuer(&provider.kind));
+    let issuers = used.filter_map(|provider| issuer(&provider.kind));
     issuers.filter(|issuer| issuer.starts_with("http")).collect()
 }

@@ -84,7 +84,7 @@ fn matching(file: Match, route: RouteSettings, place: &Place) -> RouteSettings {
         || file.path_prefix.is_some()
         || file.methods.is_some()
         || file.hosts.is_some();
-    if !written && !place.is_blamed_below() {
+    if !written && !place.has_error_below() {
         place.error("says nothing; write `path_prefix: /` to match every request");
     }
     if file.path.is_some() && file.path_prefix.is_some() {
@@ -120,7 +120,8 @@ fn listed(
     values.items(place).into_iter().filter_map(|(place, value)| read(value, &place)).collect()
 }
 
-/// Methods are case-sensitive, and those in use are upper case.
+/// A method in upper case: methods are case-sensitive, and those in use are
+/// upper case.
 fn method(value: String, place: &Place) -> Option<String> {
     let method = text(Some(value), place)?;
     is_token(&method, place).then(|| method.to_ascii_uppercase())
@@ -150,8 +151,8 @@ fn host(value: String, place: &Place) -> Option<String> {
         "*" => "matches every host; leave `hosts` out",
         _ if bare.contains("://") => "is a URL; write its host alone",
         _ if labels.contains('*') => "has a `*` elsewhere than in `*.` at the front",
-        _ if bare.contains(':') => "is no host; write an IPv6 address in brackets",
-        _ => "is no host; write a DNS name (punycode where needed) or an IP address",
+        _ if bare.contains(':') => "is not a host; write an IPv6 address in brackets",
+        _ => "is not a host; write a DNS name (punycode where needed) or an IP address",
     };
     place.wrong(&host, advice);
     None

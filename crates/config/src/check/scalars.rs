@@ -1,4 +1,4 @@
-//! Rules for single values that many keys share.
+//! Rules for single values, shared by many keys.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,11 +6,11 @@ use claimgate_core::text::is_quotable;
 
 use crate::{NamedFileKind, file::forms::List, report::Place};
 
-/// A hundred years: more than any setting needs, and far from what clocks
-/// and timers overflow at.
+/// A hundred years: more than any setting needs, and too short to overflow clocks
+/// and timers.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A string with something in it, if one was written.
+/// A string that is not empty, if one was written.
 pub(super) fn text(value: Option<String>, place: &Place) -> Option<String> {
     let value = value?;
     if value.is_empty() {
@@ -20,7 +20,7 @@ pub(super) fn text(value: Option<String>, place: &Place) -> Option<String> {
     Some(value)
 }
 
-/// A string that must be there.
+/// A string that is not empty; reports it if it is missing.
 pub(super) fn required(value: Option<String>, place: &Place, advice: &str) -> Option<String> {
     if value.is_none() {
         place.missing(advice);
@@ -28,7 +28,7 @@ pub(super) fn required(value: Option<String>, place: &Place, advice: &str) -> Op
     text(value, place)
 }
 
-/// A name that will stand in logs and headers.
+/// A name that is written to logs and headers.
 pub(super) fn name(value: Option<String>, place: &Place) -> Option<String> {
     let name = required(value, place, "write a unique name")?;
     if name.chars().any(char::is_control) {
@@ -38,21 +38,21 @@ pub(super) fn name(value: Option<String>, place: &Place) -> Option<String> {
     Some(name)
 }
 
-/// Strings with something in them.
+/// Strings that are not empty.
 pub(super) fn texts(values: List<String>, place: &Place) -> Vec<String> {
     let items = values.items(place);
     items.into_iter().filter_map(|(place, value)| text(Some(value), &place)).collect()
 }
 
-/// Scopes that a route wants; a challenge names them in a quoted string
-/// (RFC 6750, section 3).
+/// Required scopes; a challenge names them in a quoted string (RFC 6750, section
+/// 3).
 pub(super) fn scopes(values: List<String>, place: &Place) -> Vec<String> {
     let mut scopes = Vec::new();
     for (place, value) in values.items(place) {
         match text(Some(value), &place) {
             Some(scope) if is_quotable(&scope) => scopes.push(scope),
             Some(scope) => {
-                place.wrong(&scope, "is no scope; write printable ASCII without `\"` and `\\`");
+                place.wrong(&scope, "is not a scope; write printable ASCII without `\"` and `\\`");
             }
             None => {}
         }
@@ -63,9 +63,9 @@ pub(super) fn scopes(values: List<String>, place: &Place) -> Vec<String> {
 /// Whether a duration may be zero.
 #[derive(Clone, Copy)]
 pub(super) enum Zero {
-    /// It means "none at all".
+    /// Zero turns the feature off.
     Allowed,
-    /// It makes no sense.
+    /// Zero is an error.
     Refused,
 }
 
@@ -128,7 +128,7 @@ pub(super) fn cache_bytes(value: Option<u64>, default: usize, place: &Place) -> 
     }
 }
 
-/// A file, if one is named; noted so that it can be looked at and watched.
+/// A file, if one is named; recorded so that it can be checked and watched.
 pub(super) fn file(value: Option<String>, kind: NamedFileKind, place: &Place) -> Option<PathBuf> {
     let path = PathBuf::from(text(value, place)?);
     if path.as_os_str().as_encoded_bytes().contains(&0) {

@@ -14,7 +14,7 @@ use crate::{
     settings::{GrpcSettings, ListenAddress, ServerSettings, TlsSettings},
 };
 
-/// More threads than any machine has cores.
+/// More threads than a machine has cores.
 const MOST_WORKERS: u64 = 1024;
 
 /// More connections than a machine has descriptors for.

@@ -1,5 +1,5 @@
-//! Routes that no request can lead to, because some server takes every path
-//! of theirs for one of an earlier route.
+//! Routes that no request can reach, because some server reads each of their
+//! paths as one of an earlier route.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use claimgate_core::{
 
 use crate::report::Place;
 
-/// Warns of routes whose requests are all refused as ambiguous.
+/// Warns about routes whose requests are all refused as ambiguous.
 pub(super) fn warn(auth: &AuthSettings, place: &Place) {
     let rules = rules(&auth.routes);
     let mut by_path: HashMap<String, Vec<usize>> = HashMap::new();
@@ -27,13 +27,13 @@ pub(super) fn warn(auth: &AuthSettings, place: &Place) {
         if let Some(earlier) = found
             && !is_shadowed_as_written(&auth.routes[*earlier], path)
         {
-            tell(&auth.routes[*earlier], route, &place.index(later).key("match"));
+            warn_about(&auth.routes[*earlier], route, &place.index(later).key("match"));
         }
         by_path.entry(loose).or_default().push(later);
     }
 }
 
-fn tell(earlier: &RouteSettings, route: &RouteSettings, place: &Place) {
+fn warn_about(earlier: &RouteSettings, route: &RouteSettings, place: &Place) {
     let differ_in_case = path(earlier).zip(path(route)).is_some_and(|(earlier, path)| {
         !ancestors(path.trim_end_matches('/')).any(|it| it == earlier.trim_end_matches('/'))
     });
@@ -60,13 +60,14 @@ fn path(route: &RouteSettings) -> Option<&str> {
     route.path.as_deref().or(route.path_prefix.as_deref())
 }
 
-/// A path as the most careless server compares it; empty for the root.
+/// A path in the form in which the least strict server compares it; empty for the
+/// root.
 fn loose(path: &str, has_case: bool) -> String {
     let path = path.trim_end_matches('/');
     if has_case { path.into() } else { path.to_ascii_lowercase() }
 }
 
-/// A path, and all that it lies below; the root is empty.
+/// A path and every path above it; the root is empty.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0))
 }
@@ -101,7 +102,7 @@ fn all_covered(
     wide.is_empty() || !narrow.is_empty() && narrow.iter().all(is_covered)
 }
 
-/// Whether no spelling reaches the later route, whatever the readings.
+/// Whether the later route can't be reached even by its exact path.
 fn is_shadowed_as_written(earlier: &RouteSettings, later: &str) -> bool {
     match (&earlier.path, &earlier.path_prefix) {
         (Some(path), _) => path == later,

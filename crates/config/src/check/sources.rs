@@ -1,4 +1,4 @@
-//! Rules for the places that may hold a token.
+//! Rules for the token sources: the places that may hold a token.
 
 use claimgate_core::settings::{TokenPlace, TokenSourceSettings};
 
@@ -64,7 +64,7 @@ fn token_source(file: TokenSource, known: &Known, place: &Place) -> Option<Token
             TokenPlace::Cookie(text(Some(name), &place).filter(|name| is_token(name, &place))?)
         }
         (None, None, None) => {
-            if !place.is_blamed_below() {
+            if !place.has_error_below() {
                 place.error("names no place; write one of `header`, `query` and `cookie`");
             }
             return None;

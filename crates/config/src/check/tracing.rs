@@ -12,7 +12,7 @@ use crate::{
 
 const ADVICE: &str = "write `http://host:port` or `https://host:port` of an OTLP collector";
 
-/// Where the OTLP specification has traces, below a collector's URL.
+/// The path of traces below a collector's URL, by the OTLP specification.
 const TRACES: &str = "/v1/traces";
 
 pub(super) fn tracing(tracing: server::Tracing, place: &Place) -> Option<TracingSettings> {
@@ -39,7 +39,7 @@ pub(super) fn tracing(tracing: server::Tracing, place: &Place) -> Option<Tracing
 
 /// The URL that spans are sent to.
 fn endpoint(text: &str, protocol: OtlpProtocol, place: &Place) -> Option<String> {
-    let good = |url: &Url| {
+    let is_valid = |url: &Url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
             && url.username().is_empty()
@@ -48,11 +48,11 @@ fn endpoint(text: &str, protocol: OtlpProtocol, place: &Place) -> Option<String>
             && url.fragment().is_none()
             && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    let Some(url) = Url::parse(text).ok().filter(good) else {
-        // An `@` may come with a password, and a query with a key.
+    let Some(url) = Url::parse(text).ok().filter(is_valid) else {
+        // What holds an `@` may hold a password, and a query may hold a key.
         match text.contains(['@', '?']) {
-            true => place.error(format_args!("is no URL of a collector; {ADVICE}")),
-            false => place.wrong(text, format_args!("is no URL of a collector; {ADVICE}")),
+            true => place.error(format_args!("is not the URL of a collector; {ADVICE}")),
+            false => place.wrong(text, format_args!("is not the URL of a collector; {ADVICE}")),
         }
         return None;
     };

@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::report::Place;
 
-/// The URL that `text` is, if keys may be fetched from it.
+/// The URL, if keys may be fetched from it.
 pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
     let url = secure(text, allow_http, place)?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -13,7 +13,7 @@ pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<U
         return None;
     }
     if let Err(error) = urls::exact(text) {
-        // The error shows the path, and with it what is to stay hidden.
+        // The error shows the path, and with it the hidden value.
         let why = match place.is_hidden() {
             true => "it can't be fetched exactly as written".into(),
             false => error.to_string(),

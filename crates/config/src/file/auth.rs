@@ -12,8 +12,8 @@ use super::{
 use crate::shape::Problems;
 
 block! {
-    /// Who is let through: either the short form (`mode`, `api_keys`,
-    /// `oauth2`) or the general form (`providers`).
+    /// Which requests are let through: either the short form (`mode`,
+    /// `api_keys`, `oauth2`) or the general form (`providers`).
     struct Auth {
         /// `false` lets every request through.
         #[schemars(extend("default" = true))]
@@ -25,7 +25,7 @@ block! {
         api_keys: Option<List<ApiKey>>,
         /// Short form: an issuer of JWTs. It is a provider named `oauth2`.
         oauth2: Option<OAuth2>,
-        /// General form: who is asked about a token, in this order.
+        /// General form: the providers, tried in this order.
         providers: Option<List<Provider>>,
         /// Scopes that every request needs, public ones aside, unless its
         /// route says otherwise.
@@ -52,7 +52,7 @@ block! {
         match_as_sent: Option<bool>,
         /// Where tokens are looked for; left out, in `Authorization: Bearer`.
         token_sources: Option<List<TokenSource>>,
-        /// What the upstream learns about the caller.
+        /// Headers that tell the upstream about the caller.
         headers: Option<Headers>,
         /// What Envoy's other filters and its access log learn: the members of
         /// the dynamic metadata, of denied requests too. Left out, all of
@@ -68,8 +68,7 @@ block! {
         /// The realm of the `WWW-Authenticate` challenge.
         #[schemars(extend("default" = "claimgate"))]
         realm: Option<String>,
-        /// What the bodies of denials look like, unless a route says
-        /// otherwise.
+        /// The format of the bodies of denials, unless a route says otherwise.
         #[schemars(extend("default" = "oauth2"))]
         error_format: Option<ErrorFormat>,
         /// Headers that every denial has on top of its own, unless a route
@@ -78,11 +77,11 @@ block! {
         /// The resource that clients may discover how to get a token for,
         /// unless a route names one of its own (RFC 9728).
         protected_resource: Option<ProtectedResource>,
-        /// How many verified tokens are remembered at the most.
+        /// How many verified tokens are cached at most.
         #[schemars(extend("default" = 10000), range(min = 1))]
         token_cache_entries: Option<u64>,
-        /// How much memory they take at the most, in bytes, with everything
-        /// that is kept of them.
+        /// How much memory they take at most, in bytes, with everything that is
+        /// cached of them.
         #[schemars(extend("default" = 67108864), range(min = 65536))]
         token_cache_bytes: Option<u64>,
     }
@@ -170,12 +169,12 @@ block! {
         #[schemars(rename = "match")]
         #[deserr(rename = "match")]
         matching: Option<Match>,
-        /// `true` asks nobody for a token.
+        /// `true` needs no token.
         #[schemars(extend("default" = false))]
         public: Option<bool>,
         /// Replaces `auth.required_scopes`.
         required_scopes: Option<List<String>>,
-        /// Names of the only providers asked; left out, all are.
+        /// Names of the only providers tried; left out, all are.
         providers: Option<List<String>>,
         /// Claims that the caller must have (403 otherwise).
         required_claims: Option<ClaimRules>,
@@ -193,13 +192,13 @@ block! {
     /// 9728). The challenge names where the document is, and Claimgate
     /// answers it.
     struct ProtectedResource {
-        /// Its identifier: the URL that clients know it by.
+        /// Its identifier: the URL by which clients know it.
         #[schemars(required)]
         resource: Option<String>,
         /// Issuers that give tokens for it; left out, those of the `oauth2`
-        /// providers that are asked.
+        /// providers that are tried.
         authorization_servers: Option<List<String>>,
-        /// Scopes worth asking for; left out, those that are required.
+        /// Scopes that a client may need; left out, those that are required.
         scopes_supported: Option<List<String>>,
         /// Its name, for people.
         resource_name: Option<String>,
@@ -240,7 +239,8 @@ block! {
         query: Option<String>,
         /// A cookie.
         cookie: Option<String>,
-        /// Names of the only providers shown what is found here; left out, all.
+        /// Names of the only providers tried for a token found here; left out,
+        /// all.
         providers: Option<List<String>>,
     }
 }

@@ -1,6 +1,6 @@
-//! The macro that makes the file's mappings.
+//! The macro for the mappings of the file.
 
-/// Derives what every mapping of the file needs.
+/// Derives what each mapping of the file needs.
 macro_rules! block {
     ($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*

@@ -27,7 +27,7 @@ impl<T> List<T> {
         self.0.into_iter().enumerate().filter_map(present).collect()
     }
 
-    /// Whether nothing at all was written.
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -98,7 +98,7 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
     }
 }
 
-/// One value, or a list of values any one of which will do.
+/// One value, or a list of alternatives.
 #[derive(JsonSchema)]
 #[schemars(inline, untagged)]
 #[allow(missing_docs, reason = "comments here would go into the schema")]
@@ -187,7 +187,7 @@ impl JsonSchema for ScalarSchema {
     }
 }
 
-/// Something that null turns off, which leaving it out does not.
+/// A value that null turns off; leaving it out means the default.
 #[derive(Default)]
 pub enum Switchable<T> {
     /// The key is missing.
@@ -260,7 +260,7 @@ impl JsonSchema for Workers {
     }
 }
 
-/// A value of a kind that can't stand here.
+/// The error for a value of a wrong type.
 pub fn wrong_kind<V: IntoValue>(
     actual: Value<V>,
     accepted: &[ValueKind],

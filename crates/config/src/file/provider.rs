@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{secret::Secret, shape::Problems};
 
-/// Somebody who is asked about tokens: a name, a type and that type's keys.
+/// A provider: a name, a type and that type's keys.
 pub(crate) struct Provider {
     pub(crate) name: Option<String>,
     pub(crate) kind: Option<Kind>,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     ApiKey(ApiKeys),
     /// An issuer of JWTs.
     OAuth2(Box<OAuth2>),
-    /// A custom provider behind gRPC (`proto/claimgate/provider/v1`).
+    /// A custom provider over gRPC (`proto/claimgate/provider/v1`).
     Grpc(Grpc),
 }
 
@@ -78,18 +78,18 @@ impl JsonSchema for Provider {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let [api_key, oauth2, grpc] = TYPES;
         json_schema!({
-            "description": "Somebody who is asked about tokens.",
+            "description": "Verifies tokens.",
             "oneOf": [
-                named(api_key, ApiKeys::json_schema(generator)),
-                named(oauth2, OAuth2::json_schema(generator)),
-                named(grpc, Grpc::json_schema(generator)),
+                with_name_and_type(api_key, ApiKeys::json_schema(generator)),
+                with_name_and_type(oauth2, OAuth2::json_schema(generator)),
+                with_name_and_type(grpc, Grpc::json_schema(generator)),
             ],
         })
     }
 }
 
-/// A type's keys with the two that every provider has.
-fn named(kind: &str, mut schema: Schema) -> Schema {
+/// The schema of a type's keys with the two that every provider has.
+fn with_name_and_type(kind: &str, mut schema: Schema) -> Schema {
     let name = "A unique name, for routes, logs, metrics and the provider header.";
     let mut properties = json!({
         "name": {"type": "string", "description": name},
@@ -149,7 +149,7 @@ block! {
 }
 
 block! {
-    /// An issuer of JWTs and what its tokens must be like.
+    /// An issuer of JWTs and the rules for its tokens.
     struct OAuth2 {
         /// The exact `iss` of its tokens: an https URL.
         #[schemars(required)]
@@ -163,7 +163,7 @@ block! {
         /// The only clients allowed, compared with `client_id`, `azp`,
         /// `appid` or `cid`; left out, all are.
         client_ids: Option<List<String>>,
-        /// Claims that make the token good (401 otherwise).
+        /// Claims that a valid token must have (401 otherwise).
         required_claims: Option<ClaimRules>,
         /// Where its JWKS is; left out, `<issuer>/.well-known/jwks.json`.
         jwks_uri: Option<String>,
@@ -224,7 +224,7 @@ block! {
     }
 }
 
-// For the schema alone: the loader has better words for a wrong one.
+// For the schema alone: the loader's message for a wrong one says more.
 /// A signature algorithm.
 #[derive(JsonSchema)]
 #[schemars(inline, rename_all = "UPPERCASE")]
@@ -244,7 +244,7 @@ pub(crate) enum AlgorithmName {
 }
 
 block! {
-    /// A custom provider behind gRPC.
+    /// A custom provider over gRPC.
     struct Grpc {
         /// `http://host:port`, `https://host:port` or `unix:/path/to/socket`.
         #[schemars(required)]
@@ -254,13 +254,13 @@ block! {
         /// Deadline of one call in milliseconds.
         #[schemars(extend("default" = 100), range(min = 1))]
         timeout_ms: Option<u64>,
-        /// How many answers are remembered at the most; 0 remembers none.
+        /// How many answers are cached at most; 0 caches none.
         #[schemars(extend("default" = 10000))]
         cache_entries: Option<u64>,
-        /// How much memory they take at the most, in bytes.
+        /// How much memory they take at most, in bytes.
         #[schemars(extend("default" = 16777216), range(min = 65536))]
         cache_bytes: Option<u64>,
-        /// How long an answer without `expires_at` is remembered.
+        /// How long an answer without `expires_at` is cached.
         #[schemars(extend("default" = 0))]
         cache_seconds: Option<u64>,
         /// Overrides `auth.forward_token` for requests that this provider

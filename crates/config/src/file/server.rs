@@ -19,14 +19,14 @@ block! {
         /// gRPC worker threads; `auto` takes the available cores.
         #[schemars(extend("default" = "auto"))]
         workers: Option<Workers>,
-        /// Milliseconds that a decision may wait for I/O before it is given
-        /// up with 503. Keep it under Envoy's own timeout (200 by default).
+        /// Milliseconds that a decision may wait for I/O before it ends with
+        /// 503. Keep it under Envoy's own timeout (200 by default).
         #[schemars(extend("default" = 150), range(min = 1))]
         check_timeout_ms: Option<u64>,
         /// Seconds that requests in flight get to finish after SIGTERM.
         #[schemars(extend("default" = 20))]
         shutdown_grace_seconds: Option<u64>,
-        /// Spans for an OpenTelemetry collector; left out, none are made.
+        /// Spans for an OpenTelemetry collector; left out, there are no spans.
         tracing: Option<Tracing>,
     }
 }
@@ -39,9 +39,9 @@ block! {
         address: Option<String>,
         /// TLS for this listener; left out, it is plaintext HTTP/2 (h2c).
         tls: Option<Tls>,
-        /// Connections at a time. Beyond them, clients that have not spoken
-        /// yet make way for new ones; where all have, new ones are closed.
-        /// Where the process may open fewer files, fewer are accepted.
+        /// Connections at a time. Beyond them, connections without a request so
+        /// far are closed for new ones; if there are none, new ones are closed.
+        /// If the process may open fewer files, fewer are accepted.
         #[schemars(extend("default" = 10000), range(min = 1))]
         max_connections: Option<u64>,
     }
@@ -57,7 +57,7 @@ block! {
         #[schemars(required)]
         key_file: Option<String>,
         /// PEM roots that client certificates must chain to; left out, no
-        /// client certificate is asked for.
+        /// client certificate is requested.
         client_ca_file: Option<String>,
         /// DNS or URI subject alternative names, one of which a client
         /// certificate must hold; needs `client_ca_file`.
@@ -72,8 +72,8 @@ block! {
         #[schemars(extend("default" = "0.0.0.0:9003"))]
         address: Option<String>,
         /// Whether `/` is the status page, which shows names of the
-        /// configuration and who was denied what, to everybody who can reach
-        /// the port. Left out, it is there if the address is a loopback one.
+        /// configuration and the last denials to every client that can reach
+        /// the port. Left out, it is on if the address is a loopback one.
         status_page: Option<bool>,
     }
 }

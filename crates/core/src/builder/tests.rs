@@ -164,7 +164,7 @@ fn what_cannot_work_makes_no_engine() {
             Engine::builder().use_api_keys([secret(), ApiKey::new("other", "secret")]),
             r#"API key "other" is the same as an earlier one"#,
         ),
-        (with_issuer(Issuer::new("").audience(["api"])), "its issuer is no valid URL"),
+        (with_issuer(Issuer::new("").audience(["api"])), "its issuer is not a valid URL"),
         (with_issuer(Issuer::new("http://a.example").audience(["api"])), "its issuer is not https"),
         (
             with_issuer(Issuer::new("https://me:secret@a.example").audience(["api"])),

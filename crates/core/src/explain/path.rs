@@ -20,7 +20,7 @@ pub struct RouteTaken {
     pub name: Option<String>,
     /// How it came to be chosen, or why none was.
     pub how: String,
-    /// Whether it asks nobody for a token.
+    /// Whether it needs no token.
     pub public: bool,
     #[serde(skip)]
     chosen: bool,

@@ -1,7 +1,7 @@
 //! JWTs of OAuth 2.0 issuers (RFC 7519, RFC 9068).
 //!
 //! A token is read once per request ([`jwt`]), verified with a key of its
-//! issuer ([`keys`], kept fresh by [`key_source`]), checked ([`checks`]) and
+//! issuer ([`keys`], kept fresh by a [`KeyStore`]), checked ([`checks`]) and
 //! cached ([`crate::token_cache`]). Only a key that the issuer does not seem to
 //! have makes a request wait.
 

@@ -1,4 +1,4 @@
-//! What each token source of a request holds, for whoever asks why a token
+//! What each token source of a request holds, to explain why a token
 //! was or was not found. The decision itself never comes here.
 
 use std::fmt;

@@ -11,7 +11,7 @@ use crate::{
 pub struct Route {
     /// Its unique name; empty for the defaults.
     pub name: String,
-    /// Nobody is asked for a token.
+    /// No token is needed.
     pub public: bool,
     /// Scopes that must all be granted.
     pub required_scopes: Vec<String>,
