@@ -39,6 +39,11 @@ def logged(file: Path, case: str) -> dict:
     return line
 
 
+def written(metadata: dict | None) -> dict | None:
+    """The members from Claimgate; Envoy adds how long ext_authz took."""
+    return metadata and {name: value for name, value in metadata.items() if name != "ext_authz_duration"}
+
+
 @pytest.mark.parametrize(("wanted", "allowed", "denied"), CASES.values(), ids=CASES)
 def test_the_members_that_are_wanted_are_told(
     stack: Stack, wanted: str, allowed: dict | None, denied: dict | None
@@ -48,4 +53,4 @@ def test_the_members_that_are_wanted_are_told(
     for key, status, expected in [("job-key", 200, allowed), ("gone-key", 401, denied)]:
         reply = gateway.get("/orders", [*web.bearer(key), ("x-case", key)])
         assert reply.status == status
-        assert logged(file, key)["metadata"] == expected
+        assert written(logged(file, key)["metadata"]) == expected

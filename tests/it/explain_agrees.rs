@@ -464,9 +464,10 @@ fn explain_and_the_service_agree() {
     let unreachable = both.offline.engine.providers().filter_map(|it| it.issuer()).last();
     let unreachable = unreachable.expect("an issuer that can't be reached").to_owned();
     let seen = std::cell::RefCell::new(BTreeMap::<String, u32>::new());
-    let mut runner =
-        TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
-    let mut round = || {
+    let round = || {
+        // A runner runs its cases once.
+        let config = Config { cases: 600, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new(config);
         let outcome = runner.run(&shape(), |shape| {
             let request = shape.message(&keys, &unreachable);
             let served = both.serve(&request);
