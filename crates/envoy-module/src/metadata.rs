@@ -96,12 +96,15 @@ fn field(to: &mut Vec<u8>, key: &str, write_value: impl FnOnce(&mut Vec<u8>)) {
 /// A message field; `body` writes the message.
 fn message(to: &mut Vec<u8>, number: u8, body: impl FnOnce(&mut Vec<u8>)) {
     to.push(tag(number, wire::LENGTH_DELIMITED));
-    let start = to.len();
+    let length_at = to.len();
+    to.push(0);
     body(to);
-    // Nearly every length takes one byte, so little is moved.
-    let length = to.len() - start;
-    let mut prefix = Varint::of(length as u64);
-    to.splice(start..start, &mut prefix);
+    let length = to.len() - length_at - 1;
+    match to.get_mut(length_at) {
+        // Nearly every length takes one byte.
+        Some(byte) if length < 0x80 => *byte = length as u8,
+        _ => drop(to.splice(length_at..=length_at, Varint::of(length as u64))),
+    }
 }
 
 fn bytes(to: &mut Vec<u8>, number: u8, bytes: &[u8]) {
