@@ -3,12 +3,27 @@
 //! whole one.
 
 use claimgate_core::{
+    Provider, Reason,
     decision::Caller,
     response::metadata::{MAX_DEPTH, Metadata},
 };
 use serde_json::Value;
 
 use crate::abi::Stream;
+
+/// The serialized `Struct` of what is told about every allowed request of a
+/// caller that this provider authenticated.
+pub(crate) fn of_caller(caller: &Caller, provider: &dyn Provider) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(512);
+    let told = Metadata {
+        reason: Reason::Ok,
+        provider: Some(provider.name()),
+        method: Some(provider.method()),
+        caller: Some(caller),
+    };
+    write(&mut bytes, &told);
+    bytes.into()
+}
 
 /// Appends the serialized `Struct` of all that is told.
 pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
@@ -149,7 +164,7 @@ impl Iterator for Varint {
 
 /// Metadata member by member. The claims are left out: no call sets a
 /// structure within a structure.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flat {
     strings: Vec<(&'static str, String)>,
     expires_at: Option<f64>,
