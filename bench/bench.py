@@ -1,8 +1,9 @@
 """Measures the cost of a check against the baselines: `make bench`.
 
 Runs every section, or those named, and writes docs/benchmarks.md after a full
-run of all. With --quick, or with sections named, the page goes to stdout.
-Needs an idle Linux machine with two cores.
+run of all. With --quick, or with sections named, the page goes to stdout;
+--write puts what was named into docs/benchmarks.md all the same.
+Takes a Linux machine with two cores and nothing else to do.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import place
 import engine_pairs
 import growth
 import grpc_alone
+import inside_envoy
 import load
 import observing
+import page
 import programs
 import report
 import through_envoy
@@ -29,6 +32,7 @@ from tools import ToolMissing, say
 SECTIONS = {
     "grpc": grpc_alone.measure,
     "envoy": through_envoy.measure,
+    "module": inside_envoy.measure,
     "growth": growth.measure,
     "engine": engine_pairs.measure,
     "observing": observing.measure,
@@ -39,6 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help="a smoke run; its numbers mean little")
+    parser.add_argument("--write", action="store_true", help="write what was measured into the page")
     parser.add_argument("--repetitions", type=int, help="instead of the usual number")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):
@@ -54,11 +59,13 @@ def main() -> int:
     for name in arguments.sections or SECTIONS:
         say(f"section {name}")
         setattr(measured, name, SECTIONS[name](effort))
-    page = report.text(measured)
-    if arguments.sections or effort != FULL:
-        print(page)
-    else:
-        place.REPORT.write_text(page)
+    text = report.text(measured)
+    if arguments.sections and arguments.write:
+        text = page.updated(place.REPORT.read_text(), text, report.note())
+    elif arguments.sections or effort != FULL:
+        print(text)
+    if arguments.write or not arguments.sections and effort == FULL:
+        place.REPORT.write_text(text)
         say(f"written: {place.REPORT.relative_to(place.ROOT)}")
     missed = [bar for bar in report.bars(measured) if not bar.is_met]
     for bar in missed:

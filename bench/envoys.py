@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import place  # noqa: F401  puts e2e/ on the path
+import doors
+import programs
 import tools
 import web
 from stack import Envoy, Stack
@@ -35,7 +37,8 @@ def start(stack: Stack, name: str, filters: list[dict], authz: str | None, core:
         *("--config-path", config, "--admin-address-path", admin, "--log-level", "warning"),
         *("--disable-hot-restart", "--concurrency", "1"),
     ]
-    envoy = stack.start(Envoy, name, command)
+    uses_module = any(filter["name"] == MODULE for filter in filters)
+    envoy = stack.start(Envoy, name, command, _search_path() if uses_module else None)
     envoy.wait_ready(lambda: admin.exists() and ":" in admin.read_text())
     envoy.admin = admin.read_text().strip()
     envoy.wait_ready(lambda: web.get(envoy.admin, "/ready").status == 200)
@@ -55,9 +58,22 @@ def ext_authz(timeout: str = "1s") -> dict:
     }
 
 
-def jwt_authn(issuer: str, jwks_file: str, cached: bool) -> dict:
-    """Envoy's own verification, configured as close to Claimgate as possible:
-    verify, check issuer and times, and set a header."""
+MODULE = "claimgate"
+
+
+def module(auth: dict) -> dict:
+    """Claimgate inside Envoy, with this `auth` block."""
+    return doors.http_filter({"config": {"auth": auth}}, MODULE)
+
+
+def _search_path() -> dict[str, str]:
+    return {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(programs.envoy_module().parent)}
+
+
+def jwt_authn(issuer: str, jwks_file: str, cached: bool, payload: bool = True) -> dict:
+    """Envoy's own verification, told to do what Claimgate does as far as it
+    can: verify, take issuer and times into account, set headers, and put the
+    payload into the metadata."""
     provider = {
         "issuer": issuer,
         "local_jwks": {"filename": jwks_file},
@@ -67,8 +83,9 @@ def jwt_authn(issuer: str, jwks_file: str, cached: bool) -> dict:
             {"header_name": "x-auth-scopes", "claim_name": "scope"},
             {"header_name": "x-auth-client-id", "claim_name": "client_id"},
         ],
-        "payload_in_metadata": "claims",
     }
+    if payload:
+        provider["payload_in_metadata"] = "claims"
     if cached:
         provider["jwt_cache_config"] = {"jwt_cache_size": 10_000}
     return {

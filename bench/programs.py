@@ -33,7 +33,13 @@ def install() -> None:
         if subprocess.run(command.split(), stdout=subprocess.DEVNULL).returncode != 0:
             raise tools.ToolMissing(f"{command} failed; see its message above")
     tools.claimgate()
+    envoy_module()
     _targets()
+
+
+def envoy_module() -> Path:
+    """The library that Envoy loads, without what tests plant in it."""
+    return tools.envoy_module(features="")
 
 
 @functools.cache

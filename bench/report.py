@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 import engine_pairs
 import growth
 import grpc_alone
+import inside_envoy
 import load
 import observing
 import place
@@ -28,6 +30,7 @@ class Measured:
     effort: Effort
     grpc: grpc_alone.Results | None = None
     envoy: through_envoy.Results | None = None
+    module: inside_envoy.Results | None = None
     growth: growth.Results | None = None
     engine: engine_pairs.Results | None = None
     observing: list[observing.Pair] | None = None
@@ -40,11 +43,17 @@ def text(measured: Measured) -> str:
         _bars(measured),
         _grpc(measured.grpc) if measured.grpc else "",
         _envoy(measured.envoy) if measured.envoy else "",
+        _module(measured.module) if measured.module else "",
         _growth(measured.growth) if measured.growth else "",
         _engine(measured.engine) if measured.engine else "",
         _observing(measured.observing) if measured.observing else "",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def note() -> str:
+    """When a part was measured."""
+    return f"Measured by itself on {date.today()}. Commit {_commit()}."
 
 
 def _introduction(measured: Measured) -> str:
@@ -110,6 +119,17 @@ def bars(measured: Measured) -> list[Bar]:
         bar("requests/s through Envoy, Claimgate against the empty server",
             envoy.rate_ratio.median, least=1.0)
         bar("added p99 through Envoy, same pair", envoy.added_p99_ratio.median, most=1.05)
+    if module := measured.module:
+        for ours, theirs, least in inside_envoy.BARS:
+            ratio = module.rate_ratio(ours, theirs).median
+            bar(f"requests/s through Envoy, {ours}, against {theirs}", ratio, least=least)
+        bar("added p50 at one connection, module, all metadata",
+            statistics.median(module.added_p50), most=8, unit="µs")
+        alone = module.megabytes[inside_envoy.NONE]
+        bar("resident memory, module over Envoy alone",
+            module.megabytes[inside_envoy.MODULE] - alone, most=15, unit="MB")
+        bar("resident memory, module with its token cache full over Envoy alone",
+            module.full_cache_megabytes - alone, most=90, unit="MB")
     if grown := measured.growth:
         most = measured.effort.tokens
         for what, size, base, least in (
@@ -205,6 +225,49 @@ def _envoy(results: through_envoy.Results) -> str:
         f"{table}\n"
         f"Claimgate against the empty server: requests/s {results.rate_ratio}, "
         f"added p99 {results.added_p99_ratio}.\n",
+    )
+
+
+def _module(results: inside_envoy.Results) -> str:
+    rows = []
+    for name, samples in results.samples.items():
+        against = inside_envoy.NONE
+        rows.append([
+            name,
+            f"{rig.median(samples, lambda s: s.rate):,.0f}",
+            str(results.rate_ratio(name, against)) if name != against else "",
+            f"{rig.median(samples, inside_envoy.cpu):.2f}",
+            str(results.cpu_ratio(name, against)) if name != against else "",
+            f"{results.megabytes[name]:.0f}",
+        ])
+    table = _table(
+        ["set-up", "requests/s", "ratio", "CPU s", "ratio", "Envoy's resident MB"], rows
+    )
+    pairs = _table(
+        ["one against the other", "requests/s", "CPU"],
+        [
+            [f"{ours} against {theirs}", str(results.rate_ratio(ours, theirs)),
+             str(results.cpu_ratio(ours, theirs))]
+            for ours, theirs, _ in inside_envoy.BARS
+            if theirs != inside_envoy.NONE
+        ],
+    )
+    alone = {
+        name: f"{rig.median(samples, lambda s: s.p50):.0f}"
+        for name, samples in results.alone.items()
+    }
+    return _section(
+        "Inside Envoy",
+        f"The module in Envoy {results.envoy_version}, next to Envoy's own verification and to "
+        "the service; cores and load as above, and Envoy answers by itself again. The module "
+        "requires a scope and sets five identity headers, `jwt_authn` sets three. CPU is in "
+        "seconds per 100,000 requests, of Envoy and the service together; ratios are those to "
+        f"no authorization. Of the ever-new tokens the module remembers {inside_envoy.REMEMBERED}.\n\n"
+        f"{table}\n{pairs}\n"
+        f"At one connection the p50 is {alone[inside_envoy.NONE]} µs without authorization and "
+        f"{alone[inside_envoy.MODULE]} µs with the module, all metadata. With "
+        f"{inside_envoy.FULL_CACHE:,} tokens remembered, as many as there may be by default, Envoy "
+        f"has {results.full_cache_megabytes:.0f} MB.\n",
     )
 
 

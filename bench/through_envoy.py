@@ -104,10 +104,10 @@ def _measure(stack: Stack, effort: Effort) -> Results:
         EMPTY: (envoy("to-empty", [envoys.ext_authz()], empty_address), empty),
         CLAIMGATE: (envoy("to-claimgate", [envoys.ext_authz()], claimgate.grpc), claimgate),
     }
-    script = _script(stack.folder / "request.lua", minted.first)
+    script = same_request(stack.folder / "request.lua", minted.first)
 
     def contender(name: str):
-        return lambda: _wrk(script, *setups[name], effort.seconds)
+        return lambda: wrk(script, *setups[name], effort.seconds)
 
     def checked():
         metric = 'claimgate_checks_total{reason="ok"}'
@@ -127,14 +127,23 @@ def _measure(stack: Stack, effort: Effort) -> Results:
     return results
 
 
-def _wrk(script: Path, envoy: Envoy, service: Program | None, seconds: int) -> Sample:
+def wrk(
+    script: Path,
+    envoy: Envoy,
+    service: Program | None,
+    seconds: int,
+    connections: int = CONNECTIONS,
+) -> Sample:
+    """One run against an Envoy; an answer that the script does not expect ends
+    it."""
+
     def cpu() -> tuple[float, float]:
         return rig.cpu_seconds(envoy), rig.cpu_seconds(service) if service else 0
 
     command = rig.pinned(
         rig.LOAD_CORE,
-        *("wrk", "--threads", 1, "--connections", CONNECTIONS, "--duration", f"{seconds}s"),
-        *("--script", script, f"http://{envoy.address}{_path()}"),
+        *("wrk", "--threads", 1, "--connections", connections, "--duration", f"{seconds}s"),
+        *("--script", script, f"http://{envoy.address}{path()}"),
     )
     before = cpu()
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -152,23 +161,53 @@ def _wrk(script: Path, envoy: Envoy, service: Program | None, seconds: int) -> S
     )
 
 
-def _path() -> str:
+def path() -> str:
+    """What is asked for."""
     return wire.headers(wire.CAPTURED.read_bytes())[":path"]
 
 
-def _script(file: Path, token: str) -> Path:
-    """wrk's script: the request, and the output at the end."""
-    headers = envoys.CLIENT_HEADERS | {"authorization": f"Bearer {token}"}
+def same_request(file: Path, token: str | None, status: int = 200) -> Path:
+    """A script that sends one request again and again, and expects this
+    status."""
+    headers = envoys.CLIENT_HEADERS | ({"authorization": f"Bearer {token}"} if token else {})
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
+    return _script(file, status, lines)
+
+
+def varied_requests(file: Path, tokens: Path) -> Path:
+    """A script that sends the tokens of a file, one after the other, again and
+    again."""
+    headers = [f'["{name}"] = "{value}"' for name, value in envoys.CLIENT_HEADERS.items()]
+    lines = [
+        f"local headers = {{{', '.join(headers)}}}",
+        "local requests, next = {}, 0",
+        "init = function()",
+        f'  for token in io.lines("{tokens}") do',
+        '    headers["authorization"] = "Bearer " .. token',
+        "    requests[#requests + 1] = wrk.format(nil, nil, headers)",
+        "  end",
+        "end",
+        "request = function()",
+        "  next = next % #requests + 1",
+        "  return requests[next]",
+        "end",
+    ]
+    return _script(file, 200, lines)
+
+
+def _script(file: Path, status: int, lines: list[str]) -> Path:
+    """These lines, and what is printed at the end. wrk takes answers from 400
+    up for errors."""
+    wrong = "e.status" if status < 400 else "summary.requests - e.status"
     lines.append(
-        """
+        f"""
         done = function(summary, latency, requests)
             local e = summary.errors
             io.write(string.format(
-                '{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "errors": %d}\\n',
+                '{{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "errors": %d}}\\n',
                 summary.requests, summary.duration,
                 latency:percentile(50), latency:percentile(99),
-                e.connect + e.read + e.write + e.status + e.timeout))
+                e.connect + e.read + e.write + e.timeout + {wrong}))
         end
         """
     )

@@ -105,13 +105,13 @@ def claimgate() -> Path:
 
 
 @functools.cache
-def envoy_module() -> Path:
+def envoy_module(features: str = "planted-panic") -> Path:
     """The library that Envoy loads: CLAIMGATE_MODULE, or else the one that
     Cargo builds now, with what its tests plant in it."""
     named = os.environ.get("CLAIMGATE_MODULE")
     if named:
         return Path(named).resolve()
-    options = ["--package", "claimgate-envoy", "--features", "planted-panic"]
+    options = ["--package", "claimgate-envoy", "--features", features]
     for artifact in _cargo_build("claimgate's Envoy module", *options):
         if artifact["target"]["name"] == "claimgate_envoy":
             return Path(artifact["filenames"][0])

@@ -51,9 +51,15 @@ pub struct Engine {
     cache: Arc<TokenCache>,
     identity: IdentityHeaders,
     metadata: MetadataMembers,
+    encode_metadata: Option<EncodeMetadata>,
     forward_token: bool,
     token_sources: Vec<TokenSourceSettings>,
 }
+
+/// Writes what is told about an allowed request of a caller that this provider
+/// authenticated, as a door tells it.
+type EncodeMetadata =
+    Box<dyn Fn(&Caller, &dyn Provider, MetadataMembers) -> Box<[u8]> + Send + Sync>;
 
 impl Engine {
     /// An engine for validated settings.
@@ -76,9 +82,23 @@ impl Engine {
             cache,
             identity: IdentityHeaders::new(&settings.headers),
             metadata: settings.metadata,
+            encode_metadata: None,
             forward_token: settings.forward_token,
             token_sources: settings.token_sources.clone(),
         }
+    }
+
+    /// The same, keeping the metadata of allowed requests with every caller
+    /// that is known, in the bytes that `encode` makes once:
+    /// [`Identity::metadata`] has them.
+    ///
+    /// [`Identity::metadata`]: crate::identity::Identity::metadata
+    pub fn keeping_metadata(
+        mut self,
+        encode: impl Fn(&Caller, &dyn Provider, MetadataMembers) -> Box<[u8]> + Send + Sync + 'static,
+    ) -> Self {
+        self.encode_metadata = Some(Box::new(encode));
+        self
     }
 
     /// Decides a request at the moment `now`, however long a provider takes.
@@ -280,7 +300,11 @@ impl Engine {
             });
             Reason::MalformedToken
         })?;
-        Ok(Caller { principal, identity })
+        let caller = Caller { principal, identity };
+        if let Some(encode) = &self.encode_metadata {
+            caller.identity.metadata.get_or_init(|| encode(&caller, provider, self.metadata));
+        }
+        Ok(caller)
     }
 
     /// Fetch standard, section 3.3.2: what makes a request a CORS preflight.

@@ -1,6 +1,6 @@
 //! What the upstream is told about a caller.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -22,6 +22,9 @@ pub struct Identity {
     pub dropped: Vec<Arc<str>>,
     /// Which claims are mapped, the same for every caller.
     pub mapped: MappedClaims,
+    /// The metadata of this caller's allowed requests in the bytes of the
+    /// door, where that has them kept.
+    pub metadata: OnceLock<Box<[u8]>>,
 }
 
 /// The claims that have a header, and so are in the metadata too. Their values
@@ -65,10 +68,12 @@ impl Identity {
     /// share.
     pub(crate) fn heap_bytes(&self) -> usize {
         let values = self.headers.iter().map(|(_, value)| heap::allocation(value.len()));
+        let metadata = self.metadata.get().map_or(0, |bytes| heap::allocation(bytes.len()));
         heap::shared::<Self>()
             + heap::list::<(Arc<str>, Box<str>)>(self.headers.capacity())
             + heap::list::<Arc<str>>(self.dropped.capacity())
             + values.sum::<usize>()
+            + metadata
     }
 
     /// Sets a header that may not be left off.

@@ -178,6 +178,7 @@ callbacks! {
         http_get_headers_size(*mut c_void, u32) -> usize;
         http_get_headers(*mut c_void, u32, *mut Header) -> bool;
         http_set_header(*mut c_void, u32, Buffer, Buffer) -> bool;
+        http_add_header(*mut c_void, u32, Buffer, Buffer) -> bool;
         http_send_response(*mut c_void, u32, *mut Header, usize, Buffer, Buffer);
         http_set_dynamic_metadata_string(*mut c_void, Buffer, Buffer, Buffer);
         http_set_dynamic_metadata_number(*mut c_void, Buffer, Buffer, f64);
@@ -252,6 +253,20 @@ impl<'s> Fields<'s> {
     }
 }
 
+#[cfg(test)]
+impl<'s> Fields<'s> {
+    /// These ones.
+    pub(crate) fn of(fields: &[(&'s str, &'s str)], room: &'s mut HeaderRoom) -> Self {
+        let field = |(name, value): &(&'s str, &'s str)| Header {
+            key: Buffer::of(name.as_bytes()),
+            value: Buffer::of(value.as_bytes()),
+        };
+        room.0.clear();
+        room.0.extend(fields.iter().map(field));
+        Self(&room.0)
+    }
+}
+
 /// A stream during one hook, on the worker thread that owns it.
 pub(crate) struct Stream<'hook> {
     envoy: *mut c_void,
@@ -291,6 +306,16 @@ impl Stream<'_> {
     /// Gives a request header this one value, which must not be empty.
     pub(crate) fn set_request_header(&mut self, name: &[u8], value: &[u8]) {
         self.request_header(name, Buffer::of(value));
+    }
+
+    /// As [`Self::set_request_header`], for a header that the request does not
+    /// have: Envoy then does not look for it, for which it would first put all
+    /// headers into a map.
+    pub(crate) fn add_request_header(&mut self, name: &[u8], value: &[u8]) {
+        let add = self.callbacks.http_add_header;
+        // SAFETY: the stream's pointer is good during the hook; Envoy copies
+        // name and value.
+        unsafe { add(self.envoy, REQUEST_HEADER, Buffer::of(name), Buffer::of(value)) };
     }
 
     /// Removes every request header of this name.
@@ -921,8 +946,14 @@ macro_rules! export_hooks {
 pub(crate) use export_hooks;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Gives back what [`filter_new`] made.
+    pub(crate) fn destroy<F: HttpFilter>(held: *const c_void) {
+        // SAFETY: it comes from there.
+        unsafe { filter_destroy::<F>(held) };
+    }
 
     #[test]
     fn a_program_without_envoys_functions_refuses_the_module_and_names_them() {

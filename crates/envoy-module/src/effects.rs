@@ -1,14 +1,16 @@
 //! What is done to a stream once its request is decided.
 //!
-//! Everything is copied out of the request first, since Envoy's memory of it
-//! is good until the first change only. The copies lie end to end in one
-//! buffer, which a worker uses again for the next request.
+//! What is needed of the request is copied out of it first, since Envoy's
+//! memory of it is good until the first change only. The copies lie end to end
+//! in one buffer, which a worker uses again for the next request. What is told
+//! about a caller stays where it is, with the caller.
 
-use std::{cell::Cell, ops::Range};
+use std::{cell::Cell, ops::Range, sync::Arc};
 
 use claimgate_core::{
     Decision, Engine, Request,
     decision::Verdict,
+    identity::Identity,
     policy::upstream::Edits,
     response::{ClientResponse, Response, metadata::Metadata},
 };
@@ -29,7 +31,10 @@ pub(crate) struct Effects {
     /// The HTTP status of the answer to the client; `None` lets the request
     /// go on.
     status: Option<u16>,
-    /// The request headers to set and remove, or the headers of the answer.
+    /// The caller of a request that goes on.
+    caller: Option<Told>,
+    /// The other request headers to set and remove, or the headers of the
+    /// answer.
     headers: Vec<Edit>,
     /// Behind the names and values, in the same buffer.
     body: Range<usize>,
@@ -38,7 +43,15 @@ pub(crate) struct Effects {
     /// As a serialized `Struct`, where this Envoy takes it.
     metadata: Vec<u8>,
     /// The same member by member, where it does not.
-    flat: Flat,
+    flat: Option<Flat>,
+}
+
+/// What is told about a caller.
+#[derive(Debug)]
+struct Told {
+    identity: Arc<Identity>,
+    /// Which of its headers the request comes with: a bit for each.
+    are_there: u64,
 }
 
 /// A header's name, and its value unless it is removed.
@@ -46,6 +59,8 @@ pub(crate) struct Effects {
 struct Edit {
     name: Range<usize>,
     value: Option<Range<usize>>,
+    /// Whether the request comes with a header of this name.
+    is_there: bool,
 }
 
 thread_local! {
@@ -62,62 +77,80 @@ impl Effects {
     }
 
     /// Leaves the memory to this thread's next request.
-    pub(crate) fn give_back(self) {
+    pub(crate) fn give_back(mut self) {
+        self.caller = None;
         SPARE.set(self);
     }
 
     /// What `decision`, which `engine` made of `request`, comes to.
     pub(crate) fn fill(&mut self, engine: &Engine, request: &Request<'_>, decision: &Decision<'_>) {
         self.clear();
+        match Response::of(engine, request, decision) {
+            Response::Upstream(edits) => self.upstream(&edits, request, decision),
+            Response::Client(response) => self.client(&response, request, decision),
+        }
+        if self.kept_metadata().is_some() {
+            return;
+        }
         let told = Metadata::of(engine, decision);
         if abi::takes_struct_metadata() {
             metadata::write(&mut self.metadata, &told);
         } else {
-            self.flat = Flat::of(&told);
-        }
-        match Response::of(engine, request, decision) {
-            Response::Upstream(edits) => self.upstream(&edits, request),
-            Response::Client(response) => self.client(&response, request, decision),
+            self.flat = Some(Flat::of(&told));
         }
     }
 
     /// Does it.
     pub(crate) fn carry_out(&self, stream: &mut Stream<'_>) -> Outcome {
-        if !self.metadata.is_empty() {
-            stream.set_metadata(NAMESPACE, &self.metadata);
+        let metadata = self.kept_metadata().unwrap_or(&self.metadata);
+        if !metadata.is_empty() {
+            stream.set_metadata(NAMESPACE, metadata);
         }
-        self.flat.set(stream, NAMESPACE);
+        if let Some(flat) = &self.flat {
+            flat.set(stream, NAMESPACE);
+        }
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
         let Some(status) = self.status else {
-            for Edit { name, value } in &self.headers {
+            if let Some(told) = &self.caller {
+                told.set_headers(stream);
+            }
+            for Edit { name, value, is_there } in &self.headers {
                 match value {
-                    Some(value) => stream.set_request_header(text(name), text(value)),
+                    Some(value) => set(stream, text(name), text(value), *is_there),
                     None => stream.remove_request_header(text(name)),
                 }
             }
             return Outcome::Continue;
         };
-        let headers = self.headers.iter().filter_map(|Edit { name, value }| {
+        let headers = self.headers.iter().filter_map(|Edit { name, value, .. }| {
             value.as_ref().map(|value| (text(name), text(value)))
         });
         stream.respond(status, headers, text(&self.body), text(&self.details));
         Outcome::Answered
     }
 
+    fn kept_metadata(&self) -> Option<&[u8]> {
+        self.caller.as_ref()?.identity.metadata.get().map(|bytes| &**bytes)
+    }
+
     fn clear(&mut self) {
         self.status = None;
+        self.caller = None;
         self.headers.clear();
         (self.body, self.details) = (0..0, 0..0);
         self.text.clear();
         self.metadata.clear();
-        self.flat = Flat::default();
+        self.flat = None;
     }
 
-    fn upstream(&mut self, edits: &Edits<'_>, request: &Request<'_>) {
-        for (name, value) in &edits.set {
-            self.set(name, &[value]);
+    fn upstream(&mut self, edits: &Edits<'_>, request: &Request<'_>, decision: &Decision<'_>) {
+        let is_there = |name: &str| request.headers.first(name).is_some();
+        self.caller = decision.caller.as_ref().map(|caller| Told::of(&caller.identity, is_there));
+        let told = self.caller.as_ref().map_or(0, |told| told.identity.headers.len());
+        for (name, value) in edits.set.iter().skip(told) {
+            self.set(name, &[value], is_there(name));
         }
-        for name in &edits.remove {
+        for name in edits.remove.iter().filter(|name| is_there(name)) {
             self.remove(name);
         }
         if !edits.remove_query.is_empty() {
@@ -125,7 +158,8 @@ impl Effects {
             let start = self.text.len();
             let removed = edits.remove_query.iter().map(|name| &**name);
             crate::query::append_without(&mut self.text, request.path, removed);
-            self.headers.push(Edit { name, value: Some(start..self.text.len()) });
+            let value = Some(start..self.text.len());
+            self.headers.push(Edit { name, value, is_there: true });
         }
     }
 
@@ -137,11 +171,11 @@ impl Effects {
     ) {
         self.status = Some(response.status);
         for (name, value) in response.headers() {
-            self.set(name, value.pieces());
+            self.set(name, value.pieces(), false);
         }
         if request.headers.first("content-type").is_some_and(is_grpc) {
             // Envoy would say that all is well.
-            self.set("grpc-status", &[grpc_status(response.status)]);
+            self.set("grpc-status", &[grpc_status(response.status)], false);
         }
         self.body = self.push(&response.body);
         let end = match decision.verdict {
@@ -153,19 +187,20 @@ impl Effects {
 
     /// Sets a header. Envoy validates nothing, takes an empty value for a
     /// removal in some versions, and passes a line break on.
-    fn set(&mut self, name: &str, value: &[&str]) {
+    fn set(&mut self, name: &str, value: &[&str], is_there: bool) {
         let name_at = self.push(&[name]);
         let value = self.push(value);
         let is_sendable = self.text.get(value.clone()).is_some_and(is_sendable);
         if !is_sendable {
             warn!(name, "a header with an empty or unprintable value is not set");
         }
-        self.headers.push(Edit { name: name_at, value: is_sendable.then_some(value) });
+        let value = is_sendable.then_some(value);
+        self.headers.push(Edit { name: name_at, value, is_there });
     }
 
     fn remove(&mut self, name: &str) {
         let name = self.push(&[name]);
-        self.headers.push(Edit { name, value: None });
+        self.headers.push(Edit { name, value: None, is_there: true });
     }
 
     fn push(&mut self, pieces: &[&str]) -> Range<usize> {
@@ -177,9 +212,41 @@ impl Effects {
     }
 }
 
+impl Told {
+    fn of(identity: &Arc<Identity>, is_there: impl Fn(&str) -> bool) -> Self {
+        let headers = identity.headers.iter().take(Self::TOLD_APART).enumerate();
+        let there = headers.filter(|(_, (name, _))| is_there(name));
+        let are_there = there.fold(0, |bits, (at, _)| bits | 1 << at);
+        Self { identity: Arc::clone(identity), are_there }
+    }
+
+    /// How many headers have a bit; others are set as if they were there.
+    const TOLD_APART: usize = u64::BITS as usize;
+
+    fn is_there(&self, at: usize) -> bool {
+        at >= Self::TOLD_APART || self.are_there & 1 << at != 0
+    }
+
+    fn set_headers(&self, stream: &mut Stream<'_>) {
+        for (at, (name, value)) in self.identity.headers.iter().enumerate() {
+            // Identities are encoded so that every value can be sent.
+            set(stream, name.as_bytes(), value.as_bytes(), self.is_there(at));
+        }
+    }
+}
+
+fn set(stream: &mut Stream<'_>, name: &[u8], value: &[u8], is_there: bool) {
+    match is_there {
+        true => stream.set_request_header(name, value),
+        false => stream.add_request_header(name, value),
+    }
+}
+
 /// RFC 9110, section 5.5.
 fn is_sendable(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t')
+    // To the end, which takes several bytes at a time.
+    let is_wrong = |byte: &u8| byte.is_ascii_control() & (*byte != b'\t');
+    !value.is_empty() && !value.iter().fold(false, |wrong, byte| wrong | is_wrong(byte))
 }
 
 /// As Envoy tells gRPC callers: `application/grpc`, or that with `+proto` and
@@ -197,6 +264,14 @@ const fn grpc_status(status: u16) -> &'static str {
         403 => "7",
         429 | 502 | 503 | 504 => "14",
         _ => "2",
+    }
+}
+
+#[cfg(test)]
+impl Effects {
+    /// The HTTP status of the answer to the client, if there is one.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.status
     }
 }
 
@@ -228,7 +303,9 @@ mod tests {
         let request = Request {
             method: "GET",
             path: "/a?x&t=secret",
-            headers: [("x_auth_subject", &b"root"[..])].into_iter().collect(),
+            headers: [("x-auth-subject", &b"root"[..]), ("x_auth_subject", b"root")]
+                .into_iter()
+                .collect(),
             ..Request::default()
         };
         let mut effects = Effects::default();
@@ -240,6 +317,15 @@ mod tests {
         for removed in ["x-auth-subject", "x_auth_subject"] {
             assert!(shown.contains(&(removed.into(), None)), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn of_a_callers_headers_those_are_replaced_that_the_request_comes_with() {
+        let header = |number| (format!("x-{number}").into(), "v".into());
+        let identity = Identity { headers: (0..70).map(header).collect(), ..Identity::default() };
+        let told = Told::of(&identity.into(), |name| ["x-1", "x-63", "x-64"].contains(&name));
+        let there: Vec<_> = (0..70).filter(|at| told.is_there(*at)).collect();
+        assert_eq!(there, [1, 63, 64, 65, 66, 67, 68, 69]);
     }
 
     #[test]
@@ -272,11 +358,11 @@ mod tests {
         let mut effects = Effects::default();
         for value in ["", "a\r\nx-forged: 1", "a\nb", "a\0"] {
             effects.clear();
-            effects.set("x-a", &[value]);
+            effects.set("x-a", &[value], true);
             assert_eq!(shown(&effects), [("x-a".into(), None)], "{value:?}");
         }
         effects.clear();
-        effects.set("x-a", &["a", "\tb c"]);
+        effects.set("x-a", &["a", "\tb c"], true);
         assert_eq!(shown(&effects), [("x-a".into(), Some("a\tb c".into()))]);
     }
 }

@@ -41,4 +41,7 @@ mod guard;
 
 mod log;
 
+#[cfg(test)]
+mod allocations;
+
 abi::export_hooks!(crate::filter::Filter);

@@ -2,10 +2,27 @@
 //! `google.protobuf.Struct`, or member by member for an Envoy that takes no
 //! whole one.
 
-use claimgate_core::response::metadata::{MAX_DEPTH, Metadata};
+use claimgate_core::{
+    Provider,
+    decision::Caller,
+    response::metadata::{MAX_DEPTH, Metadata},
+    settings::MetadataMembers,
+};
 use serde_json::Value;
 
 use crate::abi::Stream;
+
+/// The serialized `Struct` of the wanted members for every allowed request of a
+/// caller that this provider authenticated.
+pub(crate) fn of_caller(
+    caller: &Caller,
+    provider: &dyn Provider,
+    wanted: MetadataMembers,
+) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(512);
+    write(&mut bytes, &Metadata::of_allowed(caller, provider, wanted));
+    bytes.into()
+}
 
 /// Appends the serialized `Struct` of all that is told.
 pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
@@ -87,12 +104,15 @@ fn field(to: &mut Vec<u8>, key: &str, write_value: impl FnOnce(&mut Vec<u8>)) {
 /// A message field; `body` writes the message.
 fn message(to: &mut Vec<u8>, number: u8, body: impl FnOnce(&mut Vec<u8>)) {
     to.push(tag(number, wire::LENGTH_DELIMITED));
-    let start = to.len();
+    let length_at = to.len();
+    to.push(0);
     body(to);
-    // Nearly every length takes one byte, so little is moved.
-    let length = to.len() - start;
-    let mut prefix = Varint::of(length as u64);
-    to.splice(start..start, &mut prefix);
+    let length = to.len() - length_at - 1;
+    match to.get_mut(length_at) {
+        // Nearly every length takes one byte.
+        Some(byte) if length < 0x80 => *byte = length as u8,
+        _ => drop(to.splice(length_at..=length_at, Varint::of(length as u64))),
+    }
 }
 
 fn bytes(to: &mut Vec<u8>, number: u8, bytes: &[u8]) {
@@ -137,7 +157,7 @@ impl Iterator for Varint {
 
 /// Metadata member by member. The claims are left out: no call sets a
 /// structure within a structure.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flat {
     strings: Vec<(&'static str, String)>,
     expires_at: Option<f64>,

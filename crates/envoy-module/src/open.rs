@@ -11,6 +11,8 @@ use claimgate_remote::{
 };
 use tokio::runtime::Handle;
 
+use crate::{abi, metadata};
+
 /// The engine that `settings` make, and where its keys come from. Keys of
 /// `kept` stay as they are; for others a fetch begins on `runtime`, or as soon
 /// as that runs.
@@ -25,7 +27,12 @@ pub(crate) fn engine(
     let cache = Arc::new(TokenCache::of(settings));
     let observer: Arc<dyn FetchObserver> = Arc::new(Meter(metrics.clone()));
     let providers = providers::build(settings, contents, kept, &observer, &cache)?;
-    Ok((Engine::new(settings, providers.list, cache), providers.sources))
+    let engine = Engine::new(settings, providers.list, cache);
+    let engine = match abi::takes_struct_metadata() {
+        true => engine.keeping_metadata(metadata::of_caller),
+        false => engine,
+    };
+    Ok((engine, providers.sources))
 }
 
 /// Counts fetches.

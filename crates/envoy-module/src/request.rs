@@ -22,6 +22,14 @@ impl<'s> BorrowedRequest<'s> {
     }
 }
 
+#[cfg(test)]
+impl<'s> BorrowedRequest<'s> {
+    /// One with these fields.
+    pub(crate) fn with(fields: Fields<'s>) -> Self {
+        Self { fields, route: None }
+    }
+}
+
 impl Exchange for BorrowedRequest<'_> {
     type Scratch = ();
     type Response = Effects;

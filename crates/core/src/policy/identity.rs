@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -124,6 +124,7 @@ impl IdentityHeaders {
             headers: Vec::with_capacity(self.names.len()),
             dropped: Vec::new(),
             mapped: self.claims.clone(),
+            metadata: OnceLock::new(),
         };
         let subject = principal.subject.as_deref().map(|subject| text(subject, ""));
         identity.must_set(&self.subject, subject)?;

@@ -16,6 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Edits<'a> {
     /// Headers to set, replacing every value the client sent. Never empty values.
+    /// Those of the identity come first, in its order.
     pub set: SmallVec<[(&'a str, Cow<'a, str>); 8]>,
     /// Headers to remove; none of them is in `set`.
     pub remove: SmallVec<[Cow<'a, str>; 8]>,

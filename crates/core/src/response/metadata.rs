@@ -8,6 +8,7 @@ use crate::{
     decision::{Caller, Decision, Verdict},
     engine::Engine,
     principal::Principal,
+    provider::Provider,
     reason::Reason,
     settings::{MetadataMember, MetadataMembers},
     time::UnixTime,
@@ -51,6 +52,23 @@ impl<'a> Metadata<'a> {
                 .and(provider)
                 .map(|of| of.method()),
             caller,
+            wanted,
+        }
+    }
+
+    /// What is told about every allowed request of a caller that `provider`
+    /// authenticated.
+    pub fn of_allowed(
+        caller: &'a Caller,
+        provider: &'a dyn Provider,
+        wanted: MetadataMembers,
+    ) -> Self {
+        let if_wanted = |member| wanted.contains(member).then_some(());
+        Self {
+            reason: if_wanted(MetadataMember::Reason).map(|()| Reason::Ok),
+            provider: if_wanted(MetadataMember::Provider).map(|()| provider.name()),
+            method: if_wanted(MetadataMember::Method).map(|()| provider.method()),
+            caller: Some(caller),
             wanted,
         }
     }
