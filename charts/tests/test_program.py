@@ -167,8 +167,12 @@ def test_the_pod_starts_is_ready_and_stops(tmp_path: Path):
     assert left > 20, "the kubelet must not kill the pod within its own grace period"
     with Stack(tmp_path) as stack:
         program = pod.start(stack)
-        with socket.create_connection(("127.0.0.1", pod.port("grpc"))):
-            # An open connection keeps it from ending at once.
+        grpc = ("127.0.0.1", pod.port("grpc"))
+        with socket.create_connection(grpc), socket.create_connection(grpc) as later:
+            # An open connection keeps it from ending at once. They are accepted
+            # in order: once the later one speaks HTTP/2, both are.
+            later.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            assert later.recv(9)
             program.signal(signal.SIGTERM)
             program.wait_ready(lambda: pod.probe("readinessProbe") == 503)
             assert pod.probe("livenessProbe") == 200
