@@ -1,12 +1,12 @@
 //! The `auth` block: both forms, routes, token sources and headers.
 
-use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use schemars::JsonSchema;
 
 use super::{
     block::block,
     claims::ClaimRules,
-    forms::{Entries, List, OneOrMany, Switchable, wrong_kind},
+    forms::{Entries, List, OneOrMany, Switchable, map_or_list},
     provider::{ApiKey, OAuth2, Provider},
 };
 use crate::shape::Problems;
@@ -292,10 +292,6 @@ impl Deserr<Problems> for ClaimHeaders {
         value: Value<V>,
         location: ValuePointerRef,
     ) -> Result<Self, Problems> {
-        match value {
-            Value::Map(_) => Entries::deserialize_from_value(value, location).map(Self::Map),
-            Value::Sequence(_) => List::deserialize_from_value(value, location).map(Self::List),
-            other => Err(wrong_kind(other, &[ValueKind::Map, ValueKind::Sequence], location)),
-        }
+        map_or_list(value, location, Self::Map, Self::List)
     }
 }

@@ -1,11 +1,11 @@
 //! Rules about claims, as routes and providers have them.
 
-use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use schemars::JsonSchema;
 
 use super::{
     block::block,
-    forms::{Entries, List, OneOrMany, Scalar, wrong_kind},
+    forms::{Entries, List, OneOrMany, Scalar, map_or_list},
 };
 use crate::shape::Problems;
 
@@ -36,10 +36,6 @@ impl Deserr<Problems> for ClaimRules {
         value: Value<V>,
         location: ValuePointerRef,
     ) -> Result<Self, Problems> {
-        match value {
-            Value::Map(_) => Entries::deserialize_from_value(value, location).map(Self::Map),
-            Value::Sequence(_) => List::deserialize_from_value(value, location).map(Self::List),
-            other => Err(wrong_kind(other, &[ValueKind::Map, ValueKind::Sequence], location)),
-        }
+        map_or_list(value, location, Self::Map, Self::List)
     }
 }

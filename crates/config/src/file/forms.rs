@@ -260,6 +260,25 @@ impl JsonSchema for Workers {
     }
 }
 
+/// A mapping or a list, whichever is written.
+pub(crate) fn map_or_list<V, M, L, T>(
+    value: Value<V>,
+    location: ValuePointerRef,
+    of_map: impl FnOnce(M) -> T,
+    of_list: impl FnOnce(L) -> T,
+) -> Result<T, Problems>
+where
+    V: IntoValue,
+    M: Deserr<Problems>,
+    L: Deserr<Problems>,
+{
+    match value {
+        Value::Map(_) => M::deserialize_from_value(value, location).map(of_map),
+        Value::Sequence(_) => L::deserialize_from_value(value, location).map(of_list),
+        other => Err(wrong_kind(other, &[ValueKind::Map, ValueKind::Sequence], location)),
+    }
+}
+
 /// The error for a value of a wrong type.
 pub fn wrong_kind<V: IntoValue>(
     actual: Value<V>,

@@ -39,21 +39,9 @@ pub const MAX_DEPTH: usize = 16;
 impl<'a> Metadata<'a> {
     /// What is told about `decision`, which `engine` made.
     pub fn of(engine: &'a Engine, decision: &'a Decision<'_>) -> Self {
-        let wanted = engine.metadata_members();
-        let if_wanted = |member| wanted.contains(member).then_some(());
         let provider = decision.provider.map(|id| engine.provider(id));
         let caller = decision.caller.as_ref().filter(|_| decision.verdict == Verdict::Allow);
-        Self {
-            reason: if_wanted(MetadataMember::Reason).map(|()| decision.reason),
-            provider: if_wanted(MetadataMember::Provider).and(provider).map(|of| of.name()),
-            // A provider without a caller has authenticated nothing.
-            method: if_wanted(MetadataMember::Method)
-                .and(caller)
-                .and(provider)
-                .map(|of| of.method()),
-            caller,
-            wanted,
-        }
+        Self::new(decision.reason, provider, caller, engine.metadata_members())
     }
 
     /// What is told about every allowed request of a caller that `provider`
@@ -63,12 +51,25 @@ impl<'a> Metadata<'a> {
         provider: &'a dyn Provider,
         wanted: MetadataMembers,
     ) -> Self {
+        Self::new(Reason::Ok, Some(provider), Some(caller), wanted)
+    }
+
+    fn new(
+        reason: Reason,
+        provider: Option<&'a dyn Provider>,
+        caller: Option<&'a Caller>,
+        wanted: MetadataMembers,
+    ) -> Self {
         let if_wanted = |member| wanted.contains(member).then_some(());
         Self {
-            reason: if_wanted(MetadataMember::Reason).map(|()| Reason::Ok),
-            provider: if_wanted(MetadataMember::Provider).map(|()| provider.name()),
-            method: if_wanted(MetadataMember::Method).map(|()| provider.method()),
-            caller: Some(caller),
+            reason: if_wanted(MetadataMember::Reason).map(|()| reason),
+            provider: if_wanted(MetadataMember::Provider).and(provider).map(|of| of.name()),
+            // A provider without a caller has authenticated nothing.
+            method: if_wanted(MetadataMember::Method)
+                .and(caller)
+                .and(provider)
+                .map(|of| of.method()),
+            caller,
             wanted,
         }
     }
