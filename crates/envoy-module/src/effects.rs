@@ -157,7 +157,9 @@ impl Effects {
             let name = self.push(&[":path"]);
             let start = self.text.len();
             let removed = edits.remove_query.iter().map(|name| &**name);
-            crate::query::append_without(&mut self.text, request.path, removed);
+            // As it was sent: what was decided on may be readable text in its place.
+            let sent = request.headers.first(":path").unwrap_or(request.path.as_bytes());
+            crate::query::append_without(&mut self.text, sent, removed);
             let value = Some(start..self.text.len());
             self.headers.push(Edit { name, value, is_there: true });
         }
