@@ -22,6 +22,7 @@ use claimgate_config::{Loaded, NamedFileKind, settings::Settings};
 use claimgate_core::time::UnixTime;
 use claimgate_files::{Contents, content_of};
 use claimgate_remote::providers::Source;
+use prometheus::proto::MetricFamily;
 use tokio::{runtime::Handle, task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
 
@@ -139,11 +140,16 @@ impl Configuration {
         self.background.as_ref().map(|background| background.handle().spawn(make()))
     }
 
-    /// Carries the metrics over to Envoy's statistics.
+    /// Carries what was counted over to Envoy's statistics.
     pub(crate) fn carry_over(&self, stats: &Stats, to: &impl Statistics) {
+        stats.carry_over(&self.metrics(), &self.carried, to);
+    }
+
+    /// Its metrics, as they were a moment ago at the most.
+    pub(crate) fn metrics(&self) -> Arc<[MetricFamily]> {
         let metrics = &self.instruments.metrics;
         metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
-        stats.carry_over(&self.gathered.of(metrics), &self.carried, to);
+        self.gathered.of(metrics)
     }
 }
 

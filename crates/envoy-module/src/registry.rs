@@ -12,6 +12,7 @@ use claimgate::{
 };
 use claimgate_config::Loaded;
 use claimgate_files::Contents;
+use prometheus::proto::MetricFamily;
 use tracing::warn;
 
 use crate::{
@@ -63,6 +64,15 @@ pub(crate) fn open(
     let configuration = Arc::new(configuration);
     registry.open.push((options, Arc::downgrade(&configuration)));
     Ok(configuration)
+}
+
+/// The metrics of every configuration that somebody uses.
+pub(crate) fn metrics() -> Vec<Arc<[MetricFamily]>> {
+    let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let open: Vec<_> = registry.open.iter().filter_map(|(_, it)| it.upgrade()).collect();
+    // The last user of one may go meanwhile, and it ends here then.
+    drop(registry);
+    open.iter().map(|configuration| configuration.metrics()).collect()
 }
 
 impl Registry {
