@@ -8,7 +8,7 @@ import doors
 import standard
 from stack import Stack
 
-pytest_plugins = ["stack_fixtures"]
+pytest_plugins = ["stack_fixtures", "collector"]
 
 
 @pytest.fixture(scope="module")

@@ -19,16 +19,8 @@ TYPES = "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3"
 
 NOT_INSIDE = {
     "test_hidden_headers": "about what ext_authz hides from a service",
-    "test_traces": "the module makes no spans of its own yet",
-    "test_status_page": "the module has no status page yet",
     "test_lifecycle": "about the service's own signals and reloads",
-    "test_ambiguous_paths_are_refused_for_every_caller": "reads the service's metrics",
-    "test_random_key_ids_cause_one_fetch_per_cooldown": "reads the service's metrics",
-    "test_an_issuer_that_is_gone_is_not_missed": "reads the service's metrics",
-    "test_a_cold_start_without_the_issuer_heals_itself": "waits for the service's readiness",
-    "test_sdks": "reads the service's metrics",
-    "test_its_opaque_token_is_refused": "reads the service's metrics",
-    "test_envoy_answers_with_the_document": "reads the service's metrics",
+    "test_it_keeps_itself_up_to_date": "ends the service and starts it again",
 }
 """Files and tests that are about the service, and why."""
 

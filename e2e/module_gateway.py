@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +86,31 @@ def module_config(
     resources["listeners"] = [{**listener, "name": f"number-{number}"} for number in range(listeners)]
     resources["clusters"] = [found for found in resources["clusters"] if found["name"] == "upstream"]
     return config
+
+
+def discovered(config: dict, file: Path) -> dict:
+    """The configuration with its first filter to be read from the file, as
+    from a control plane."""
+    (listener, *_) = config["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    source = {"path_config_source": {"path": str(file)}, "resource_api_version": "V3"}
+    type_url = manager["http_filters"][0]["typed_config"]["@type"]
+    manager["http_filters"][0] = {
+        "name": doors.EXT_AUTHZ,
+        "config_discovery": {"config_source": source, "type_urls": [type_url]},
+    }
+    return {**config, "node": {"id": "test", "cluster": "test"}}
+
+
+def publish(file: Path, options: dict, version: object) -> None:
+    """Puts the filter with these options into the file that is read."""
+    resource = {
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        **doors.http_filter(options),
+    }
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps({"version_info": str(version), "resources": [resource]}))
+    os.replace(fresh, file)
 
 
 def _route(prefix: str, name: str) -> dict:

@@ -276,7 +276,11 @@ class Stack:
             files = {address: service.config for address, service in services.items()}
             config, asked = doors.inside(config, files)
             for address in asked:
-                environment = {**services[address].environment, **environment}
+                # The service that is not asked keeps its own port.
+                admin = free_port()
+                services[address].admin = f"127.0.0.1:{admin}"
+                own = {**services[address].environment, "ADMIN_PORT": str(admin)}
+                environment = {**own, **environment}
             environment = {**doors.environment(), **environment}
         text, suffix = (config, "yaml") if isinstance(config, str) else (json.dumps(config, indent=2), "json")
         file = _fresh(self.folder / f"envoy.{suffix}")

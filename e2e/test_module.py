@@ -96,6 +96,37 @@ def test_every_hook_that_envoy_wants_is_exported():
     assert names(tools.envoy_module(), "on") == hooks
 
 
+HOST = """
+#include <dlfcn.h>
+#include <stdio.h>
+{functions}
+int main(int count, char **arguments) {{
+    void *module = dlopen(arguments[1], RTLD_NOW);
+    if (!module) return fprintf(stderr, "%s", dlerror()), 2;
+    const char *(*start)(void) = dlsym(module, "envoy_dynamic_module_on_program_init");
+    const char *version = start();
+    puts(version ? version : "refused");
+    return 0;
+}}
+"""
+"""A program that loads the module as Envoy does."""
+
+
+@pytest.mark.parametrize("missing", [None, "log", "http_set_header", "http_filter_scheduler_commit"])
+def test_an_envoy_that_lacks_a_function_is_told_its_name(tmp_path: Path, missing: str | None):
+    name = f"envoy_dynamic_module_callback_{missing}"
+    there = sorted(declared("required") - {name})
+    source, host = tmp_path / "host.c", tmp_path / "host"
+    functions = "\n".join(f"long {function}(void) {{ return 0; }}" for function in there)
+    source.write_text(HOST.format(functions=functions))
+    subprocess.run(["cc", "-rdynamic", "-o", host, source, "-ldl"], check=True)
+    ended = subprocess.run([host, tools.envoy_module()], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ("refused\n" if missing else "v0.1.0\n")
+    said = f"claimgate: this Envoy lacks {name}; Envoy 1.38 or later is needed\n"
+    assert ended.stderr == (said if missing else "")
+
+
 def test_an_api_key_and_a_token_pass_with_their_identity(inside: ModuleGateway):
     forged = [("x-auth-subject", "root"), ("X_Auth_Scopes", "*"), ("x-auth-email", "a@example.com")]
     seen = inside.get("/orders/key", [*web.bearer("job-key"), *forged]).seen

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import doors
 import module_gateway
 import standard
 import tools
@@ -174,6 +175,62 @@ def test_a_listener_update_fails_no_request_and_fetches_nothing(stack: Stack):
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     web.wait_until(lambda: counted() == flow.total, "every request in Envoy's statistics")
+
+
+def resident(process: int) -> int:
+    """How much memory a process and its children have, in bytes."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(resident(int(child)) for child in children)
+
+
+def test_memory_does_not_grow_with_configuration_changes(stack: Stack):
+    """CLAIMGATE_CHANGES makes it more of them."""
+    changes = int(os.environ.get("CLAIMGATE_CHANGES", "2000"))
+    file = stack.folder / "filter.json"
+
+    def publish(version: int) -> None:
+        keys = [{"name": f"k{version}-{number}", "key": f"key-{number}-of-all"} for number in range(20)]
+        module_gateway.publish(file, {"config": {"auth": {"api_keys": keys}}}, version)
+
+    publish(0)
+    config = module_gateway.module_config({"config_file": "unused"}, stack.upstream())
+    envoy = module_gateway.start(stack, module_gateway.discovered(config, file))
+    taken = f"extension_config_discovery.http_filter.{doors.EXT_AUTHZ}.config_reload"
+    sizes = []
+    with web.Flow(envoy.address, "/", lambda: web.bearer("key-7-of-all"), threads=1, most=10**9) as flow:
+        for version in range(1, changes + 1):
+            publish(version)
+            web.wait_until(lambda: envoy.stat(taken) > version, "the change")
+            if version % (changes // 10) == 0:
+                sizes.append(resident(envoy.process.pid))
+    assert set(flow.outcomes) == {200}, flow.outcomes
+    # What is remembered for good is there by then.
+    assert sizes[-1] - sizes[2] < 6 * 2**20, sizes
+
+
+def test_configurations_behind_one_name_share_its_gauges(stack: Stack):
+    """Each listener has its own configuration; Envoy has one gauge for both."""
+    issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
+    files = [stack.folder / f"{name}.yaml" for name in ("one", "two")]
+    for file in files:
+        file.write_text(module_gateway.CONFIG)
+    both = [module_gateway.module_config({"config_file": str(file)}, upstream) for file in files]
+    (second,) = both[1]["static_resources"]["listeners"]
+    both[0]["static_resources"]["listeners"].append({**second, "name": "second"})
+    envoy = module_gateway.start(stack, both[0], ISSUER_URL=issuer.url)
+    tokens = [issuer.token("web", "web-secret") for _ in range(3)]
+    for address, own in zip(envoy.listeners().values(), [tokens[:1], tokens[1:]]):
+        for token in own:
+            assert web.get(address, "/orders", web.bearer(token)).status == 200
+
+    def gauge(name: str) -> float:
+        text = web.get(envoy.admin, "/stats/prometheus").body.decode().splitlines()
+        (value,) = [float(line.rsplit(" ", 1)[1]) for line in text if f"_{name}{{" in line]
+        return value
+
+    web.wait_until(lambda: gauge("claimgate_token_cache_entries") == 3, "the sum of both")
+    assert gauge("claimgate_jwks_keys") == 1
 
 
 def test_a_panic_is_a_500_and_envoy_lives_on(stack: Stack):

@@ -74,6 +74,9 @@ class _AnyPath:
     def _validate_path(self, url: str) -> None:
         """Bad paths are intended."""
 
+    def _encode_request(self, request: str) -> bytes:
+        return request.encode("latin-1")
+
 
 class _Plain(_AnyPath, http.client.HTTPConnection):
     pass
@@ -113,8 +116,10 @@ class Connection:
     def _exchange(
         self, method: str, path: str, headers: Headers, body: bytes | None
     ) -> Reply:
+        headers = list(headers)
+        named = any(name.lower() == "host" for name, _ in headers)
         try:
-            self._http.putrequest(method, path, skip_accept_encoding=True)
+            self._http.putrequest(method, path, skip_host=named, skip_accept_encoding=True)
             for name, value in headers:
                 self._http.putheader(name, value)
             if body is not None:

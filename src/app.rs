@@ -42,7 +42,7 @@ pub mod connection;
 mod connection_limit;
 mod descriptors;
 mod grpc;
-mod instruments;
+pub mod instruments;
 pub mod listen;
 pub mod offline;
 mod reload;

@@ -28,6 +28,7 @@ use crate::{
     decision::CacheResult,
     provider::{AnswerKind, oauth2::key_source::FetchResult},
     reason::Reason,
+    settings::{AuthSettings, ProviderKind},
     time::UnixTime,
 };
 
@@ -203,6 +204,19 @@ impl Metrics {
     /// Sets how many verified tokens are cached.
     pub fn set_token_cache_entries(&self, entries: usize) {
         self.0.token_cache_entries.set(saturated(entries));
+    }
+
+    /// Sets when the API keys of these settings expire. The series of other keys
+    /// are removed.
+    pub fn export_key_expiries(&self, auth: &AuthSettings) {
+        self.set_key_expiries(auth.providers.iter().flat_map(|provider| {
+            let keys = match &provider.kind {
+                ProviderKind::ApiKey(keys) => keys.as_slice(),
+                ProviderKind::OAuth2(_) | ProviderKind::Grpc(_) => &[],
+            };
+            let name = provider.name.as_str();
+            keys.iter().filter_map(move |key| Some((name, key.name.as_str(), key.expires_at?)))
+        }));
     }
 
     /// Sets the API keys that expire, as `(provider, key name, when)`. The series

@@ -66,15 +66,15 @@ impl Readiness {
 
 impl Readiness {
     /// Starts a task that makes it ready as soon as every source has loaded
-    /// keys.
-    pub(crate) fn track(&self, sources: Vec<(String, Arc<KeySource>)>) -> ReadinessTask {
+    /// keys. It has to be called within a tokio runtime.
+    pub fn track(&self, sources: Vec<(String, Arc<KeySource>)>) -> ReadinessTask {
         ReadinessTask(tokio::spawn(wait_for_keys(sources, self.clone())))
     }
 }
 
 /// The task that waits for keys; dropping this ends it.
 #[derive(Debug)]
-pub(crate) struct ReadinessTask(JoinHandle<()>);
+pub struct ReadinessTask(JoinHandle<()>);
 
 impl Drop for ReadinessTask {
     fn drop(&mut self) {

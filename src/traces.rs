@@ -14,7 +14,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use claimgate_files::Content;
+use claimgate_files::{Content, Contents};
 use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId,
     trace::{Link, SpanContext, SpanKind, Status, TraceState},
@@ -67,6 +67,30 @@ impl TracerHandle {
     /// keys may end before it is, and is recorded all the same.
     pub fn with_next(&self, tracer: Option<&Arc<Tracer>>) -> Self {
         Self { next: tracer.map(Arc::downgrade).unwrap_or_default(), ..self.clone() }
+    }
+
+    /// The tracer for `settings`, if tracing is configured; the active one where
+    /// its settings are the same. `contents` are those of the files that the
+    /// configuration names.
+    ///
+    /// It has to be called within a tokio runtime, which exports the spans.
+    ///
+    /// # Errors
+    /// The exporter of spans can't be set up.
+    pub fn open(
+        &self,
+        settings: Option<&TracingSettings>,
+        contents: &Contents,
+    ) -> Result<Option<Arc<Tracer>>, ExporterError> {
+        let Some(settings) = settings else { return Ok(None) };
+        let roots =
+            settings.ca_file.as_ref().and_then(|file| contents.get(file).copied().flatten());
+        let (tracer, exporting) = match self.load() {
+            Some(tracer) if tracer.is_for(settings, roots) => return Ok(Some(tracer)),
+            _ => Tracer::open(settings, roots)?,
+        };
+        tokio::spawn(exporting);
+        Ok(Some(Arc::new(tracer)))
     }
 
     /// Replaces the active tracer.

@@ -9,9 +9,9 @@ use super::{candidate::Candidate, connection::Tls, instruments::Instruments};
 use crate::{
     check::{ConfigHandle, Snapshot},
     engine::Engine,
-    metrics::{CheckMeters, Metrics},
+    metrics::CheckMeters,
     provider::oauth2::key_source::KeySource,
-    settings::{AuthSettings, ProviderKind, ServerSettings},
+    settings::{AuthSettings, ServerSettings},
     status::{ConfigInfo, StatusPage},
     time::UnixTime,
     traces::Tracer,
@@ -38,7 +38,7 @@ impl ActiveConfig {
     ) -> Self {
         let Candidate { server, auth, engine, sources, tls, tracer, digest } = candidate;
         let snapshot = snapshot(engine, tracer, &server, &instruments, &status_page);
-        export_key_expiries(&instruments.metrics, &auth);
+        instruments.metrics.export_key_expiries(&auth);
         instruments.metrics.config_loaded(UnixTime::now());
         status_page.set_config(config_info(&server, auth, &sources, digest));
         Self {
@@ -59,7 +59,7 @@ impl ActiveConfig {
         let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
         self.handle.store(snapshot);
         self.tls.store(tls);
-        export_key_expiries(&self.instruments.metrics, &auth);
+        self.instruments.metrics.export_key_expiries(&auth);
         self.status_page.set_config(config_info(&server, auth, &sources, digest));
         self.sources = sources;
         self.server = server;
@@ -114,15 +114,4 @@ fn config_info(
 
 fn by_provider(sources: &[Source]) -> Vec<(String, Arc<KeySource>)> {
     sources.iter().map(|source| (source.provider.clone(), Arc::clone(&source.keys))).collect()
-}
-
-fn export_key_expiries(metrics: &Metrics, auth: &AuthSettings) {
-    metrics.set_key_expiries(auth.providers.iter().flat_map(|provider| {
-        let keys = match &provider.kind {
-            ProviderKind::ApiKey(keys) => keys.as_slice(),
-            ProviderKind::OAuth2(_) | ProviderKind::Grpc(_) => &[],
-        };
-        keys.iter()
-            .filter_map(|key| Some((provider.name.as_str(), key.name.as_str(), key.expires_at?)))
-    }));
 }

@@ -25,7 +25,7 @@ use crate::{
     provider::oauth2::key_source::FetchObserver,
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
     token_cache::TokenCache,
-    traces::{self, Tracer, TracerHandle},
+    traces::{self, Tracer},
 };
 
 /// How long a candidate waits for the first keys of its new issuers before it
@@ -119,7 +119,7 @@ impl Candidate {
         let files = loaded.files.iter().filter(|file| file.kind != NamedFileKind::Token);
         let files = files.map(|file| file.path.clone());
         watch.set_files(files.chain([path.to_owned()])).await.map_err(hung)?;
-        let Loaded { settings, files, warnings, digest } = loaded;
+        let Loaded { settings, files, warnings, digest, .. } = loaded;
         let contents = watch.contents().clone();
         let (existing, instruments) = (existing.to_vec(), instruments.clone());
         let build = move || {
@@ -143,7 +143,7 @@ impl Candidate {
     ) -> Result<Self, LoadError> {
         let cache = Arc::new(TokenCache::of(&settings.auth));
         // Before the key sources, which begin to fetch when they are opened.
-        let tracer = tracer(&settings.server, contents, &instruments.tracer);
+        let tracer = instruments.tracer.open(settings.server.tracing.as_ref(), contents);
         let handle = instruments.tracer.with_next(tracer.as_ref().ok().and_then(Option::as_ref));
         let observer: Arc<dyn FetchObserver> =
             Arc::new(Instruments { tracer: handle, ..instruments.clone() });
@@ -174,21 +174,4 @@ impl Candidate {
             warn!("not every new issuer has answered yet, continuing without their keys");
         }
     }
-}
-
-/// The tracer for these settings, if tracing is configured; the active one where
-/// its settings are the same.
-fn tracer(
-    server: &ServerSettings,
-    contents: &Contents,
-    active: &TracerHandle,
-) -> Result<Option<Arc<Tracer>>, traces::ExporterError> {
-    let Some(settings) = &server.tracing else { return Ok(None) };
-    let roots = settings.ca_file.as_ref().and_then(|file| contents.get(file).copied().flatten());
-    let (tracer, exporting) = match active.load() {
-        Some(tracer) if tracer.is_for(settings, roots) => return Ok(Some(tracer)),
-        _ => Tracer::open(settings, roots)?,
-    };
-    tokio::spawn(exporting);
-    Ok(Some(Arc::new(tracer)))
 }

@@ -9,9 +9,11 @@ use crate::{
 
 /// Where checks and fetches are recorded.
 #[derive(Clone)]
-pub(crate) struct Instruments {
-    pub(crate) metrics: Metrics,
-    pub(crate) tracer: TracerHandle,
+pub struct Instruments {
+    /// Counts.
+    pub metrics: Metrics,
+    /// Records spans.
+    pub tracer: TracerHandle,
 }
 
 impl From<Metrics> for Instruments {

@@ -59,9 +59,12 @@ fn settings(
 
     yaml::warn_of_other_blocks(&mut tree, &report);
     environment::substitute(&mut tree, env, &root);
+    let server = tree.get("server").and_then(|server| server.pointer("/admin/address"));
+    let names_admin_address = server.is_some_and(|address| !address.is_null());
     let file = shape::read(tree, &report);
     let settings = check::settings(file, &root);
-    report.finish(settings, digest)
+    let (warnings, files) = report.finish()?;
+    Ok(Loaded { settings, warnings, files, digest, names_admin_address })
 }
 
 /// Loads the config file at `path` with this process's environment.

@@ -14,6 +14,9 @@ pub struct Loaded {
     pub files: Vec<NamedFile>,
     /// `sha256:` and the hash of its text, before variables are replaced.
     pub digest: String,
+    /// Whether it says where the admin port is: within Envoy that is opened
+    /// only then.
+    pub names_admin_address: bool,
 }
 
 impl Loaded {

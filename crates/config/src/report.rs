@@ -9,10 +9,8 @@ use std::{
 
 use super::{
     errors::{ConfigError, ConfigErrors},
-    loaded::Loaded,
     named_file::{NamedFile, NamedFileKind},
 };
-use crate::settings::Settings;
 
 /// What all steps of a load report.
 #[derive(Default)]
@@ -45,14 +43,13 @@ impl Report {
         ConfigErrors::check(self.errors.into_inner().into_iter())
     }
 
-    /// The loaded file, if there is no error; `digest` is that of its text.
-    pub(super) fn finish(self, settings: Settings, digest: String) -> Result<Loaded, ConfigErrors> {
+    /// The warnings and the files that are named, if there is no error.
+    pub(super) fn finish(self) -> Result<(Vec<String>, Vec<NamedFile>), ConfigErrors> {
         let errors = self.errors.into_inner();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
-        let (warnings, files) = (self.warnings.into_inner(), self.files.into_inner());
-        Ok(Loaded { settings, warnings, files, digest })
+        Ok((self.warnings.into_inner(), self.files.into_inner()))
     }
 }
 

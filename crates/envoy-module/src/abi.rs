@@ -203,6 +203,8 @@ callbacks! {
         http_filter_config_increment_counter(*mut c_void, usize, *mut Buffer, usize, u64) -> u32;
         http_filter_config_set_gauge(*mut c_void, usize, *mut Buffer, usize, u64) -> u32;
         http_set_dynamic_metadata_struct(*mut c_void, Buffer, Buffer);
+        http_get_active_span(*mut c_void) -> *mut c_void;
+        http_span_set_tag(*mut c_void, Buffer, Buffer);
     }
 }
 
@@ -361,6 +363,21 @@ impl Stream<'_> {
         let add = self.callbacks.http_add_dynamic_metadata_list_string;
         // SAFETY: as for headers.
         unsafe { add(self.envoy, namespace, key, Buffer::of(value.as_bytes())) };
+    }
+
+    /// Sets tags of the request's span, if Envoy makes one.
+    pub(crate) fn tag_span(&mut self, tags: [(&str, &str); 2]) {
+        let Some(active) = self.callbacks.http_get_active_span else { return };
+        let Some(set) = self.callbacks.http_span_set_tag else { return };
+        // SAFETY: the stream's pointer is good during the hook.
+        let span = unsafe { active(self.envoy) };
+        if span.is_null() {
+            return;
+        }
+        for (name, value) in tags {
+            // SAFETY: the span is good during the hook; Envoy copies the texts.
+            unsafe { set(span, Buffer::of(name.as_bytes()), Buffer::of(value.as_bytes())) };
+        }
     }
 
     /// Answers the client in the upstream's place, unless that was done.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use claimgate::{
+    app::instruments::Instruments,
     check::Snapshot,
     issuer::signing::SigningKey,
     metrics::{CheckMeters, Metrics},
@@ -79,10 +80,11 @@ fn scene() -> (Snapshot, String) {
     let contents = Contents::from([(jwks.clone(), content_of(&jwks))]);
     let metrics = Metrics::new("1", "r").unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let auth = &loaded.settings.auth;
-    let (engine, _) = open::engine(auth, &contents, &[], &metrics, runtime.handle()).unwrap();
+    let instruments = Instruments::from(metrics.clone());
+    let settings = &loaded.settings;
+    let opened = open::open(settings, &contents, &[], &instruments, runtime.handle());
     fs::remove_dir_all(&folder).unwrap();
-    let engine = engine.keeping_metadata(metadata::of_caller);
+    let engine = opened.unwrap().engine.keeping_metadata(metadata::of_caller);
     let meters = CheckMeters::new(&metrics, &engine);
     let check_timeout = Duration::from_secs(1);
     let snapshot = Snapshot { engine, meters, check_timeout, denials: None, tracer: None };

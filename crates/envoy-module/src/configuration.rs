@@ -1,25 +1,37 @@
 //! A Claimgate configuration in force, which follows its files.
 
-use std::{mem, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    mem,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::Guard;
 use claimgate::{
-    app::watch::{Change, FileWatch},
+    app::{
+        instruments::Instruments,
+        watch::{Change, FileWatch},
+    },
     check::{ConfigHandle, Snapshot},
     metrics::{CheckMeters, Metrics},
+    readiness::{Readiness, ReadinessTask},
+    status::{ConfigInfo, StatusPage},
 };
-use claimgate_config::{Loaded, NamedFileKind};
-use claimgate_core::{Engine, time::UnixTime};
+use claimgate_config::{Loaded, NamedFileKind, settings::Settings};
+use claimgate_core::time::UnixTime;
 use claimgate_files::{Contents, content_of};
-use claimgate_remote::providers::{ProviderError, Source};
-use tokio::{task::JoinHandle, time::interval};
+use claimgate_remote::providers::Source;
+use prometheus::proto::MetricFamily;
+use tokio::{runtime::Handle, task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
 
 use crate::{
     abi::Statistics,
+    admin::{self, AdminPort},
     background::Background,
     load::{self, LoadError},
-    open,
+    open::{self, Opened},
     options::FilterOptions,
     stats::{Carried, Gathered, Stats},
 };
@@ -31,12 +43,20 @@ const TIDY: Duration = Duration::from_secs(60);
 /// tasks.
 pub(crate) struct Configuration {
     config: ConfigHandle,
-    metrics: Metrics,
+    instruments: Instruments,
     gathered: Gathered,
     carried: Carried,
     tasks: Vec<JoinHandle<()>>,
+    admin: Option<Admin>,
     /// `None` where Envoy only validates.
     background: Option<Arc<Background>>,
+}
+
+/// The admin port as it was opened.
+struct Admin {
+    /// As configured, if that is one place.
+    address: Option<String>,
+    serving: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Configuration {
@@ -49,31 +69,61 @@ impl Configuration {
         loaded: Loaded,
         metrics: Metrics,
         background: Arc<Background>,
-    ) -> Result<Self, ProviderError> {
+    ) -> Result<Self, LoadError> {
         let runtime = background.handle();
         for file in watched(&options, &loaded) {
             contents.entry(file).or_insert_with_key(|file| content_of(file));
         }
-        let (engine, sources) =
-            open::engine(&loaded.settings.auth, &contents, &[], &metrics, runtime)?;
-        let config = ConfigHandle::new(snapshot(engine, &loaded, &metrics));
-        metrics.config_loaded(UnixTime::now());
+        let port = AdminPort::bind(&loaded, &options, &metrics, runtime)?;
+        let instruments = Instruments::from(metrics);
+        let opened = open::open(&loaded.settings, &contents, &[], &instruments, runtime)?;
+        let sources = opened.sources.clone();
+        let page = port.as_ref().map(|port| Page::of(port, runtime));
+        let address = admin::own_address(&loaded).map(str::to_owned);
+        let mut room = Room { instruments: instruments.clone(), page };
+        let config = ConfigHandle::new(room.snapshot(opened, loaded));
+        instruments.metrics.config_loaded(UnixTime::now());
+        let admin = port.map(|port| {
+            let serve = port.serve(config.clone(), instruments.metrics.clone());
+            Admin { address, serving: Mutex::new(Some(runtime.spawn(serve))) }
+        });
         let mut tasks = vec![runtime.spawn(tidy(config.clone()))];
         // What names no file needs no thread of the system's watcher.
-        if !contents.is_empty() {
-            let (metrics, config) = (metrics.clone(), config.clone());
-            let follower = Follower { options, metrics, config, sources };
-            tasks.push(runtime.spawn(follower.run(contents)));
-        }
+        let follower = Follower { options, room, config: config.clone(), sources };
+        tasks.push(match contents.is_empty() {
+            false => runtime.spawn(follower.run(contents)),
+            true => runtime.spawn(follower.rest()),
+        });
         let (gathered, carried) = (Gathered::default(), Carried::default());
-        Ok(Self { config, metrics, gathered, carried, tasks, background: Some(background) })
+        let background = Some(background);
+        Ok(Self { config, instruments, gathered, carried, tasks, admin, background })
     }
 
     /// One that decides nothing: it was found good where Envoy only validates.
-    pub(crate) fn idle(engine: Engine, loaded: &Loaded, metrics: Metrics) -> Self {
-        let config = ConfigHandle::new(snapshot(engine, loaded, &metrics));
+    pub(crate) fn idle(opened: Opened, loaded: Loaded, instruments: Instruments) -> Self {
+        let mut room = Room { instruments: instruments.clone(), page: None };
+        let config = ConfigHandle::new(room.snapshot(opened, loaded));
         let (gathered, carried) = (Gathered::default(), Carried::default());
-        Self { config, metrics, gathered, carried, tasks: Vec::new(), background: None }
+        let (tasks, admin, background) = (Vec::new(), None, None);
+        Self { config, instruments, gathered, carried, tasks, admin, background }
+    }
+
+    /// Where its admin port is, if it has one at a place of its own.
+    pub(crate) fn admin_address(&self) -> Option<&str> {
+        let admin = self.admin.as_ref()?;
+        let serving = admin.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        serving.as_ref().and(admin.address.as_deref())
+    }
+
+    /// Closes its admin port, for good. When this returns, the address is free.
+    pub(crate) fn close_admin_port(&self) {
+        let (Some(admin), Some(background)) = (&self.admin, &self.background) else { return };
+        let serving = admin.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(serving) = serving {
+            serving.abort();
+            // An error says that it was cancelled.
+            let _ = background.handle().block_on(serving);
+        }
     }
 
     /// What decides right now. A request keeps what it began with.
@@ -90,10 +140,16 @@ impl Configuration {
         self.background.as_ref().map(|background| background.handle().spawn(make()))
     }
 
-    /// Carries the metrics over to Envoy's statistics.
+    /// Carries what was counted over to Envoy's statistics.
     pub(crate) fn carry_over(&self, stats: &Stats, to: &impl Statistics) {
-        self.metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
-        stats.carry_over(&self.gathered.of(&self.metrics), &self.carried, to);
+        stats.carry_over(&self.metrics(), &self.carried, to);
+    }
+
+    /// Its metrics, as they were a moment ago at the most.
+    pub(crate) fn metrics(&self) -> Arc<[MetricFamily]> {
+        let metrics = &self.instruments.metrics;
+        metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
+        self.gathered.of(metrics)
     }
 }
 
@@ -102,6 +158,7 @@ impl Drop for Configuration {
         for task in &self.tasks {
             task.abort();
         }
+        self.close_admin_port();
     }
 }
 
@@ -117,10 +174,63 @@ fn watched(options: &FilterOptions, loaded: &Loaded) -> Vec<PathBuf> {
     named.map(|file| file.path.clone()).chain(own).collect()
 }
 
-fn snapshot(engine: Engine, loaded: &Loaded, metrics: &Metrics) -> Snapshot {
-    let meters = CheckMeters::new(metrics, &engine);
-    let check_timeout = loaded.settings.server.check_timeout;
-    Snapshot { engine, meters, check_timeout, denials: None, tracer: None }
+/// Where one configuration after the other is recorded.
+struct Room {
+    instruments: Instruments,
+    page: Option<Page>,
+}
+
+/// What the admin port shows.
+struct Page {
+    status: Arc<StatusPage>,
+    readiness: Readiness,
+    runtime: Handle,
+    waiting: Option<ReadinessTask>,
+}
+
+impl Page {
+    fn of(port: &AdminPort, runtime: &Handle) -> Self {
+        Self {
+            status: Arc::clone(&port.status),
+            readiness: port.readiness.clone(),
+            runtime: runtime.clone(),
+            waiting: None,
+        }
+    }
+
+    fn take_up(&mut self, config: ConfigInfo) {
+        let _inside = self.runtime.enter();
+        self.waiting = Some(self.readiness.track(config.sources.clone()));
+        self.status.set_config(config);
+    }
+}
+
+impl Room {
+    /// What checks are decided with from now on.
+    fn snapshot(&mut self, opened: Opened, loaded: Loaded) -> Snapshot {
+        let Opened { engine, sources, tracer } = opened;
+        let Settings { server, auth } = loaded.settings;
+        let metrics = &self.instruments.metrics;
+        let meters = CheckMeters::new(metrics, &engine);
+        metrics.export_key_expiries(&auth);
+        self.instruments.tracer.store(tracer.clone());
+        let check_timeout = server.check_timeout;
+        let denials = self.page.as_ref().and_then(|page| page.status.denials(&server));
+        if let Some(page) = &mut self.page {
+            let named = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
+            let sources = sources.iter().map(named).collect();
+            let (digest, since) = (loaded.digest, UnixTime::now());
+            page.take_up(ConfigInfo { digest, since, server, auth, sources });
+        }
+        Snapshot { engine, meters, check_timeout, denials, tracer }
+    }
+
+    fn failed(&self, error: &str) {
+        self.instruments.metrics.config_reloaded(false, UnixTime::now());
+        if let Some(page) = &self.page {
+            page.status.reload_failed(error);
+        }
+    }
 }
 
 async fn tidy(config: ConfigHandle) {
@@ -134,12 +244,18 @@ async fn tidy(config: ConfigHandle) {
 /// Puts every good change of a configuration's files in force.
 struct Follower {
     options: FilterOptions,
-    metrics: Metrics,
+    room: Room,
     config: ConfigHandle,
     sources: Vec<Source>,
 }
 
 impl Follower {
+    /// Without a file to follow it keeps what it holds.
+    async fn rest(self) {
+        let _kept = self;
+        std::future::pending().await
+    }
+
     async fn run(mut self, contents: Contents) {
         let mut watch = match FileWatch::new(contents.keys().cloned()).await {
             Ok(watch) => watch,
@@ -160,7 +276,7 @@ impl Follower {
                 Ok(()) => {
                     info!("configuration reloaded");
                     failure = None;
-                    self.metrics.config_reloaded(true, UnixTime::now());
+                    self.room.instruments.metrics.config_reloaded(true, UnixTime::now());
                 }
                 Err(error) => {
                     let error = error.to_string();
@@ -169,8 +285,8 @@ impl Follower {
                         continue;
                     }
                     error!(error, "configuration not reloaded, the old one stays in force");
+                    self.room.failed(&error);
                     failure = Some(error);
-                    self.metrics.config_reloaded(false, UnixTime::now());
                 }
             }
         }
@@ -183,11 +299,12 @@ impl Follower {
         let loaded = read.await.map_err(|_| LoadError::Interrupted)??;
         watch.set_files(watched(&self.options, &loaded)).await?;
         let runtime = tokio::runtime::Handle::current();
-        let auth = &loaded.settings.auth;
-        let (engine, sources) =
-            open::engine(auth, watch.contents(), &self.sources, &self.metrics, &runtime)?;
-        self.config.store(snapshot(engine, &loaded, &self.metrics));
-        self.sources = sources;
+        let instruments = &self.room.instruments;
+        let kept = &self.sources;
+        let settings = &loaded.settings;
+        let opened = open::open(settings, watch.contents(), kept, instruments, &runtime)?;
+        self.sources = opened.sources.clone();
+        self.config.store(self.room.snapshot(opened, loaded));
         Ok(())
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Effects {
     /// The HTTP status of the answer to the client; `None` lets the request
     /// go on.
     status: Option<u16>,
+    /// The words for the span: `allow` or `deny`, and why.
+    decision: &'static str,
+    reason: &'static str,
     /// The caller of a request that goes on.
     caller: Option<Told>,
     /// The other request headers to set and remove, or the headers of the
@@ -85,6 +88,9 @@ impl Effects {
     /// What `decision`, which `engine` made of `request`, comes to.
     pub(crate) fn fill(&mut self, engine: &Engine, request: &Request<'_>, decision: &Decision<'_>) {
         self.clear();
+        let is_denied = matches!(decision.verdict, Verdict::Deny(_));
+        self.decision = if is_denied { "deny" } else { "allow" };
+        self.reason = decision.reason.as_str();
         match Response::of(engine, request, decision) {
             Response::Upstream(edits) => self.upstream(&edits, request, decision),
             Response::Client(response) => self.client(&response, request, decision),
@@ -109,6 +115,7 @@ impl Effects {
         if let Some(flat) = &self.flat {
             flat.set(stream, NAMESPACE);
         }
+        stream.tag_span([("claimgate.decision", self.decision), ("claimgate.reason", self.reason)]);
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
         let Some(status) = self.status else {
             if let Some(told) = &self.caller {
@@ -157,7 +164,9 @@ impl Effects {
             let name = self.push(&[":path"]);
             let start = self.text.len();
             let removed = edits.remove_query.iter().map(|name| &**name);
-            crate::query::append_without(&mut self.text, request.path, removed);
+            // As it was sent: what was decided on may be readable text in its place.
+            let sent = request.headers.first(":path").unwrap_or(request.path.as_bytes());
+            crate::query::append_without(&mut self.text, sent, removed);
             let value = Some(start..self.text.len());
             self.headers.push(Edit { name, value, is_there: true });
         }

@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::interval};
 use tracing::error;
 
 use crate::{
-    abi::{self, ConfigContext, HeaderRoom, HttpFilter, Outcome, RouteConfig, Stream},
+    abi::{self, ConfigContext, HeaderRoom, HttpFilter, Outcome, RouteConfig, Statistics, Stream},
     configuration::Configuration,
     decide,
     effects::Effects,
@@ -35,6 +35,14 @@ pub(crate) struct FilterConfig {
     stats: Stats,
     /// Has the statistics carried over from time to time.
     ticks: Option<JoinHandle<()>>,
+}
+
+impl FilterConfig {
+    /// Carries the metrics over to Envoy's statistics.
+    fn carry_over(&self, to: &impl Statistics) {
+        self.configuration.carry_over(&self.stats, to);
+        self.stats.set_gauges(&registry::metrics(), to);
+    }
 }
 
 impl Drop for FilterConfig {
@@ -85,7 +93,7 @@ impl HttpFilter for Filter {
 
     fn config_scheduled(config: &FilterConfig, envoy: &ConfigContext<'_>) {
         if abi::counts_outside_of_streams() {
-            config.configuration.carry_over(&config.stats, envoy);
+            config.carry_over(envoy);
         } else {
             config.stats.set_due();
         }
@@ -100,7 +108,7 @@ impl HttpFilter for Filter {
     fn request_headers(&self, config: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
         let started = Instant::now();
         if config.stats.is_due() {
-            config.configuration.carry_over(&config.stats, stream);
+            config.carry_over(stream);
         }
         let snapshot = config.configuration.snapshot();
         let mut room = ROOM.take();
@@ -164,7 +172,8 @@ impl Filter {
 #[cfg(feature = "planted-panic")]
 #[allow(clippy::panic)]
 fn planted(request: &BorrowedRequest<'_>, place: &str) {
-    let request = claimgate::check::Exchange::request(request, &());
+    let path = OnceCell::new();
+    let request = claimgate::check::Exchange::request(request, &path);
     if request.headers.first("x-planted-panic") == Some(place.as_bytes()) {
         panic!("planted");
     }

@@ -33,6 +33,8 @@ mod load;
 
 mod open;
 
+mod admin;
+
 mod stats;
 
 mod background;

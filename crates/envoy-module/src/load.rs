@@ -1,14 +1,16 @@
 //! Reading the configuration that a filter names, and what can be wrong.
 
-use std::io;
+use std::{io, path::PathBuf};
 
-use claimgate::metrics;
+use claimgate::{app::listen::BindError, metrics};
 use claimgate_config::{ConfigErrors, Loaded};
 use claimgate_files::Hung;
-use claimgate_remote::providers::ProviderError;
 use tracing::error;
 
-use crate::options::{FilterOptions, OptionsError};
+use crate::{
+    open::OpenError,
+    options::{FilterOptions, OptionsError},
+};
 
 /// Why a filter can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +21,23 @@ pub(crate) enum LoadError {
     /// The configuration is wrong, or a file that it names.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// A provider can't be set up.
+    /// What the configuration names can't be set up.
     #[error(transparent)]
-    Provider(#[from] ProviderError),
+    Open(#[from] OpenError),
+    /// The admin port can't be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Two configurations would share one admin port.
+    #[error(
+        "server.admin.address: {address} is the admin port of {other} in this Envoy, write another \
+         address in one of the two"
+    )]
+    AdminPortTaken {
+        /// The address as configured.
+        address: String,
+        /// The other's config file.
+        other: PathBuf,
+    },
     /// The operating system has no threads or file descriptors left.
     #[error("cannot start a thread: {0}, raise the limits of this process")]
     Thread(#[from] io::Error),
@@ -51,7 +67,7 @@ impl LoadError {
 }
 
 /// Reads a configuration, and looks into every file that it names. What
-/// belongs to listeners of its own is left out: Envoy listens here.
+/// belongs to the gRPC listener is left out: Envoy listens here.
 pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
     let mut loaded = match options {
         FilterOptions::File(path) => claimgate_config::read(path)?,
@@ -60,7 +76,6 @@ pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
         }
     };
     loaded.settings.server.grpc.tls = None;
-    loaded.settings.server.tracing = None;
     let named = loaded.settings.files();
     loaded.files.retain(|file| named.contains(&file.path));
     loaded.check_files()?;

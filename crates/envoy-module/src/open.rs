@@ -2,53 +2,62 @@
 
 use std::sync::Arc;
 
-use claimgate::metrics::Metrics;
-use claimgate_core::{Engine, settings::AuthSettings, time::UnixTime, token_cache::TokenCache};
+use claimgate::{
+    app::instruments::Instruments,
+    traces::{self, Tracer},
+};
+use claimgate_config::settings::Settings;
+use claimgate_core::{Engine, token_cache::TokenCache};
 use claimgate_files::Contents;
 use claimgate_remote::{
-    key_source::{FetchObserver, FetchReport},
+    key_source::FetchObserver,
     providers::{self, ProviderError, Source},
 };
 use tokio::runtime::Handle;
 
 use crate::{abi, metadata};
 
-/// The engine that `settings` make, and where its keys come from. Keys of
-/// `kept` stay as they are; for others a fetch begins on `runtime`, or as soon
-/// as that runs.
-pub(crate) fn engine(
-    settings: &AuthSettings,
+/// What decides and who records spans, by one configuration.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    /// Where its keys come from.
+    pub(crate) sources: Vec<Source>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
+}
+
+/// Why a configuration that was read can't be put in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// A provider can't be set up.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// Spans can't be exported so.
+    #[error("server.tracing: {0}")]
+    Tracing(#[from] traces::ExporterError),
+}
+
+/// Opens what `settings` name. Keys of `kept` stay as they are; for others a
+/// fetch begins on `runtime`, or as soon as that runs.
+pub(crate) fn open(
+    settings: &Settings,
     contents: &Contents,
     kept: &[Source],
-    metrics: &Metrics,
+    instruments: &Instruments,
     runtime: &Handle,
-) -> Result<(Engine, Vec<Source>), ProviderError> {
+) -> Result<Opened, OpenError> {
     let _inside = runtime.enter();
-    let cache = Arc::new(TokenCache::of(settings));
-    let observer: Arc<dyn FetchObserver> = Arc::new(Meter(metrics.clone()));
-    let providers = providers::build(settings, contents, kept, &observer, &cache)?;
-    let engine = Engine::new(settings, providers.list, cache);
+    let auth = &settings.auth;
+    let cache = Arc::new(TokenCache::of(auth));
+    // Before the sources: their first fetches begin when they are opened.
+    let tracer = instruments.tracer.open(settings.server.tracing.as_ref(), contents)?;
+    let handle = instruments.tracer.with_next(tracer.as_ref());
+    let observer: Arc<dyn FetchObserver> =
+        Arc::new(Instruments { tracer: handle, ..instruments.clone() });
+    let providers = providers::build(auth, contents, kept, &observer, &cache)?;
+    let engine = Engine::new(auth, providers.list, cache);
     let engine = match abi::takes_struct_metadata() {
         true => engine.keeping_metadata(metadata::of_caller),
         false => engine,
     };
-    Ok((engine, providers.sources))
-}
-
-/// Counts fetches.
-struct Meter(Metrics);
-
-impl FetchObserver for Meter {
-    fn fetched(&self, report: &FetchReport<'_>) {
-        let meter = self.0.fetch_meter(report.provider);
-        meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
-    }
-
-    fn loaded(&self, provider: &str, keys: usize) {
-        self.0.fetch_meter(provider).set_keys(keys);
-    }
-
-    fn withdrawn(&self, provider: &str) {
-        self.0.fetch_meter(provider).set_keys(0);
-    }
+    Ok(Opened { engine, sources: providers.sources, tracer })
 }

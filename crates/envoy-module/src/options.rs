@@ -1,6 +1,6 @@
 //! `filter_config`: what Envoy's configuration says to the filter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use claimgate_files::{Contents, content_of};
 use prost::Message;
@@ -58,6 +58,14 @@ impl FilterOptions {
                 Ok(Self::Inline(Value::from(config).to_string()))
             }
             Fields { .. } => Err(OptionsError::NotOne),
+        }
+    }
+
+    /// The config file, or what stands for it.
+    pub(crate) fn file_name(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Inline(_) => Path::new("filter_config"),
         }
     }
 

@@ -4,21 +4,26 @@
 /// one of `names`; the others stay as the client wrote them, in its order.
 pub(crate) fn append_without<'n>(
     to: &mut Vec<u8>,
-    target: &str,
+    target: &[u8],
     names: impl Iterator<Item = &'n str> + Clone,
 ) {
-    let Some((path, query)) = target.split_once('?') else {
-        to.extend_from_slice(target.as_bytes());
-        return;
+    let (path, query) = split_once(target, b'?');
+    to.extend_from_slice(path);
+    let Some(query) = query else { return };
+    let is_kept = |pair: &&[u8]| {
+        let (name, _) = split_once(pair, b'=');
+        !names.clone().any(|removed| removed.as_bytes() == name)
     };
-    to.extend_from_slice(path.as_bytes());
-    let is_kept = |pair: &&str| {
-        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        !names.clone().any(|removed| removed == name)
-    };
-    for (index, pair) in query.split('&').filter(is_kept).enumerate() {
+    for (index, pair) in query.split(|byte| *byte == b'&').filter(is_kept).enumerate() {
         to.push(if index == 0 { b'?' } else { b'&' });
-        to.extend_from_slice(pair.as_bytes());
+        to.extend_from_slice(pair);
+    }
+}
+
+fn split_once(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|byte| *byte == at) {
+        Some(index) => (&text[..index], Some(&text[index + 1..])),
+        None => (text, None),
     }
 }
 
@@ -41,7 +46,7 @@ mod tests {
         ];
         for (target, expected) in cases {
             let mut to = Vec::new();
-            append_without(&mut to, target, ["t"].into_iter());
+            append_without(&mut to, target.as_bytes(), ["t"].into_iter());
             assert_eq!(String::from_utf8(to).unwrap(), expected, "{target}");
         }
     }

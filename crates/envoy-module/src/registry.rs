@@ -6,12 +6,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use claimgate::metrics::{self, Metrics};
+use claimgate::{
+    app::instruments::Instruments,
+    metrics::{self, Metrics},
+};
 use claimgate_config::Loaded;
 use claimgate_files::Contents;
+use prometheus::proto::MetricFamily;
 use tracing::warn;
 
 use crate::{
+    admin,
     background::Background,
     configuration::Configuration,
     load::{self, LoadError},
@@ -42,13 +47,16 @@ pub(crate) fn open(
         warn!("{warning}");
     }
     if validating {
-        return try_out(&loaded).map(Arc::new);
+        return try_out(loaded).map(Arc::new);
     }
     let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     registry.open.retain(|(_, configuration)| configuration.strong_count() > 0);
     let found = registry.open.iter().find(|(name, _)| *name == options);
     if let Some(configuration) = found.and_then(|(_, configuration)| configuration.upgrade()) {
         return Ok(configuration);
+    }
+    if let Some(address) = admin::own_address(&loaded) {
+        registry.free(address, &options)?;
     }
     let background = registry.background()?;
     let (name, metrics) = (options.clone(), new_metrics()?);
@@ -58,7 +66,38 @@ pub(crate) fn open(
     Ok(configuration)
 }
 
+/// The metrics of every configuration that somebody uses.
+pub(crate) fn metrics() -> Vec<Arc<[MetricFamily]>> {
+    let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let open: Vec<_> = registry.open.iter().filter_map(|(_, it)| it.upgrade()).collect();
+    // The last user of one may go meanwhile, and it ends here then.
+    drop(registry);
+    open.iter().map(|configuration| configuration.metrics()).collect()
+}
+
 impl Registry {
+    /// Sees to it that no other configuration has its admin port at `address`.
+    ///
+    /// A configuration within Envoy's own is changed by another that takes its
+    /// place, while the first still serves what it has begun: the port goes
+    /// over to the new one.
+    fn free(&self, address: &str, to: &FilterOptions) -> Result<(), LoadError> {
+        for (name, other) in &self.open {
+            let Some(other) = other.upgrade() else { continue };
+            if other.admin_address() != Some(address) {
+                continue;
+            }
+            match (name, to) {
+                (FilterOptions::Inline(_), FilterOptions::Inline(_)) => other.close_admin_port(),
+                _ => {
+                    let (address, other) = (address.to_owned(), name.file_name().to_owned());
+                    return Err(LoadError::AdminPortTaken { address, other });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The one background thread, started if there is none.
     fn background(&mut self) -> io::Result<Arc<Background>> {
         if let Some(background) = self.background.upgrade() {
@@ -73,18 +112,16 @@ impl Registry {
 }
 
 /// Sets up everything as in earnest; no thread is started and nothing fetched.
-fn try_out(loaded: &Loaded) -> Result<Configuration, LoadError> {
+fn try_out(loaded: Loaded) -> Result<Configuration, LoadError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let metrics = new_metrics()?;
-    let auth = &loaded.settings.auth;
+    let instruments = Instruments::from(new_metrics()?);
     let contents = Contents::new();
     // The runtime never runs, so neither do the tasks that fetch.
-    let (engine, _) = open::engine(auth, &contents, &[], &metrics, runtime.handle())?;
-    Ok(Configuration::idle(engine, loaded, metrics))
+    let opened = open::open(&loaded.settings, &contents, &[], &instruments, runtime.handle())?;
+    Ok(Configuration::idle(opened, loaded, instruments))
 }
 
 fn new_metrics() -> Result<Metrics, metrics::MetricsError> {
-    let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
-    Metrics::new(env!("CARGO_PKG_VERSION"), revision)
+    Metrics::new(env!("CARGO_PKG_VERSION"), admin::revision())
 }

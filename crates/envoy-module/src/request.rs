@@ -1,5 +1,7 @@
 //! A stream's request as the engine sees it.
 
+use std::cell::OnceCell;
+
 use claimgate::check::Exchange;
 use claimgate_core::{Decision, Engine, Request, request::Headers};
 
@@ -31,11 +33,11 @@ impl<'s> BorrowedRequest<'s> {
 }
 
 impl Exchange for BorrowedRequest<'_> {
-    type Scratch = ();
+    type Scratch = OnceCell<String>;
     type Response = Effects;
 
-    fn request<'a>(&'a self, (): &'a ()) -> Request<'a> {
-        read(self.fields.iter(), self.route).unwrap_or_default()
+    fn request<'a>(&'a self, path: &'a OnceCell<String>) -> Request<'a> {
+        read(self.fields.iter(), self.route, path).unwrap_or_default()
     }
 
     fn respond<'a>(
@@ -50,23 +52,39 @@ impl Exchange for BorrowedRequest<'_> {
     }
 }
 
-/// A method, path, host or header name that is not UTF-8 makes it unreadable.
+/// A method, host or header name that is not UTF-8 makes it unreadable; a path
+/// is read as ext_authz would tell it, from what is then put into `path`.
 fn read<'s>(
     fields: impl Iterator<Item = (&'s [u8], &'s [u8])>,
     route: Option<&'s str>,
+    path: &'s OnceCell<String>,
 ) -> Option<Request<'s>> {
     let mut request = Request { route, ..Request::default() };
     for (name, value) in fields {
         let name = str::from_utf8(name).ok()?;
         match name {
             ":method" => request.method = str::from_utf8(value).ok()?,
-            ":path" => request.path = str::from_utf8(value).ok()?,
+            ":path" => {
+                let told = || path.get_or_init(|| as_told(value));
+                request.path = str::from_utf8(value).unwrap_or_else(|_| told());
+            }
             ":authority" => request.host = str::from_utf8(value).ok()?,
             _ => {}
         }
         request.headers.push(name, value);
     }
     Some(request)
+}
+
+/// Envoy tells a service `!` for each byte that is no UTF-8.
+#[cold]
+fn as_told(path: &[u8]) -> String {
+    let mut told = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        told.push_str(chunk.valid());
+        told.extend(chunk.invalid().iter().map(|_| '!'));
+    }
+    told
 }
 
 /// A request that outlives its hook, for a decision that waits.
@@ -81,7 +99,7 @@ pub(crate) struct OwnedRequest {
 impl OwnedRequest {
     /// A copy.
     pub(crate) fn of(request: &BorrowedRequest<'_>) -> Self {
-        Self::copy(&request.request(&()))
+        Self::copy(&request.request(&OnceCell::new()))
     }
 
     fn copy(request: &Request<'_>) -> Self {
@@ -141,7 +159,8 @@ mod tests {
             (b"x-a", b"\xff"),
             (b"x-a", b"2"),
         ];
-        let request = read(fields.into_iter(), Some("admin")).unwrap();
+        let path = OnceCell::new();
+        let request = read(fields.into_iter(), Some("admin"), &path).unwrap();
         let copy = OwnedRequest::copy(&request);
         for request in [request.clone(), copy.borrow()] {
             assert_eq!(
@@ -154,10 +173,27 @@ mod tests {
 
     #[test]
     fn what_is_not_text_is_malformed() {
-        let cases: [(&[u8], &[u8]); 4] =
-            [(b":path", b"/\xff"), (b":method", b"\xff"), (b":authority", b"\xff"), (b"\xff", b"")];
+        let cases: [(&[u8], &[u8]); 3] =
+            [(b":method", b"\xff"), (b":authority", b"\xff"), (b"\xff", b"")];
         for case in cases {
-            assert!(read([case].into_iter(), None).is_none(), "{case:?}");
+            assert!(read([case].into_iter(), None, &OnceCell::new()).is_none(), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_as_a_service_would_be_told_it() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"/\xff", "/!"),
+            (b"/a\xe2\x82?b=\xc3\xa9\xc3", "/a!!?b=\u{e9}!"),
+            ("/caf\u{e9}".as_bytes(), "/caf\u{e9}"),
+            (b"\xc3\xc3", "!!"),
+        ];
+        for (sent, told) in cases {
+            let path = OnceCell::new();
+            let fields = [(&b":path"[..], sent)];
+            let request = read(fields.into_iter(), None, &path).unwrap();
+            assert_eq!(request.path, told);
+            assert_eq!(request.headers.first(":path"), Some(sent));
         }
     }
 }

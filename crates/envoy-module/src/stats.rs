@@ -45,6 +45,10 @@ const GAUGES: &[(&str, &[&str])] = &[
     ("claimgate_build_info", &["version", "revision"]),
 ];
 
+/// Those of which several configurations have the sum. Of the others they
+/// have the lowest: alerts are about what is missing, or long ago.
+const SUMS: &[&str] = &["claimgate_token_cache_entries", "claimgate_in_flight_checks"];
+
 /// How far the counters of a configuration have been carried over, whichever
 /// filter did it.
 #[derive(Default)]
@@ -120,6 +124,33 @@ impl Stats {
         self.is_due.load(Relaxed) && self.is_due.swap(false, Relaxed)
     }
 
+    /// Sets the gauges to what `all` configurations of this process come to:
+    /// Envoy has one gauge for all of them, and does not tell which of them
+    /// are behind one name.
+    pub(crate) fn set_gauges(&self, all: &[Arc<[MetricFamily]>], to: &impl Statistics) {
+        let mut merged: HashMap<(usize, Vec<&str>), u64> = HashMap::new();
+        for family in all.iter().flat_map(|families| families.iter()) {
+            let is_gauge = family.get_field_type() == MetricType::GAUGE;
+            for metric in family.get_metric().iter().filter(|_| is_gauge) {
+                let found = find(&self.gauges, family.name(), &labels_of(metric));
+                let Some((gauge, values)) = found else { continue };
+                let value = whole(metric.get_gauge().get_value());
+                let merge = |other: u64| match SUMS.contains(&gauge.name) {
+                    true => other.saturating_add(value),
+                    false => other.min(value),
+                };
+                let number = self.gauges.iter().position(|it| it.name == gauge.name);
+                let entry = merged.entry((number.unwrap_or_default(), values));
+                entry.and_modify(|other| *other = merge(*other)).or_insert(value);
+            }
+        }
+        for ((number, values), value) in merged {
+            if let Some(gauge) = self.gauges.get(number) {
+                to.set(gauge.id, &values, value);
+            }
+        }
+    }
+
     /// Carries over what was counted since the last time.
     pub(crate) fn carry_over(
         &self,
@@ -150,11 +181,6 @@ impl Stats {
                     MetricType::COUNTER => {
                         count(name, &labels, whole(metric.get_counter().get_value()));
                     }
-                    MetricType::GAUGE => {
-                        if let Some((gauge, values)) = find(&self.gauges, name, &labels) {
-                            to.set(gauge.id, &values, whole(metric.get_gauge().get_value()));
-                        }
-                    }
                     MetricType::HISTOGRAM => {
                         for_each_bucket(metric.get_histogram(), |le, total| {
                             let mut labels = labels.clone();
@@ -164,7 +190,7 @@ impl Stats {
                         let total = metric.get_histogram().get_sample_count();
                         count(&format!("{name}_count"), &labels, total);
                     }
-                    MetricType::SUMMARY | MetricType::UNTYPED => {}
+                    MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => {}
                 }
             }
         }
@@ -207,6 +233,18 @@ mod tests {
 
     #[derive(Default)]
     struct Recorded(RefCell<Vec<(usize, Vec<String>, u64)>>);
+
+    /// Keeps gauges alone.
+    #[derive(Default)]
+    struct Set(RefCell<Vec<(&'static str, u64)>>);
+
+    impl Statistics for Set {
+        fn add(&self, _: StatId, _: &[&str], _: u64) {}
+
+        fn set(&self, gauge: StatId, _: &[&str], value: u64) {
+            self.0.borrow_mut().push((GAUGES[gauge.number()].0, value));
+        }
+    }
 
     impl Statistics for Recorded {
         fn add(&self, counter: StatId, labels: &[&str], count: u64) {
@@ -257,6 +295,27 @@ mod tests {
             let recorded = Recorded::default();
             stats.carry_over(&metrics.gather(), &carried, &recorded);
             assert_eq!(added(&recorded), expected);
+        }
+    }
+
+    #[test]
+    fn several_configurations_share_their_gauges() {
+        let all = [(3, 100.0), (4, 50.0)].map(|(entries, at)| {
+            let metrics = Metrics::new("1", "r").unwrap();
+            metrics.set_token_cache_entries(entries);
+            metrics.config_loaded(claimgate_core::time::UnixTime::from_seconds(at));
+            Arc::<[_]>::from(metrics.gather())
+        });
+        let set = Set::default();
+        stats().set_gauges(&all, &set);
+        let set = set.0.borrow();
+        for expected in [
+            ("claimgate_token_cache_entries", 7),
+            ("claimgate_config_last_reload_success_timestamp_seconds", 50),
+            ("claimgate_build_info", 1),
+        ] {
+            let found: Vec<_> = set.iter().filter(|(name, _)| *name == expected.0).collect();
+            assert_eq!(found, [&expected]);
         }
     }
 
