@@ -15,6 +15,7 @@ use crate::{
     credential::{Credential, Notes},
     decision::{Caller, Decision, Denial, ProviderId, ResourceId, Verdict},
     identity::{MAX_VALUE_BYTES, TooLarge},
+    limits::{Counters, Limited, Limits},
     policy::{
         denials::DenialStyle,
         identity::IdentityHeaders,
@@ -29,7 +30,7 @@ use crate::{
     },
     reason::Reason,
     request::Request,
-    settings::{AuthSettings, MetadataMembers, TokenSourceSettings},
+    settings::{AuthSettings, LimitMode, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
     token::{NoToken, TokenSources},
     token_cache::{Lookup, TokenCache},
@@ -54,6 +55,7 @@ pub struct Engine {
     encode_metadata: Option<EncodeMetadata>,
     forward_token: bool,
     token_sources: Vec<TokenSourceSettings>,
+    limits: Option<Limits>,
 }
 
 /// Writes what is told about an allowed request of a caller that this provider
@@ -85,12 +87,17 @@ impl Engine {
             encode_metadata: None,
             forward_token: settings.forward_token,
             token_sources: settings.token_sources.clone(),
+            limits: settings
+                .limits
+                .as_ref()
+                .map(|limits| Limits::new(limits, Arc::new(Counters::new(limits.max_callers)))),
         }
     }
 
     /// The same, keeping the metadata of allowed requests with every caller
     /// that is known, in the bytes that `encode` makes once:
-    /// [`Identity::metadata`] has them.
+    /// [`Identity::metadata`] has them. Where the metadata holds limits, which
+    /// differ by route, none are kept.
     ///
     /// [`Identity::metadata`]: crate::identity::Identity::metadata
     pub fn keeping_metadata(
@@ -98,6 +105,15 @@ impl Engine {
         encode: impl Fn(&Caller, &dyn Provider, MetadataMembers) -> Box<[u8]> + Send + Sync + 'static,
     ) -> Self {
         self.encode_metadata = Some(Box::new(encode));
+        self
+    }
+
+    /// The same, with the budgets that `other` has counted so far, of the plans
+    /// that both have. No request may have been decided yet.
+    pub fn keeping_budgets(mut self, other: &Self) -> Self {
+        if let (Some(limits), Some(others)) = (&mut self.limits, &other.limits) {
+            limits.keep(others);
+        }
         self
     }
 
@@ -165,6 +181,11 @@ impl Engine {
     /// tokens are removed there, too.
     pub(crate) fn cannot_hide_tokens(&self, request: &Request<'_>) -> bool {
         !self.forward_token && self.sources.are_crowded(request)
+    }
+
+    /// The limits for each caller, if there are any.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.limits.as_ref()
     }
 
     /// The routes, for [`crate::explain`].
@@ -280,9 +301,35 @@ impl Engine {
                 Some(reason) => {
                     Decision { caller: Some(caller), ..decided.denied((Denial::Forbidden, reason)) }
                 }
-                None => Decision { caller: Some(caller), reason: Reason::Ok, ..decided },
+                None => {
+                    let limited = self.limited(rules, &caller, outcome.provider, &credential);
+                    let is_over = limited.as_ref().is_some_and(|it| it.denied().is_some());
+                    let decided = Decision { caller: Some(caller), limited, ..decided };
+                    match is_over {
+                        true => decided.denied((Denial::RateLimited, Reason::RateLimited)),
+                        false => Decision { reason: Reason::Ok, ..decided },
+                    }
+                }
             },
         }
+    }
+
+    /// Takes a request that all else allows from its caller's budget.
+    fn limited(
+        &self,
+        rules: &Route,
+        caller: &Caller,
+        provider: Option<ProviderId>,
+        credential: &Credential<'_>,
+    ) -> Option<Limited<'_>> {
+        let limits = self.limits.as_ref()?;
+        let RouteLimit::Cost(cost) = rules.limit else { return None };
+        let Caller { principal, identity } = caller;
+        let provider = provider.map_or("", |id| self.provider(id).name());
+        let allowance = identity.allowance.get_or_init(|| limits.allowance(principal, provider));
+        let limited = limits.take(allowance, cost.get());
+        credential.note(|| limits.describe(limited.as_ref(), principal, provider));
+        limited
     }
 
     /// The caller, with what the upstream is told about it; the reason to
@@ -301,7 +348,11 @@ impl Engine {
             Reason::MalformedToken
         })?;
         let caller = Caller { principal, identity };
-        if let Some(encode) = &self.encode_metadata {
+        // A service that counts is told limits that differ by route.
+        let is_constant = self.limits.as_ref().is_none_or(|it| it.mode() != LimitMode::Metadata);
+        if let Some(encode) = &self.encode_metadata
+            && is_constant
+        {
             caller.identity.metadata.get_or_init(|| encode(&caller, provider, self.metadata));
         }
         Ok(caller)
@@ -361,6 +412,7 @@ impl Decision<'_> {
             caller: None,
             answers: SmallVec::new(),
             cache: None,
+            limited: None,
         }
     }
 

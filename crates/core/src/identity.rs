@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     claims::{ClaimPath, Claims},
     heap,
+    limits::Allowance,
 };
 
 /// Longer values are not sent (bytes, once encoded): most servers cap a
@@ -25,6 +26,8 @@ pub struct Identity {
     /// The metadata of this caller's allowed requests in the bytes of the
     /// door, where that has them kept.
     pub metadata: OnceLock<Box<[u8]>>,
+    /// What of the limits depends on the caller alone, once it was limited.
+    pub(crate) allowance: OnceLock<Allowance>,
 }
 
 /// The claims that have a header, and so are in the metadata too. Their values
@@ -74,6 +77,7 @@ impl Identity {
             + heap::list::<Arc<str>>(self.dropped.capacity())
             + values.sum::<usize>()
             + metadata
+            + self.allowance.get().map_or(0, Allowance::heap_bytes)
     }
 
     /// Sets a header that may not be left off.

@@ -21,6 +21,7 @@ pub mod explain;
 pub mod heap;
 pub mod identity;
 pub mod keys;
+pub mod limits;
 pub mod per_thread;
 pub mod policy;
 pub mod principal;

@@ -59,6 +59,12 @@ pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
             message(to, value::STRUCT, |to| write_struct(to, claims, MAX_DEPTH));
         });
     }
+    if let Some(of) = metadata.limits {
+        string_field(to, "plan", of.plan);
+        string_field(to, "limit_key", of.key);
+        field(to, "limits", |to| write_value(to, of.limits, MAX_DEPTH));
+        field(to, "limit_cost", |to| double(to, value::NUMBER, of.cost.into()));
+    }
 }
 
 fn write_struct<'v>(
@@ -155,8 +161,8 @@ impl Iterator for Varint {
     }
 }
 
-/// Metadata member by member. The claims are left out: no call sets a
-/// structure within a structure.
+/// Metadata member by member. The claims and limits are left out: no call sets
+/// a structure within a structure.
 #[derive(Debug)]
 pub(crate) struct Flat {
     strings: Vec<(&'static str, String)>,
@@ -173,6 +179,8 @@ impl Flat {
             ("method", metadata.method),
             ("subject", metadata.subject()),
             ("client_id", metadata.client_id()),
+            ("plan", metadata.limits.map(|of| of.plan)),
+            ("limit_key", metadata.limits.map(|of| of.key)),
         ];
         let present = |(key, text): (_, Option<&str>)| Some((key, text?.to_owned()));
         Self {
