@@ -139,6 +139,7 @@ mod tests {
             }),
             answers: SmallVec::new(),
             cache: None,
+            limited: None,
         }
     }
 

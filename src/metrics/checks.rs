@@ -14,6 +14,7 @@ use super::{Families, Metrics, Tracked, durations::Timings};
 use crate::{
     decision::{CacheResult, Decision, ProviderId, Verdict},
     engine::Engine,
+    limits::{LimitResult, Limited, Limits},
     provider::{AnswerKind, Provider},
     reason::Reason,
 };
@@ -33,12 +34,24 @@ impl CheckMeters {
     /// Removes the series of providers that `engine` does not have, so it must
     /// come after every step that may fail.
     pub fn new(metrics: &Metrics, engine: &Engine) -> Self {
-        Self::of_providers(metrics, engine.providers().map(Provider::name))
+        let plans = engine.limits().map_or(&[][..], Limits::plans);
+        let providers = engine.providers().map(Provider::name);
+        Self::of(metrics, providers, plans.iter().map(|plan| plan.name.as_str()))
     }
 
     /// As [`Self::new`], for providers of these names.
     pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let shards = Arc::new(Shards::new(names.into_iter().map(String::from).collect()));
+        Self::of(metrics, names, [])
+    }
+
+    fn of<'a>(
+        metrics: &Metrics,
+        providers: impl IntoIterator<Item = &'a str>,
+        plans: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let names = |names: &mut dyn Iterator<Item = &'a str>| names.map(String::from).collect();
+        let providers = names(&mut providers.into_iter());
+        let shards = Arc::new(Shards::new(providers, names(&mut plans.into_iter())));
         metrics.0.track(&shards);
         Self { shards, families: Arc::clone(&metrics.0) }
     }
@@ -60,6 +73,9 @@ impl CheckMeters {
         }
         if let Some(result) = decision.cache {
             shard.cache_results.add(result as usize);
+        }
+        if let Some(limited) = &decision.limited {
+            shard.limited(limited);
         }
         shard.timings[usize::from(matches!(decision.verdict, Verdict::Deny(_)))].add(elapsed);
         let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
@@ -91,6 +107,8 @@ impl Drop for InFlight<'_> {
 pub(super) struct Shards {
     /// The providers' names, by [`ProviderId`].
     pub(super) providers: Vec<String>,
+    /// The plans' names, by position.
+    pub(super) plans: Vec<String>,
     by_thread: PerThread<Shard>,
 }
 
@@ -100,21 +118,37 @@ struct Shard {
     /// By provider, then by answer.
     answers: Counts,
     cache_results: Counts,
+    /// By plan (0: no plan), then by result.
+    limits: Counts,
     /// Of the allowed ones, of the denied ones.
     timings: [Timings; 2],
     in_flight: AtomicI64,
 }
 
 impl Shards {
-    fn new(providers: Vec<String>) -> Self {
+    fn new(providers: Vec<String>, plans: Vec<String>) -> Self {
         let shard = || Shard {
             checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
             answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
             cache_results: Counts::new(CacheResult::ALL.len()),
+            limits: Counts::new((plans.len() + 1) * LimitResult::ALL.len()),
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
-        Self { by_thread: PerThread::new(shard), providers }
+        Self { by_thread: PerThread::new(shard), providers, plans }
+    }
+}
+
+impl Shard {
+    fn limited(&self, limited: &Limited<'_>) {
+        let slot = limited.plan.map_or(0, |plan| plan.position + 1);
+        let add = |result| self.limits.add(slot * LimitResult::ALL.len() + result as usize);
+        if let Some(outcome) = &limited.outcome {
+            add(outcome.result());
+        }
+        if limited.is_unknown {
+            add(LimitResult::UnknownPlan);
+        }
     }
 }
 
@@ -146,6 +180,16 @@ impl Families {
                 self.token_cache
                     .with_label_values(&[CacheResult::ALL[cell].as_str()])
                     .inc_by(count);
+            }
+            for (cell, count) in shard.limits.take() {
+                let result = LimitResult::ALL[cell % LimitResult::ALL.len()];
+                let plan = match cell / LimitResult::ALL.len() {
+                    0 => "",
+                    slot => shards.plans[slot - 1].as_str(),
+                };
+                if plan.is_empty() || tracked.plans.contains(plan) {
+                    self.limits.with_label_values(&[plan, result.as_str()]).inc_by(count);
+                }
             }
             self.durations.collect_from(&shard.timings);
         }

@@ -117,6 +117,14 @@ impl Engine {
         self
     }
 
+    /// The same, with budgets that never refill, for tests of a configuration.
+    pub fn without_refill(mut self) -> Self {
+        if let Some(limits) = &mut self.limits {
+            limits.stop_refill();
+        }
+        self
+    }
+
     /// Decides a request at the moment `now`, however long a provider takes.
     pub async fn check<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Decision<'e> {
         self.check_until(request, now, std::future::pending()).await

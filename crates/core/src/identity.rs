@@ -27,7 +27,7 @@ pub struct Identity {
     /// door, where that has them kept.
     pub metadata: OnceLock<Box<[u8]>>,
     /// What of the limits depends on the caller alone, once it was limited.
-    pub(crate) allowance: OnceLock<Allowance>,
+    pub allowance: OnceLock<Allowance>,
 }
 
 /// The claims that have a header, and so are in the metadata too. Their values

@@ -37,6 +37,8 @@ pub struct Limits {
 pub struct Plan {
     /// Its unique name.
     pub name: String,
+    /// Its place among the plans.
+    pub position: usize,
     /// Requests.
     pub requests: Option<Amount>,
     /// Tokens of a language model.
@@ -77,6 +79,21 @@ pub struct Limited<'e> {
     pub outcome: Option<LimitOutcome>,
 }
 
+/// What is counted of a limited request: an outcome, or that its caller names a
+/// plan that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LimitResult {
+    /// The budget held enough.
+    Within,
+    /// It did not, and the request was denied.
+    Over,
+    /// It did not, which was only recorded.
+    WouldBeOver,
+    /// The caller names a plan that does not exist.
+    UnknownPlan,
+}
+
 /// Whether a budget held enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitOutcome {
@@ -102,7 +119,8 @@ pub struct Wait {
 impl Limits {
     /// The limits of `settings`, counted by `counters`.
     pub fn new(settings: &LimitSettings, counters: Arc<Counters>) -> Self {
-        let plans: Vec<_> = settings.plans.iter().map(Plan::new).collect();
+        let plans = settings.plans.iter().enumerate();
+        let plans: Vec<_> = plans.map(|(at, plan)| Plan::new(at, plan)).collect();
         let names = plans.iter().enumerate().map(|(at, plan)| (plan.name.clone(), at));
         let by_name: AHashMap<_, _> = names.collect();
         let default_plan = settings.default_plan.as_ref().and_then(|name| by_name.get(name));
@@ -130,6 +148,11 @@ impl Limits {
     /// The counters of this process.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Leaves budgets as requests leave them.
+    pub(crate) fn stop_refill(&mut self) {
+        self.counters = Arc::new(Counters::standing_still(self.counters.capacity()));
     }
 
     /// Counts on from what `others` have counted.
@@ -270,7 +293,7 @@ impl Allowance {
 }
 
 impl Plan {
-    fn new(settings: &PlanSettings) -> Self {
+    fn new(position: usize, settings: &PlanSettings) -> Self {
         let policy = settings.requests.as_ref().map(|amount| {
             format!("\"requests\";q={};w={}", amount.number, amount.unit.duration().as_secs())
         });
@@ -282,6 +305,7 @@ impl Plan {
         Self {
             told: told.map(|(what, limit)| (what.to_owned(), limit)).collect(),
             name: settings.name.clone(),
+            position,
             requests: settings.requests,
             tokens: settings.tokens,
             policy: policy.unwrap_or_default(),
@@ -301,12 +325,35 @@ impl<'e> Limited<'e> {
 }
 
 impl LimitOutcome {
+    /// What is counted of it.
+    pub const fn result(&self) -> LimitResult {
+        match self {
+            Self::Within => LimitResult::Within,
+            Self::Over(_) => LimitResult::Over,
+            Self::WouldBeOver(_) => LimitResult::WouldBeOver,
+        }
+    }
+
+    /// How long the caller has to wait, or would have to.
+    pub const fn wait(&self) -> Option<&Wait> {
+        match self {
+            Self::Within => None,
+            Self::Over(wait) | Self::WouldBeOver(wait) => Some(wait),
+        }
+    }
+}
+
+impl LimitResult {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Within, Self::Over, Self::WouldBeOver, Self::UnknownPlan];
+
     /// The metric label.
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Within => "within",
-            Self::Over(_) => "over",
-            Self::WouldBeOver(_) => "would_be_over",
+            Self::Over => "over",
+            Self::WouldBeOver => "would_be_over",
+            Self::UnknownPlan => "unknown_plan",
         }
     }
 }

@@ -148,7 +148,7 @@ impl Configuration {
     /// Its metrics, as they were a moment ago at the most.
     pub(crate) fn metrics(&self) -> Arc<[MetricFamily]> {
         let metrics = &self.instruments.metrics;
-        metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
+        metrics.observe(&self.snapshot().engine);
         self.gathered.of(metrics)
     }
 }
@@ -303,6 +303,8 @@ impl Follower {
         let kept = &self.sources;
         let settings = &loaded.settings;
         let opened = open::open(settings, watch.contents(), kept, instruments, &runtime)?;
+        let engine = opened.engine.keeping_budgets(&self.config.load().engine);
+        let opened = Opened { engine, ..opened };
         self.sources = opened.sources.clone();
         self.config.store(self.room.snapshot(opened, loaded));
         Ok(())

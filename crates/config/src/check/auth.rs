@@ -5,6 +5,7 @@ use claimgate_core::{policy::path::public_path_defect, settings::AuthSettings, t
 use super::{
     denials::{denial_headers, error_format},
     headers::identity,
+    limits,
     metadata::members,
     providers::providers,
     resources,
@@ -37,7 +38,9 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         usize::MAX,
         &place.key("max_token_bytes"),
     );
-    let (providers, known) = providers(&mut file, enabled, max_token_bytes, place);
+    let limits = limits::limits(&mut file, place);
+    let plans = limits.as_ref().map_or(&[][..], |limits| &limits.plans);
+    let (providers, known) = providers(&mut file, enabled, max_token_bytes, plans, place);
     let token_sources = sources(file.token_sources, &known, &place.key("token_sources"));
     let headers_place = place.key("headers");
     let scopes_place = place.key("required_scopes");
@@ -85,8 +88,10 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
             defaults.token_cache_bytes,
             &place.key("token_cache_bytes"),
         ),
+        limits,
     };
     resources::complete(&mut auth, place);
+    limits::cross_check(&auth, place);
     shadowed::warn(&auth, &place.key("routes"));
     auth
 }

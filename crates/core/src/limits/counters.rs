@@ -29,7 +29,8 @@ pub struct Counters {
     /// How many places a set has.
     width: usize,
     hashes: RandomState,
-    epoch: Instant,
+    /// When the time of budgets began; `None` where it stands still.
+    epoch: Option<Instant>,
 }
 
 /// Who is counted, as [`Counters::key`] makes it.
@@ -46,7 +47,12 @@ struct Place {
 impl Counters {
     /// For at most `callers` at a time; never fewer than one.
     pub fn new(callers: usize) -> Self {
-        Self::with_epoch(callers, RandomState::new(), Instant::now())
+        Self::with_epoch(callers, RandomState::new(), Some(Instant::now()))
+    }
+
+    /// The same, with budgets that never refill.
+    pub fn standing_still(callers: usize) -> Self {
+        Self::with_epoch(callers, RandomState::new(), None)
     }
 
     /// A table for at most `callers`, with the budgets that this one has now.
@@ -62,7 +68,7 @@ impl Counters {
         resized
     }
 
-    fn with_epoch(callers: usize, hashes: RandomState, epoch: Instant) -> Self {
+    fn with_epoch(callers: usize, hashes: RandomState, epoch: Option<Instant>) -> Self {
         let width = callers.clamp(1, PLACES);
         let places = (callers / width).max(1) * width;
         let places = (0..places).map(|_| AtomicU128::new(0)).collect();
@@ -82,7 +88,8 @@ impl Counters {
 
     /// The time by which budgets refill. It never goes back.
     pub(super) fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        let elapsed = self.epoch.map_or(0, |epoch| epoch.elapsed().as_nanos());
+        u64::try_from(elapsed).unwrap_or(u64::MAX)
     }
 
     /// Takes `cost` requests' worth from the budget of `key`.
