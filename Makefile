@@ -26,7 +26,8 @@ module: ## build the filter that Envoy loads, target/release/libclaimgate_envoy.
 module-portable: ## the same against an old C library, for a release: target/portable/libclaimgate_envoy.so
 	@PYTHON=$(PYTHON) scripts/portable_module.sh target/portable
 
-test: lint unit e2e e2e-module chart ## everything: format, lints, unit and integration tests, end to end on a real Envoy
+test: ## every check, after installing what it needs; ARGS='lint unit' picks some
+	@PYTHON=$(PYTHON) scripts/test.sh $(ARGS)
 
 lint: circles layers ## check the format, the lints, and what depends on what
 	$(CARGO) fmt --check
@@ -68,6 +69,7 @@ rootfs-test: ## check the image's content and size, and that a release program w
 	@CLAIMGATE_PROFILE=release CLAIMGATE_BIN="$(abspath $(or $(BINARY),target/release/claimgate))" $(MAKE) --no-print-directory e2e ARGS="test_image.py -rP $(ARGS)"
 
 demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 uses examples/envoy/, MODULE=1 runs it inside Envoy
+	@PYTHON=$(PYTHON) scripts/setup.sh demo
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(MODULE)),--module)
 
 bench: ## measure the cost of a check against the baselines, into docs/benchmarks.md; ARGS='--quick grpc'
