@@ -43,7 +43,11 @@ unit: ## unit and integration tests, without Envoy
 	$(CARGO) test --locked --no-fail-fast $(if $(CLAIMGATE_CORPORA),-- --include-ignored)
 
 e2e: ## end-to-end tests on a real Envoy; ARGS='-k rotation' picks some
-	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(ARGS)
+	@venv=$$($(PYTHON) e2e/tools.py) && cd e2e && "$$venv/bin/python" -m pytest $(PARALLEL) $(ARGS)
+
+# The tests wait more than they compute. A file's tests stay together, since they
+# share their programs; ARGS='-n 0' runs one after the other.
+PARALLEL := -n 3 --dist loadfile
 
 e2e-module: ## the end-to-end tests of decisions again, with Claimgate inside Envoy; ARGS='-k denials' picks some
 	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
