@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers
+.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers places
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,7 @@ module-portable: ## the same against an old C library, for a release: target/por
 test: ## every check, after installing what it needs; ARGS='lint unit' picks some
 	@PYTHON=$(PYTHON) scripts/test.sh $(ARGS)
 
-lint: circles layers ## check the format, the lints, and what depends on what
+lint: circles layers places ## check the format, the lints, and what depends on what
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 
@@ -38,6 +38,9 @@ circles: ## check that no files depend on each other except a module and its own
 
 layers: ## check which libraries a crate must not depend on
 	@$(PYTHON) scripts/layers.py
+
+places: ## check that every file names the place in places.env; REGISTRY=… REPOSITORY=… SOURCE=… changes it everywhere
+	@$(PYTHON) scripts/places.py $(foreach name,REGISTRY REPOSITORY SOURCE,$(if $(filter command line,$(origin $(name))),$(name)=$($(name))))
 
 unit: ## unit and integration tests, without Envoy
 	$(CARGO) test --locked --no-fail-fast $(if $(CLAIMGATE_CORPORA),-- --include-ignored)
