@@ -35,7 +35,7 @@ PROGRAMS = {
 
 
 def test_the_file_is_a_compose_file():
-    checker = tools.venv(tools.HERE / "requirements-compose.txt") / "bin" / "check-jsonschema"
+    checker = tools.venv(tools.HERE / "compose" / "requirements.txt") / "bin" / "check-jsonschema"
     command = [checker, "--builtin-schema", "vendor.compose-spec", EXAMPLE / "compose.yaml"]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
