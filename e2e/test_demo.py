@@ -49,9 +49,9 @@ while True:
 class Kept:
     """A demo that stays up."""
 
-    def __init__(self, folder: Path, *before: str):
+    def __init__(self, folder: Path, *before: str, options: tuple[str, ...] = ()):
         self._pid = folder / "pid"
-        command = [*before, sys.executable, tools.ROOT / "demo" / "demo.py", "--keep"]
+        command = [*before, sys.executable, tools.ROOT / "demo" / "demo.py", "--keep", *options]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WATCH, self._pid, *map(str, command)],
             env={**os.environ, "CLAIMGATE_BIN": str(tools.claimgate()), "TMPDIR": str(folder)},
@@ -75,9 +75,9 @@ class Kept:
         assert self.process.wait(60) == 0, self.errors.read_text()
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    kept = Kept(tmp_path_factory.mktemp("demo"))
+@pytest.fixture(scope="module", params=[(), ("--module",)], ids=["service", "module"])
+def kept(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    kept = Kept(tmp_path_factory.mktemp("demo"), options=request.param)
     yield kept
     with contextlib.suppress(ProcessLookupError):
         kept.signal(signal.SIGTERM)

@@ -40,7 +40,9 @@ missing_packages() {
     for pair in $programs; do
         command -v "${pair%%:*}" >/dev/null || found+=" ${pair##*:}"
     done
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || found+=" python3-venv"
+    # Debian's gcc comes without the C library's files unless asked for them.
+    cc -x c -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null || found+=" libc6-dev"
+    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || found+=" python3-venv"
     echo "${found# }"
 }
 
