@@ -41,7 +41,7 @@ missing_packages() {
         command -v "${pair%%:*}" >/dev/null || found+=" ${pair##*:}"
     done
     # Debian's gcc comes without the C library's files unless asked for them.
-    cc -x c -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null || found+=" libc6-dev"
+    cc -x c -o /dev/null - <<<'int main(void) { return 0; }' >/dev/null 2>&1 || found+=" libc6-dev"
     "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || found+=" python3-venv"
     echo "${found# }"
 }
