@@ -69,7 +69,7 @@ def test_what_envoy_waits_for_is_in_the_image():
 
 @pytest.mark.skipif(not own_network.available(), reason="needs a network of its own for the file's ports")
 def test_its_services_work_together(tmp_path: Path):
-    lines = [f"node {tools.oidc_provider()} 4400 >/dev/null &",
+    lines = [f"{tools.node()} {tools.oidc_provider()} 4400 >/dev/null &",
              f"until curl -sf {ISSUER}/jwks -o /dev/null; do sleep 0.1; done"]
     for name, service in SERVICES.items():
         variables = " ".join(f"{key}={value}" for key, value in environment(service).items())

