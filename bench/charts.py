@@ -51,6 +51,7 @@ class Chart:
     """Names of the parts of a bar."""
     line: float | None = None
     """A value to compare with."""
+    better: str = "more is better"
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ LOOKS = {
     "dark": Colours(text="#e6edf3", muted="#9198a1", ours="#4cb8d8", others="#59636e", second="#d98324"),
 }
 
-WIDTH, ROW, TOP, BOTTOM = 4.8, 0.44, 0.52, 0.12
-"""Inches; the height follows from the number of bars."""
+WIDTH, ROW, TOP, BOTTOM = 4.0, 0.44, 0.52, 0.12
+"""Inches, few enough for a phone; the height follows from the number of bars."""
+
+LETTERS = 48
+"""So many fit above a bar."""
 
 
 def charts(record: Record, peer_record: Record) -> list[Chart]:
@@ -89,20 +93,20 @@ def write(record: Record, peer_record: Record, folder: Path) -> list[Path]:
 
 
 def _envoy(results: Record) -> Chart:
-    return Chart(ENVOY, "Requests/s through Envoy, one core (more is better)", [
+    return Chart(ENVOY, "Requests/s through Envoy, one core", [
         _rate(name, setup) for name, setup in results["setups"].items()
     ])
 
 
 def _module(results: Record) -> Chart:
-    return Chart(MODULE, "Requests/s through Envoy, one core (more is better)", [
+    return Chart(MODULE, "Requests/s through Envoy, one core", [
         _rate(name, setup, ours="module") for name, setup in results["setups"].items()
     ])
 
 
 def _rate(name: str, setup: Record, ours: str = "Claimgate") -> Bar:
     rate = Figure.read(setup["rate"])
-    return Bar(_plain(name), [rate.median], rate.text(), rate, ours in name)
+    return Bar(_plain(name), [rate.median], rate.text(), rate, ours=ours in name)
 
 
 def _envoy_cpu(results: Record) -> Chart:
@@ -111,7 +115,8 @@ def _envoy_cpu(results: Record) -> Chart:
         parts = [Figure.read(setup[key]).median for key in ("envoy_cpu_s", "service_cpu_s") if key in setup]
         shown = " + ".join(number(part, 2) for part in parts)
         bars.append(Bar(_plain(name), parts, shown, ours="Claimgate" in name))
-    return Chart(ENVOY_CPU, "CPU s for 100,000 requests (less is better)", bars, ("Envoy", "service"))
+    parts = ("Envoy", "service")
+    return Chart(ENVOY_CPU, "CPU s for 100,000 requests", bars, parts, better="less is better")
 
 
 def _grpc(results: Record) -> Chart:
@@ -119,7 +124,7 @@ def _grpc(results: Record) -> Chart:
     for kind, check in results["checks"].items():
         ratio = Figure.read(check["rate_ratio"])
         bars.append(Bar(kind, [ratio.median], f"{ratio.text(2)} ×", ratio, ours=True))
-    title = "Checks/s, × the empty server = 1 (more is better)"
+    title = "Checks/s, × the empty server"
     return Chart(GRPC, title, bars, line=1)
 
 
@@ -129,17 +134,17 @@ def _growth(results: Record) -> Chart:
         for size, level in family["levels"].items():
             rate = Figure.read(level["rate"])
             bars.append(Bar(count(int(size), what), [rate.median], rate.text(), rate, ours=True))
-    return Chart(GROWTH, "Checks/s, as things become many (equal is good)", bars)
+    return Chart(GROWTH, "Checks/s, as things become many", bars, better="equal is good")
 
 
 def _peers(record: Record) -> Chart:
     compared = peers.compared(record)
     newest = record["runs"][0]["date"]
     bars = []
-    for name, (times, rate, day) in sorted(compared.items(), key=lambda pair: pair[1][0]):
-        other_day = "" if day == newest else f", {day}"
-        bars.append(Bar(name, [times], f"{number(times, 2)} × ({number(rate)}/s{other_day})", ours=name == "Claimgate"))
-    title = "Checks/s, × the empty server of the run (more is better)"
+    for name, (times, day) in sorted(compared.items(), key=lambda pair: pair[1][0]):
+        other_day = "" if day == newest else f" ({day})"
+        bars.append(Bar(name, [times], f"{number(times, 2)} ×{other_day}", ours=name == "Claimgate"))
+    title = "Checks/s, × the empty server of the run"
     return Chart(PEERS, title, bars, line=1)
 
 
@@ -172,7 +177,7 @@ def _draw(chart: Chart, look: str, folder: Path) -> Path:
             _draw_bar(axes, place, bar, colours)
             if chart.line is not None:
                 # Beside the bars only, so that it crosses no text.
-                axes.plot([chart.line] * 2, [place + 0.0, place + 0.44], color=colours.muted,
+                axes.plot([chart.line] * 2, [place + 0.05, place + 0.39], color=colours.muted,
                           linewidth=1, linestyle=(0, (2, 1)), zorder=3)
         canvas.text(0.01, 1 - 0.17 / height, chart.title, color=colours.text, weight="bold", va="center")
         _legend(canvas, chart, colours, height)
@@ -193,16 +198,17 @@ def _draw_bar(axes, place: int, bar: Bar, colours: Colours) -> None:
                   marker="|", markersize=6, solid_capstyle="butt", zorder=4)
     style = {"va": "center", "transform": axes.get_yaxis_transform()}
     axes.text(0, place - 0.19, bar.label, color=colours.text, ha="left", **style)
-    axes.text(1, place - 0.19, bar.shown, color=colours.text, ha="right", **style)
+    shown = bar.shown if len(bar.label + bar.shown) <= LETTERS else bar.shown.partition(" (")[0]
+    axes.text(1, place - 0.19, shown, color=colours.text, ha="right", **style)
 
 
 def _legend(canvas, chart: Chart, colours: Colours, height: float) -> None:
     """The second line of the head: what colours and lines mean."""
-    y = 1 - 0.37 / height
-    style = {"va": "center", "size": 9, "color": colours.muted}
     if chart.parts:
-        canvas.text(0.01, y, f"{chart.parts[0]} + {chart.parts[1]}, the second part of a bar", **style)
+        shown = f"{chart.parts[0]} + {chart.parts[1]}"
     elif any(bar.figure and bar.figure.least is not None for bar in chart.bars):
-        canvas.text(0.01, y, "bar: median; line: least to greatest of the repetitions", **style)
+        shown = "median; line: least to greatest"
     else:
-        canvas.text(0.01, y, "medians", **style)
+        shown = "medians"
+    y = 1 - 0.37 / height
+    canvas.text(0.01, y, f"{shown}; {chart.better}", va="center", size=9, color=colours.muted)

@@ -67,12 +67,12 @@ def multiples(services: Record) -> dict[str, float]:
     return {name: numbers["rate"] / services[EMPTY]["rate"] for name, numbers in services.items()}
 
 
-def compared(record: Record) -> dict[str, tuple[float, float, str]]:
-    """Each service once, by its newest run under full load: its multiple, its
-    checks/s, and the day."""
-    found: dict[str, tuple[float, float, str]] = {}
+def compared(record: Record) -> dict[str, tuple[float, str]]:
+    """Each service once, by its newest run under full load: its multiple, and
+    the day."""
+    found: dict[str, tuple[float, str]] = {}
     for run in record["runs"]:
         services = run["loads"]["two connections, 50 streams each"]
         for name, times in multiples(services).items():
-            found.setdefault(name, (times, services[name]["rate"], run["date"]))
+            found.setdefault(name, (times, run["date"]))
     return found

@@ -50,7 +50,7 @@ The message is a `CheckRequest` as Envoy sends it (`bench/capture.py` recorded i
 
 def _targets(record: Record) -> str:
     rows = [target.row() for target in targets(record)]
-    return section("What it must show", table(["measure", "bar", "measured", ""], rows))
+    return section("What it must show", table(["measure", "bar", "measured", "result"], rows))
 
 
 def _grpc(results: Record) -> str:
@@ -68,7 +68,10 @@ def _grpc(results: Record) -> str:
             _busy(ours),
             _busy(empty),
         ])
-    head = ["check", "checks/s", "empty", "ratio", "CPU µs", "empty", "ratio", "busy: server, load", "empty"]
+    head = [
+        "check", "checks/s", "empty server", "ratio", "CPU µs", "CPU µs, empty", "CPU ratio",
+        "busy: server, load", "busy, empty",
+    ]
     return section(
         "gRPC alone",
         f"{_alone(results)}"
@@ -133,7 +136,7 @@ def _module(results: Record) -> str:
         ]
         for name, setup in results["setups"].items()
     ]
-    head = ["set-up", "requests/s", "ratio", "CPU s", "ratio", "Envoy's resident MB"]
+    head = ["set-up", "requests/s", "ratio", "CPU s", "CPU ratio", "Envoy's resident MB"]
     pairs = table(
         ["one against the other", "requests/s", "CPU"],
         [
@@ -232,7 +235,7 @@ def _observing(results: Record) -> str:
         ]
         for pair in results["pairs"]
     ]
-    head = ["check", "watched by", "checks/s", "not watched", "ratio", "CPU µs", "not watched"]
+    head = ["check", "watched by", "checks/s", "not watched", "ratio", "CPU µs", "CPU µs, not watched"]
     return section(
         "Being watched",
         f"{_alone(results)}"
