@@ -86,3 +86,18 @@ def test_every_number_of_the_peers_is_on_the_page():
                     assert re.search(rf"^\| {name} \|.* {number:,}(\.0)? \|", page, re.M), (name, number)
     for at in peers["commits"].values():
         assert at["commit"] in page
+
+
+def test_readme_says_what_the_page_says():
+    """Of the peers, the newest run of each under full load."""
+    peers = json.loads((BENCH / "peers.json").read_text())
+    found = {}
+    for run in peers["runs"]:
+        services = run["loads"]["two connections, 50 streams each"]
+        for name, numbers in services.items():
+            found.setdefault(name, f"{numbers['rate'] / services['empty server']['rate']:.2f}")
+    readme = (tools.ROOT / "README.md").read_text()
+    rows = dict(re.findall(r"^\| \*\*(\S+)\*\* \|.*\| ([\d.]+) \|$", readme, re.M))
+    assert set(rows) == {"heimdall", "OPA-Envoy", "Authorino", "Claimgate"}
+    assert rows == {name: found[name] for name in rows}
+    assert "docs/pictures/through-envoy-light.svg" in readme
