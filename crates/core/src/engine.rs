@@ -20,7 +20,7 @@ use crate::{
         identity::IdentityHeaders,
         lack::Lack,
         resources::Resources,
-        routes::{NoRoute, Routes},
+        routes::{NoRoute, Route, Routes},
         upstream::Edits,
     },
     principal::Principal,

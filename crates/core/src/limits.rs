@@ -11,6 +11,7 @@ use crate::{
     claims::ClaimPath,
     heap,
     principal::Principal,
+    sentence::{Name, Sentence},
     settings::{Amount, LimitBy, LimitMode, LimitSettings, PlanSettings},
 };
 
@@ -214,32 +215,38 @@ impl Limits {
         format!("{provider}/{}", self.value(principal).unwrap_or_default())
     }
 
-    /// What the limits came to, for `claimgate explain`.
+    /// What the limits came to, in one sentence for operators.
     pub(crate) fn describe(
         &self,
         limited: Option<&Limited<'_>>,
         principal: &Principal,
         provider: &str,
     ) -> String {
-        let Some(Limited { plan, is_unknown, outcome, .. }) = limited else {
+        let Some(Limited { plan, is_unknown, cost, outcome }) = limited else {
             return "no plan limits it".into();
         };
         let unknown = if *is_unknown { "it names a plan that does not exist; " } else { "" };
-        let Some(plan) = plan else { return format!("{unknown}no plan limits it") };
-        let name = &plan.name;
-        let key = self.key_text(principal, provider);
-        let outcome = match outcome {
-            None if self.mode == LimitMode::Metadata => "Envoy is told its limits".into(),
-            None => "the plan does not limit requests".into(),
-            Some(LimitOutcome::Within) => "its budget holds enough".into(),
-            Some(LimitOutcome::Over(Wait { seconds, .. })) => {
-                format!("its budget holds enough again in {seconds} s")
-            }
-            Some(LimitOutcome::WouldBeOver(Wait { seconds, .. })) => {
-                format!("its budget holds enough again in {seconds} s, which is only recorded")
-            }
+        let Some(plan) = plan else {
+            return Sentence::of(format_args!("{unknown}no plan limits it"));
         };
-        format!("{unknown}it is on the plan {name:?} as {key:?}: {outcome}")
+        let name = Name(&plan.name);
+        let key = self.key_text(principal, provider);
+        let of = format!("{unknown}plan {name} for {}", Name(&key));
+        match (outcome, &plan.requests) {
+            (Some(LimitOutcome::Within), Some(amount)) => {
+                Sentence::of(format_args!("{of}: within {amount}"))
+            }
+            (Some(LimitOutcome::Over(wait) | LimitOutcome::WouldBeOver(wait)), Some(amount)) => {
+                let Wait { seconds, left } = wait;
+                Sentence::of(format_args!(
+                    "{of}: {amount}, {left} left, {cost} wanted, enough in {seconds} s"
+                ))
+            }
+            (None, _) if self.mode == LimitMode::Metadata => {
+                Sentence::of(format_args!("{of}: Envoy is told its limits"))
+            }
+            _ => Sentence::of(format_args!("{of}: it does not limit requests")),
+        }
     }
 
     /// The plan that the caller names: `Some(None)` where what it names can't

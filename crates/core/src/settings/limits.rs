@@ -1,6 +1,6 @@
 //! How much each caller may ask for, by its plan.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use crate::claims::ClaimPath;
 
@@ -112,6 +112,23 @@ impl Amount {
     /// How many at once.
     pub fn burst(&self) -> NonZeroU32 {
         self.burst.unwrap_or(self.number)
+    }
+}
+
+/// As people say it: `60 a minute, 20 at once`.
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            TimeUnit::Second => "a second",
+            TimeUnit::Minute => "a minute",
+            TimeUnit::Hour => "an hour",
+            TimeUnit::Day => "a day",
+        };
+        write!(f, "{} {unit}", self.number)?;
+        match self.burst {
+            Some(burst) if burst != self.number => write!(f, ", {burst} at once"),
+            _ => Ok(()),
+        }
     }
 }
 
