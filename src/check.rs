@@ -27,6 +27,7 @@ mod log;
 mod snapshot;
 mod span;
 
+pub(crate) use log::TARGET as LOG_TARGET;
 pub use snapshot::{ConfigHandle, Snapshot};
 
 /// One request in the form in which its door received it.

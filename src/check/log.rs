@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The target of these lines, for filters.
-const TARGET: &str = "claimgate::check";
+pub(crate) const TARGET: &str = "claimgate::check";
 
 /// Logs a decision; `provider` is the name of the provider that decided.
 #[inline]

@@ -9,8 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::config::key;
 
-/// Reads an API key on stdin and prints its hash for `key_hash`.
+/// Print the hash of an API key for `key_hash`.
+///
+/// Reads the key on stdin; from a terminal without showing it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate hash-key < key
+  claimgate hash-key        # asks for the key")]
 pub struct Args {}
 
 /// Longer input is not a key: no header can carry it.
@@ -18,19 +24,22 @@ const LONGEST: usize = 1 << 20;
 
 /// Prints the hash of the key on stdin, or says why it could not be used.
 pub fn run(_: &Args) -> io::Result<ExitCode> {
-    if io::stdin().is_terminal() {
-        writeln!(io::stderr(), "type the key, then Enter and Ctrl-D:")?;
-    }
-    // As long as it may get from the start: a buffer that grows leaves copies.
-    let mut input = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    io::stdin().take(LONGEST as u64 + 1).read_to_end(&mut input)?;
+    let input = if io::stdin().is_terminal() {
+        let typed = rpassword::prompt_password("the API key (what you type is not shown): ")?;
+        Zeroizing::new(typed.into_bytes())
+    } else {
+        // As long as it may get from the start: a buffer that grows leaves copies.
+        let mut input = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+        io::stdin().take(LONGEST as u64 + 1).read_to_end(&mut input)?;
+        input
+    };
     match hash_line(&input) {
         Ok(hash) => {
             writeln!(io::stdout(), "{hash}")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(defect) => {
-            writeln!(io::stderr(), "the key on stdin {defect}, so no request could carry it")?;
+            writeln!(io::stderr(), "error: the key {defect}, so no request could carry it")?;
             Ok(ExitCode::FAILURE)
         }
     }

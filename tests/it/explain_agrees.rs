@@ -137,7 +137,7 @@ impl Both {
     fn explain(&self, request: &CheckRequest) -> (Outcome, Explanation) {
         let capture = Capture::read(&request.encode_to_vec()).unwrap();
         let sent = capture.sent().unwrap();
-        let Offline { engine, check_timeout } = &self.offline;
+        let Offline { engine, check_timeout, .. } = &self.offline;
         let (request, now) = (sent.request(), UnixTime::now());
         let told = self.runtime.block_on(explain(engine, &request, now, *check_timeout));
         (Outcome::of_explanation(&told), told)

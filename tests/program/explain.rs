@@ -235,6 +235,12 @@ fn scripts_get_the_same_in_json() {
         "decision": "deny",
         "reason": "insufficient_scope",
         "description": "the token does not grant the required scope",
+        "next": {
+            "step": "let the issuer grant the client the missing scopes, or correct required_scopes",
+            "see": concat!(
+                env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/reasons.md#insufficient_scope"
+            ),
+        },
         "status": 403,
         "at": "2027-01-15T08:00:00Z",
         "provider": "keys",
@@ -248,7 +254,7 @@ fn scripts_get_the_same_in_json() {
                 {"source": "header x-api-key", "seen": "not sent"},
                 {"source": "cookie session", "seen": "not sent"},
             ],
-            "summary": "an opaque token, no JWT",
+            "summary": "an opaque token, not a JWT",
             "issuer": null, "kid": null, "algorithm": null,
         },
         "providers": [

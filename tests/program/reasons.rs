@@ -177,7 +177,7 @@ async fn every_reason_is_one_word_everywhere() {
             Reason::MalformedToken,
             401,
             get("/", "Bearer a.b.c"),
-            "no readable JWT: its header is not base64url",
+            "not a readable JWT: its header is not base64url",
         ),
         (Reason::TokenTooLarge, 401, get("/", &long), "longer than max_token_bytes (4000)"),
         (Reason::UnknownKey, 401, get("/", "Bearer unknown"), "no API key has this hash"),
