@@ -26,16 +26,18 @@ fn main() {
 
 /// What cargo wrote into the package when it was published.
 fn of_package() -> Option<String> {
-    println!("cargo:rerun-if-changed=.cargo_vcs_info.json");
+    // Named only if it is there: Cargo would take a missing file for a changed
+    // one, and build the program again each time.
     let info = fs::read_to_string(".cargo_vcs_info.json").ok()?;
+    println!("cargo:rerun-if-changed=.cargo_vcs_info.json");
     let (_, rest) = info.split_once("\"sha1\"")?;
     rest.split('"').nth(1).map(String::from).filter(|sha| is_commit(sha))
 }
 
 /// What git wrote into the archive.
 fn of_archive() -> Option<String> {
-    println!("cargo:rerun-if-changed={OF_ARCHIVE}");
     let text = fs::read_to_string(OF_ARCHIVE).ok()?;
+    println!("cargo:rerun-if-changed={OF_ARCHIVE}");
     let sha = text.lines().find(|line| !line.starts_with('#'))?.trim();
     is_commit(sha).then(|| sha.to_owned())
 }

@@ -172,6 +172,8 @@ async fn explained(args: ExplainArgs) -> anyhow::Result<(Explanation, String)> {
             captured_at.context("--at request: no captured request says when it was")?
         }
     };
+    // Before anything is waited for.
+    let token = args.token_file.as_deref().map(read_token).transpose()?;
     let line = Mutex::new(Waiting::default());
     let show = |text: &str| line.lock().unwrap_or_else(PoisonError::into_inner).show(text);
     let config = &args.config.config;
@@ -179,8 +181,8 @@ async fn explained(args: ExplainArgs) -> anyhow::Result<(Explanation, String)> {
         show(&format!("waiting up to 5 s for the keys of {}", providers.join(", ")));
     })
     .await?;
-    if let Some(file) = &args.token_file {
-        sent.present(&read_token(file)?, offline.engine.token_sources())?;
+    if let Some(token) = &token {
+        sent.present(token, offline.engine.token_sources())?;
     }
     let late = |providers: &[&str]| {
         let providers = providers.join(", ");

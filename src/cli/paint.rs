@@ -99,7 +99,7 @@ mod tests {
                 format!("{BOLD}provider a:{BOLD:#} {RED}refused{RED:#}, expired\n"),
             ),
             ("  deny: not the first column", "  deny: not the first column\n".into()),
-            ("", "\n".into()),
+            ("\n", "\n".into()),
         ] {
             assert_eq!(explanation(line), expected);
         }

@@ -126,7 +126,8 @@ impl Fields {
         if text.chars().count() <= room {
             return text;
         }
-        let begin = " ".repeat(COLUMNS.saturating_sub(room));
+        // One more, for the space in front.
+        let begin = " ".repeat(COLUMNS.saturating_sub(room) + 1);
         let options = Options::new(COLUMNS)
             .initial_indent(&begin)
             .subsequent_indent("    ")

@@ -55,7 +55,10 @@ fn explain(folder: &Path, arguments: &[&str], token: Option<&str>) -> (i32, Stri
     let _ = writeln!(stdin, "{}", token.unwrap_or_default());
     drop(stdin);
     let Ended { code, stdout, stderr } = child.wait_with_output().unwrap().into();
-    (code, stdout, stderr)
+    let fits = |line: &str| line.chars().count() <= 100 || arguments.contains(&"json");
+    assert!(stdout.lines().all(fits), "{stdout}");
+    // Long lines are wrapped, and what follows is indented by four.
+    (code, stdout.replace("\n    ", " "), stderr)
 }
 
 /// Arguments, token, exit code and expected text on stdout.

@@ -87,7 +87,7 @@ impl Program {
     }
 
     /// The output of `claimgate explain` for a captured request, with only the
-    /// config.
+    /// config; its long lines, which are wrapped, in one.
     fn explain(&self, captured: &[u8]) -> String {
         self.folder.write("request", captured);
         let told = Command::new(CLAIMGATE)
@@ -97,7 +97,8 @@ impl Program {
             .arg(self.folder.at("request"))
             .output()
             .unwrap();
-        String::from_utf8(told.stdout).unwrap()
+        let told = String::from_utf8(told.stdout).unwrap();
+        told.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// The counts of `claimgate_checks_total`, by reason.

@@ -120,19 +120,17 @@ impl TokenSources {
 
 /// What a place holds where the token `first` of an earlier one counts.
 fn beside(source: &Source, request: &Request<'_>, max_bytes: usize, first: Option<&[u8]>) -> Seen {
-    match look_at(source, request, max_bytes, &mut None) {
-        Seen::Token { differs: false, bytes, .. } if !holds(source, request, first) => {
-            Seen::Ignored { bytes }
-        }
-        seen => seen,
+    let seen = look_at(source, request, max_bytes, &mut None);
+    let Seen::Token { bytes, visible, .. } = seen else { return seen };
+    let values = values(source, request).unwrap_or_default();
+    let mut tokens = values.iter().map(Vec::as_slice).filter(|token| !token.is_empty());
+    let own = tokens.next();
+    // Of large ones, too: none of them has to be read for that.
+    match tokens.find(|token| Some(*token) != own) {
+        Some(other) => Seen::Token { bytes: other.len(), differs: true, visible },
+        None if own == first => seen,
+        None => Seen::Ignored { bytes },
     }
-}
-
-/// Whether the first token of this place is that one.
-fn holds(source: &Source, request: &Request<'_>, token: Option<&[u8]>) -> bool {
-    values(source, request).is_ok_and(|values| {
-        values.iter().find(|value| !value.is_empty()).map(Vec::as_slice) == token
-    })
 }
 
 /// What one place holds; `first` is the first token that was seen anywhere.
