@@ -107,7 +107,8 @@ def test_the_verdict_stands_first_and_nothing_else_interferes(folder: Path):
     assert "WARN" not in shown and "{" not in shown.split("the client gets")[0], shown
     lines = COLOUR.sub("", shown).splitlines()
     assert lines[0] == "deny: malformed_token (the token is malformed)"
-    assert lines[1].startswith("next: if it is an API key: route people-only asks no provider of API keys")
+    assert lines[1] == "why: it is not a JWT, and no provider of other tokens is asked"
+    assert lines[2].startswith("next: if it is an API key: route people-only asks no provider of API keys")
     assert any(line.startswith("see: https://") and line.endswith("reasons.md#malformed_token") for line in lines)
     assert all(len(line) <= COLUMNS for line in lines), shown
     assert lines[-1] == "config: 1 warning, see `claimgate validate --config gateway.yaml`"

@@ -52,6 +52,9 @@ pub struct Explanation {
     pub next: Option<Next>,
     /// The client's HTTP status; 200 for allow, where the upstream decides it.
     pub status: u16,
+    /// What the reason of a denial rests on, in one sentence: the `detail` of
+    /// log line, status page and span.
+    pub detail: Option<String>,
     /// The moment that the request was decided for, RFC 3339.
     pub at: String,
     /// The provider that authenticated, whose refusal is answered or that was
@@ -230,6 +233,7 @@ fn retold(
         next: matches!(decision.verdict, Verdict::Deny(_))
             .then(|| Next::of(engine, request, decision)),
         status,
+        detail: engine.detail(request, decision).map(Into::into),
         at: now.to_string(),
         provider: decision.provider.map(|id| engine.provider(id).name().to_owned()),
         request: RequestFacts::of(request),
