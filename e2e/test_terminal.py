@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,10 @@ auth:
 class Terminal:
     """A command on a terminal of its own, which is its controlling one."""
 
-    def __init__(self, *arguments: str | Path, folder: Path, **environment: str):
-        command = [str(tools.claimgate()), *map(str, arguments)]
+    def __init__(
+        self, *arguments: str | Path, folder: Path, program: str | None = None, **environment: str
+    ):
+        command = [program or str(tools.claimgate()), *map(str, arguments)]
         base = {"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm-256color"}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -56,6 +59,10 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
+
+    def echoes(self) -> bool:
+        """Whether what is typed now is shown."""
+        return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
 
     def wait_for(self, holds: Callable[[str], bool], seconds: float = 20) -> str:
         """What is shown, once that holds."""
@@ -144,11 +151,23 @@ def test_it_says_for_whom_it_waits(tmp_path: Path):
 def test_a_key_that_is_typed_is_not_shown(folder: Path):
     terminal = Terminal("hash-key", folder=folder)
     terminal.wait_for(lambda shown: "not shown" in shown)
-    terminal.type("abc\n")
+    assert not terminal.echoes()
+    terminal.type("abcx\x7f\n")
     code, shown = terminal.end()
     digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert code == 0 and shown.splitlines()[-1] == digest
     assert "abc" not in shown.replace(digest, "")
+
+
+def test_ctrl_c_leaves_the_terminal_as_it_was(folder: Path):
+    # In a shell, which keeps the terminal open.
+    command = f"{tools.claimgate()} hash-key; echo ended with $?; stty -a"
+    terminal = Terminal("-c", command, folder=folder, program="/bin/bash")
+    terminal.wait_for(lambda shown: "not shown" in shown)
+    terminal.type("abc\x03")
+    _, shown = terminal.end()
+    assert "ended with 130" in shown and "abc" not in shown, shown
+    assert " echo " in shown and " icanon " in shown and " isig " in shown, shown
 
 
 def test_the_log_of_a_service_can_be_read(folder: Path):
