@@ -118,7 +118,7 @@ mod tests {
         let many: Vec<_> = (0..8).map(|n| format!("{{name: n{n}, key: secret-{n}}}")).collect();
         let route =
             |name: &str, path: &str| format!("{{name: {name}, match: {{path_prefix: {path}}}}}");
-        let routes = |list: &[String]| keys(a, &format!(", routes: [{}]", list.join(", ")));
+        let routes = |list: &[&str]| keys(a, &format!(", routes: [{}]", list.join(", ")));
         let (x, y) = (route("x", "/x"), route("y", "/y"));
         for (old, new, expected) in [
             (keys(a, ""), keys(a, ""), "no setting, perhaps the content of a file that is named"),
@@ -141,9 +141,9 @@ mod tests {
                 keys(a, "") + "\nserver: {workers: 3, check_timeout_ms: 20}",
                 "server.workers; server.check_timeout",
             ),
-            (routes(&[x.clone()]), routes(&[y.clone()]), "routes: +y, -x"),
-            (routes(&[x.clone()]), routes(&[route("x", "/z")]), "routes: ~x"),
-            (routes(&[x.clone(), y.clone()]), routes(&[y, x]), "routes: another order"),
+            (routes(&[&*x]), routes(&[&*y]), "routes: +y, -x"),
+            (routes(&[&*x]), routes(&[&*route("x", "/z")]), "routes: ~x"),
+            (routes(&[&*x, &*y]), routes(&[&*y, &*x]), "routes: another order"),
         ] {
             let ((old_server, old), (new_server, new)) = (settings(&old), settings(&new));
             assert_eq!(changes((&old_server, &old), (&new_server, &new)), expected);
