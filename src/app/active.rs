@@ -5,7 +5,7 @@ use std::sync::Arc;
 use claimgate_remote::providers::Source;
 use tracing::{info, warn};
 
-use super::{candidate::Candidate, connection::Tls, instruments::Instruments};
+use super::{candidate::Candidate, changes::changes, connection::Tls, instruments::Instruments};
 use crate::{
     check::{ConfigHandle, Snapshot},
     engine::Engine,
@@ -22,6 +22,8 @@ pub(crate) struct ActiveConfig {
     pub(crate) handle: ConfigHandle,
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
+    /// To tell what the next reload changes.
+    auth: AuthSettings,
     pub(crate) sources: Vec<Source>,
     /// The settings at the start, to which the listeners are bound.
     bound: ServerSettings,
@@ -40,8 +42,9 @@ impl ActiveConfig {
         let snapshot = snapshot(engine, tracer, &server, &instruments, &status_page);
         instruments.metrics.export_key_expiries(&auth);
         instruments.metrics.config_loaded(UnixTime::now());
-        status_page.set_config(config_info(&server, auth, &sources, digest));
+        status_page.set_config(config_info(&server, auth.clone(), &sources, digest));
         Self {
+            auth,
             handle: ConfigHandle::new(snapshot),
             tls: Arc::new(tls.into()),
             bound: server.clone(),
@@ -60,11 +63,13 @@ impl ActiveConfig {
         self.handle.store(snapshot);
         self.tls.store(tls);
         self.instruments.metrics.export_key_expiries(&auth);
-        self.status_page.set_config(config_info(&server, auth, &sources, digest));
+        self.status_page.set_config(config_info(&server, auth.clone(), &sources, digest));
+        let changes = changes((&self.server, &self.auth), (&server, &auth));
         self.sources = sources;
         self.server = server;
+        self.auth = auth;
         self.warn_of_restart();
-        info!("configuration reloaded");
+        info!(changes, "configuration reloaded");
     }
 
     /// The signing keys of the providers that have any, by name.

@@ -9,7 +9,7 @@ use std::{
 
 use claimgate_files::{Contents, Hung, Lane};
 use claimgate_remote::providers::{self, ProviderError, Source};
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use rustls::ServerConfig;
 use tokio::time::timeout;
 use tracing::warn;
@@ -162,6 +162,12 @@ impl Candidate {
         let calls = |kind: &ProviderKind| !matches!(kind, ProviderKind::ApiKey(_));
         let providers = self.auth.providers.iter().filter(|provider| calls(&provider.kind));
         providers.count() + usize::from(self.server.tracing.is_some())
+    }
+
+    /// The providers whose issuers have not answered yet.
+    pub(crate) fn without_answer(&self) -> Vec<&str> {
+        let waits = |source: &&Source| source.keys.first_fetch_done().now_or_never().is_none();
+        self.sources.iter().filter(waits).map(|source| source.provider.as_str()).collect()
     }
 
     /// Waits, up to a limit, until the keys of every issuer that is not in

@@ -115,6 +115,7 @@ pub(super) fn places(sources: &[TokenSourceSettings]) -> impl Iterator<Item = St
         TokenPlace::Header { name, scheme: None } => format!("{name}: …"),
         TokenPlace::Query(name) => format!("query parameter {name}"),
         TokenPlace::Cookie(name) => format!("cookie {name}"),
+        TokenPlace::WebSocketProtocol(prefix) => format!("sec-websocket-protocol: {prefix}…"),
     })
 }
 

@@ -7,7 +7,8 @@ use claimgate::{
     provider::oauth2::Algorithm,
     settings::{
         ApiKeySettings, ErrorFormat, KeyLocation, ListenAddress, MetadataMember, MetadataMembers,
-        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, TokenPlace,
+        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, SeveralTokens,
+        TokenPlace,
     },
     time::UnixTime,
 };
@@ -213,6 +214,7 @@ fn nulls_are_defaults() {
         "case_sensitive_paths",
         "match_as_sent",
         "token_sources",
+        "several_tokens",
         "headers",
         "metadata",
         "forward_token",
@@ -371,7 +373,8 @@ fn routes_are_normalised() {
 #[test]
 fn token_sources_and_headers() {
     let settings = auth(
-        "token_sources: [{header: Authorization, scheme: bearer}, {header: X-Api-Key, providers: [api_key]}, {query: access_token}, {cookie: session_token}]
+        "token_sources: [{header: Authorization, scheme: bearer}, {header: X-Api-Key, providers: [api_key]}, {query: access_token}, {cookie: session_token}, {websocket_protocol: openai-insecure-api-key.}]
+  several_tokens: first
   headers: {subject: X-User, provider: null, method: null, claims: [{claim: [a, b], header: X-B}, {claim: c.d, header: x-d}]}",
     );
     let places: Vec<_> = settings.auth.token_sources.iter().map(|it| it.place.clone()).collect();
@@ -380,8 +383,12 @@ fn token_sources_and_headers() {
         TokenPlace::Header { name: "x-api-key".into(), scheme: None },
         TokenPlace::Query("access_token".into()),
         TokenPlace::Cookie("session_token".into()),
+        TokenPlace::WebSocketProtocol("openai-insecure-api-key.".into()),
     ];
     assert_eq!(places, expected);
+    assert_eq!(settings.auth.several_tokens, SeveralTokens::First);
+    assert_eq!(auth("several_tokens: refuse").auth.several_tokens, SeveralTokens::Refuse);
+    assert_eq!(auth("").auth.several_tokens, SeveralTokens::Refuse);
     let headers = &settings.auth.headers;
     assert_eq!(headers.subject.as_deref(), Some("x-user"));
     assert_eq!(headers.scopes.as_deref(), Some("x-auth-scopes"));

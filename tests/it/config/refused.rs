@@ -585,6 +585,27 @@ fn token_sources() {
         (source("header: a, providers: [gone]"), &s(".providers[0]"), "`gone` names no provider"),
         (source("header: 5"), &s(".header"), "must be a string"),
         (auth("token_sources: [{header: a}, {header: A}]"), "auth.token_sources[1]", "same place"),
+        (source("cookie: c, websocket_protocol: p"), &s(""), "more than one place"),
+        (source("websocket_protocol: ''"), &s(".websocket_protocol"), "must not be empty"),
+        (source("websocket_protocol: 'a b.'"), &s(".websocket_protocol"), "not one word"),
+        (source("websocket_protocol: 'a,b.'"), &s(".websocket_protocol"), "not one word"),
+        (source("websocket_protocol: p, scheme: Bearer"), &s(".scheme"), "belongs to `header`"),
+        (source("websocket_protocol: [p]"), &s(".websocket_protocol"), "must be a string"),
+        (auth("several_tokens: last"), "auth.several_tokens", "write one of `refuse`"),
+        (auth("several_tokens: true"), "auth.several_tokens", "must be"),
+    ]);
+    let two = |one: &str, other: &str| auth(&format!("token_sources: [{{{one}}}, {{{other}}}]"));
+    let second = "auth.token_sources[1]";
+    refused(&[
+        (two("websocket_protocol: p", "websocket_protocol: p"), second, "same place"),
+        (two("websocket_protocol: p.", "websocket_protocol: p.q."), second, "begins as the prefix"),
+        (two("websocket_protocol: p.q.", "websocket_protocol: p."), second, "begins as the prefix"),
+        (
+            two("header: Sec-WebSocket-Protocol", "websocket_protocol: p"),
+            second,
+            "reads the same header",
+        ),
+        (two("cookie: c", "header: cookie"), second, "reads the same header"),
     ]);
 }
 

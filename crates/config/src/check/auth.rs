@@ -1,6 +1,10 @@
 //! Rules for the `auth` block.
 
-use claimgate_core::{policy::path::public_path_defect, settings::AuthSettings, text::is_quotable};
+use claimgate_core::{
+    policy::path::public_path_defect,
+    settings::{AuthSettings, SeveralTokens},
+    text::is_quotable,
+};
 
 use super::{
     denials::{denial_headers, error_format},
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::{
     file::{
-        auth::{Auth, Mode},
+        auth::{Auth, Mode, SeveralTokens as SeveralTokensKey},
         forms::List,
     },
     report::Place,
@@ -62,6 +66,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
             .metadata
             .map_or(defaults.metadata, |list| members(list, &place.key("metadata"))),
         token_sources,
+        several_tokens: file.several_tokens.map_or(defaults.several_tokens, several_tokens),
         providers,
         forward_token: file.forward_token.unwrap_or(defaults.forward_token),
         max_token_bytes,
@@ -89,6 +94,13 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     resources::complete(&mut auth, place);
     shadowed::warn(&auth, &place.key("routes"));
     auth
+}
+
+const fn several_tokens(file: SeveralTokensKey) -> SeveralTokens {
+    match file {
+        SeveralTokensKey::Refuse => SeveralTokens::Refuse,
+        SeveralTokensKey::First => SeveralTokens::First,
+    }
 }
 
 /// Paths that are compared byte for byte with a request's path without its
