@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench undisturbed costs deny schema lint-supply-chain test-kube circles layers places
+.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench bench-page undisturbed costs deny schema lint-supply-chain test-kube circles layers places
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -79,8 +79,11 @@ demo: ## see it decide behind a real Envoy; KEEP=1 leaves it running, EDGE=1 use
 	@PYTHON=$(PYTHON) scripts/setup.sh demo
 	@$(PYTHON) demo/demo.py $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(MODULE)),--module)
 
-bench: ## measure the cost of a check against the baselines, into docs/benchmarks.md; ARGS='--quick grpc'
+bench: ## measure the cost of a check against the baselines, into bench/results.json and docs/benchmarks.md; ARGS='--quick grpc'
 	@$(PYTHON) bench/bench.py $(ARGS)
+
+bench-page: ## make docs/benchmarks.md and its charts from what the last run kept, without a run
+	@$(PYTHON) bench/page.py
 
 undisturbed: ## measure how long honest callers wait during a flood of one bad token; PROFILE=costs builds faster
 	$(CARGO) bench --locked --profile $(or $(PROFILE),release) --bench undisturbed -- measure

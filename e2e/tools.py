@@ -190,9 +190,10 @@ def oidc_provider() -> Path:
 
 
 @functools.cache
-def browser() -> Path:
-    """A copy of the browser's driver, with its packages; the file for node."""
-    return _node(BROWSER, "status_page.mjs")
+def browser(program: str = "status_page.mjs") -> Path:
+    """A copy of a program that drives a browser, with its packages; the file
+    for node."""
+    return _node(BROWSER, program)
 
 
 @functools.cache
