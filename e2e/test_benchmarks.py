@@ -16,7 +16,11 @@ import tools
 
 BENCH = tools.ROOT / "bench"
 PAGE = tools.ROOT / "docs" / "benchmarks.md"
-CHARTS = sorted((tools.ROOT / "docs" / "pictures").glob("*-light.svg"))
+CHARTS = sorted(
+    file
+    for file in (tools.ROOT / "docs" / "pictures").glob("*-light.svg")
+    if "Bar chart" in file.read_text()
+)
 
 
 def python() -> Path:
