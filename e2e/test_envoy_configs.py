@@ -168,5 +168,5 @@ def test_files_give_a_path_one_spelling(file: Path):
 
 def test_there_are_some():
     names = {str(file.relative_to(tools.ROOT)) for file in FILES}
-    assert {"examples/envoy/edge.yaml", "examples/envoy/module.yaml", "demo/envoy.yaml"} <= names
+    assert {"examples/envoy/edge.yaml", "examples/envoy/module.yaml", "examples/envoy/minimal.yaml"} <= names
     assert len(snippets()) >= 2
