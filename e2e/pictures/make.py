@@ -120,7 +120,7 @@ def explain(gateway: standard.Gateway) -> None:
         console.print(Text.from_ansi(f"$ {shown}\n{printed}"))
         file = PICTURES / f"explain-{look}.svg"
         text = console.export_svg(title="claimgate explain", theme=theme, unique_id="explain")
-        file.write_text(without_fonts(text))
+        file.write_text(finished(text))
 
 
 def on_a_terminal(command: str, gateway: standard.Gateway) -> str:
@@ -145,8 +145,10 @@ def on_a_terminal(command: str, gateway: standard.Gateway) -> str:
     return b"".join(parts).decode().replace("\r\n", "\n")
 
 
-def without_fonts(svg: str) -> str:
-    """Without the fonts that it would fetch from elsewhere."""
+def finished(svg: str) -> str:
+    """With a size of its own, and without the fonts that it would fetch from
+    elsewhere."""
+    svg = re.sub(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', r'width="\1" height="\2" \g<0>', svg, count=1)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     return re.sub(r"Fira Code, monospace|Fira Code", "ui-monospace, Menlo, Consolas, monospace", svg)
 
