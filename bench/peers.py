@@ -29,6 +29,10 @@ The *empty server* is the same tonic with envoy-types as above: it decodes the m
 """
     ]
     parts.append(pictures.PEERS.markdown())
+    parts.append(
+        "A bar is the last column of the first table below, or of the run that is named beside it: "
+        "how many checks a service does in the time in which the empty server, the dashed line, does one.\n"
+    )
     for run in record["runs"]:
         for load, services in run["loads"].items():
             parts.append(f"### {run['date']}: {load}\n")
