@@ -39,6 +39,7 @@ use crate::{
 mod active;
 mod candidate;
 pub mod connection;
+pub mod connection_age;
 mod connection_limit;
 mod descriptors;
 mod grpc;
@@ -60,6 +61,7 @@ pub use start_error::StartError;
 
 use active::ActiveConfig;
 use candidate::Candidate;
+use connection_age::MaxAge;
 use descriptors::ConnectionLimits;
 use grpc::Services;
 use instruments::Instruments;
@@ -125,7 +127,8 @@ impl App {
         let (health, routes) = other_services().await?;
         let unfinished = Budget::default();
         let services = || Services::new(&active.handle, routes(), unfinished.clone());
-        let server = Server::start(listener, workers, &active.tls, services)?;
+        let max_age = MaxAge::new(active.server.grpc.max_connection_age);
+        let server = Server::start(listener, workers, &active.tls, max_age, services)?;
         let limits = ConnectionLimits::allowed(active.server.grpc.max_connections, outgoing);
         let server = server.with_max_connections(limits.grpc);
 
