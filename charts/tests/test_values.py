@@ -86,6 +86,7 @@ NONSENSE = [
     ("shutdown: {terminationGracePeriodSeconds: 60}\nconfig: {auth: {}, server: {shutdown_grace_seconds: 60}}\n", "set it to more than 65"),
     ("autoscaling: {enabled: true, targetCPUUtilizationPercentage: null}", "without a target"),
     ("autoscaling: {enabled: true}\nresources: {requests: {cpu: null}}", "set resources.requests.cpu"),
+    ("podDisruptionBudget: {minAvailable: 1, maxUnavailable: 1}", "remove one of them"),
     ("podDisruptionBudget: {minAvailable: 2}", "no node can ever be drained: lower it, or run more pods"),
     ("podDisruptionBudget: {minAvailable: 100%}", "no node can ever be drained"),
     ("podDisruptionBudget: {maxUnavailable: 0}", "no node can ever be drained: set it to 1 or more"),

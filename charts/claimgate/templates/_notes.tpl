@@ -62,7 +62,7 @@ and among the clusters:
         healthy_threshold: 1
         grpc_health_check: {authority: claimgate}
     common_lb_config:
-      healthy_panic_threshold: {value: 0}
+      healthy_panic_threshold: {value: 1}
     circuit_breakers:
       thresholds:
         - {max_requests: 10000, max_retries: 1000}

@@ -139,6 +139,9 @@ as clearly is left to it.
 {{- $pdb := .Values.podDisruptionBudget }}
 {{- if $pdb.enabled }}
 {{- $pods := ternary (int $hpa.minReplicas) (int .Values.replicas) $hpa.enabled }}
+{{- if and (not (kindIs "invalid" $pdb.minAvailable)) (not (kindIs "invalid" $pdb.maxUnavailable)) }}
+- podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable are both set: remove one of them
+{{- end }}
 {{- $min := $pdb.minAvailable | toString }}
 {{- $max := $pdb.maxUnavailable | toString }}
 {{- if or (eq $min "100%") (and (regexMatch "^[0-9]+$" $min) (ge (int $min) $pods) (gt $pods 0)) }}
