@@ -115,7 +115,7 @@ def test_envoy_gateway_asks_over_mtls(cluster: Cluster, stack: Stack, tmp_path: 
         return {"inlineString": (tmp_path / name).read_text()}
 
     secrets = {
-        f"{NAMESPACE}/claimgate-ca": {"validationContext": {"trustedCa": text("server/ca.crt")}},
+        f"claimgate/{NAMESPACE}-ca": {"validationContext": {"trustedCa": text("server/ca.crt")}},
         f"{EDGE}/envoy-client": {
             "tlsCertificate": {
                 "certificateChain": text("client/tls.crt"),
