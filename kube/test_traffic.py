@@ -170,8 +170,11 @@ class Field:
             text = text.replace("timeout: 0.2s", f"timeout: {printed.PATIENCE}")
         self.istiod = istio.istiod(self.cluster, yaml.safe_load(text))
         self.pods.discoveries.append(ServiceEntry(self.cluster, self.pods.port))
-        self.cluster.apply(_istio_routes(self.upstream))
-        self.envoys["Istio"] = (self.istiod.gateway(self.stack, MESH, LABELS), web.Connection)
+        self.cluster.apply([istio.service_entry(MESH, "orders", [{**HTTP, "address": self.upstream}])])
+        self.cluster.apply([*_istio_routes("traffic", LABELS), *_istio_routes("retries", RETRIES)])
+        self.cluster.apply([_retries()])
+        for name, labels in {"Istio": LABELS, "Istio with retries": RETRIES}.items():
+            self.envoys[name] = (self.istiod.gateway(self.stack, MESH, labels), web.Connection)
 
     @contextmanager
     def traffic(self, rate: float) -> Iterator[dict[str, Load]]:
@@ -234,29 +237,37 @@ def _gateway() -> list[dict[str, Any]]:
     ]
 
 
-def _istio_routes(upstream: str) -> list[dict[str, Any]]:
-    networking = {"apiVersion": "networking.istio.io/v1"}
-    metadata = {"name": "traffic", "namespace": MESH}
-    http = {"number": 80, "name": "http", "protocol": "HTTP"}
-    servers = [{"port": {**http, "number": free_port()}, "bind": "127.0.0.1", "hosts": ["*"]}]
+def _istio_routes(name: str, labels: dict[str, str]) -> list[dict[str, Any]]:
+    networking = {"apiVersion": "networking.istio.io/v1", "metadata": {"name": name, "namespace": MESH}}
+    servers = [{"port": {**HTTP, "number": free_port()}, "bind": "127.0.0.1", "hosts": ["*"]}]
     orders = {"host": f"orders.{MESH}.svc.cluster.local", "port": {"number": 80}}
+    route = {"hosts": ["*"], "gateways": [name], "http": [{"route": [{"destination": orders}]}]}
     return [
-        istio.service_entry(MESH, "orders", [{**http, "address": upstream}]),
-        {**networking, "kind": "Gateway", "metadata": metadata, "spec": {"selector": LABELS, "servers": servers}},
-        {
-            **networking,
-            "kind": "VirtualService",
-            "metadata": metadata,
-            "spec": {"hosts": ["*"], "gateways": ["traffic"], "http": [{"route": [{"destination": orders}]}]},
-        },
+        {**networking, "kind": "Gateway", "spec": {"selector": labels, "servers": servers}},
+        {**networking, "kind": "VirtualService", "spec": route},
     ]
 
 
-LABELS = {"istio": "traffic"}
-"""Of the gateway, which must be none that other tests configure."""
+def _retries() -> dict[str, Any]:
+    """The page's EnvoyFilter, for the second gateway."""
+    found = pages.Page("istio.md").yaml("retries.yaml")
+    found["metadata"]["namespace"] = MESH
+    found["spec"]["workloadSelector"]["labels"] = RETRIES
+    return found if LONG else printed.with_patience(found)
+
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+
+LABELS, RETRIES = {"istio": "traffic"}, {"istio": "traffic-retries"}
+"""Of the two gateways, which must be none that other tests configure."""
 
 RELEASE = {
-    "istio": {"authorizationPolicies": [{"name": "claimgate", "selector": LABELS}]},
+    "istio": {
+        "authorizationPolicies": [
+            {"name": "claimgate", "selector": LABELS},
+            {"name": "claimgate-retries", "selector": RETRIES},
+        ]
+    },
     "envoyGateway": {
         "securityPolicies": [{"name": "claimgate", "targetRefs": [{"kind": "Gateway", "name": "public"}]}]
     },
