@@ -63,7 +63,7 @@ chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS=
 chart-generate: ## regenerate the chart's README.md and values.schema.json
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && "$$venv/bin/python" charts/schema/generate.py
 
-test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio'
+test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio', TRAFFIC=long, UPGRADES=all
 	@venv=$$($(PYTHON) e2e/tools.py kube/requirements.txt) && cd kube && "$$venv/bin/python" -m pytest $(ARGS)
 
 rootfs: ## the image's root file system without Docker, in target/rootfs; BINARY=… uses another program than the release build

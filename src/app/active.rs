@@ -84,6 +84,10 @@ impl ActiveConfig {
             ("server.grpc.address", bound.grpc.address != new.grpc.address),
             ("server.admin.address", bound.admin_address != new.admin_address),
             ("server.grpc.max_connections", bound.grpc.max_connections != new.grpc.max_connections),
+            (
+                "server.grpc.max_connection_age_seconds",
+                bound.grpc.max_connection_age != new.grpc.max_connection_age,
+            ),
             ("server.workers", bound.workers != new.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {

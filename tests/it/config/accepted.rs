@@ -415,6 +415,11 @@ fn listeners() {
     assert_eq!(server("{workers: 4}").workers.map(usize::from), Some(4));
     assert_eq!(server("{workers: '${NUMBER}'}").workers.map(usize::from), Some(7));
     assert_eq!(server("{workers: '${GONE:-auto}'}").workers, None);
+    assert_eq!(
+        server("{grpc: {max_connection_age_seconds: 300}}").grpc.max_connection_age,
+        Some(Duration::from_secs(300))
+    );
+    assert_eq!(server("{grpc: {max_connection_age_seconds: null}}").grpc.max_connection_age, None);
     assert_eq!(server("{shutdown_grace_seconds: 0}").shutdown_grace, Duration::ZERO);
     let tracing = |keys: &str| server(&format!("{{tracing: {{{keys}}}}}")).tracing.unwrap();
     let spans = tracing("otlp_endpoint: 'http://c:4317/', sample_ratio: 1");

@@ -357,6 +357,11 @@ fn durations_and_counts() {
             "too long",
         ),
         (issuer("clock_skew_seconds: 1m"), &p("clock_skew_seconds"), "whole number"),
+        (
+            server("{grpc: {max_connection_age_seconds: 0}}"),
+            "server.grpc.max_connection_age_seconds",
+            "makes no sense",
+        ),
         (server("{check_timeout_ms: 0}"), "server.check_timeout_ms", "makes no sense"),
         (
             server("{shutdown_grace_seconds: 99999999999}"),
