@@ -162,7 +162,9 @@ fn every_config_that_is_shown_loads() {
         for snippet in snippets(&text, "yaml") {
             let Some(config) = config_in(snippet, &name) else { continue };
             let errors = match config::load(&config, &|name| Some(variable(name))) {
-                Ok(config) => config.warnings.join("\n"),
+                Ok(config) => {
+                    config.warnings.iter().map(|warning| format!("{warning}\n")).collect()
+                }
                 Err(errors) => errors.to_string(),
             };
             assert!(errors.is_empty(), "{name}: {errors}\nin\n{snippet}");

@@ -4,7 +4,7 @@ use claimgate_core::keys::{KeySet, KeySetError};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
-    errors::{ConfigError, ConfigErrors},
+    errors::{ConfigErrors, Finding},
     named_file::{NamedFile, NamedFileKind},
 };
 
@@ -14,12 +14,22 @@ pub fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
     let problem = |file: &NamedFile| {
         let error = file.problem()?;
         let path = file.path.display();
-        Some(ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
+        Some(file.finding(format!("`{path}` {error}")))
     };
-    ConfigErrors::check(files.iter().filter_map(problem))
+    ConfigErrors::check(files.iter().filter_map(problem).collect())
 }
 
 impl NamedFile {
+    /// What was found in it, told of the key that names it.
+    pub fn finding(&self, message: String) -> Finding {
+        Finding {
+            file: self.config.clone(),
+            position: self.position,
+            place: self.key.clone(),
+            message,
+        }
+    }
+
     /// What is wrong with it, without its content.
     fn problem(&self) -> Option<String> {
         let content = match claimgate_files::read(&self.path) {

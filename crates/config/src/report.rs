@@ -4,52 +4,94 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
-    errors::{ConfigError, ConfigErrors},
+    errors::{ConfigErrors, Finding},
     named_file::{NamedFile, NamedFileKind},
+    positions::{Part, Position, Positions},
 };
 
 /// What all steps of a load report.
 #[derive(Default)]
 pub struct Report {
-    errors: RefCell<Vec<ConfigError>>,
-    warnings: RefCell<Vec<String>>,
-    files: RefCell<Vec<NamedFile>>,
+    errors: RefCell<Vec<Found>>,
+    warnings: RefCell<Vec<Found>>,
+    files: RefCell<Vec<(KeyPath, PathBuf, NamedFileKind)>>,
     /// Places with an error, which are not reported as missing as well.
     erroneous: RefCell<HashSet<KeyPath>>,
     /// Strings that held `${…}`, as the file has them.
     substituted: RefCell<HashMap<KeyPath, String>>,
 }
 
-impl Report {
-    /// Adds a warning.
-    pub(super) fn warn(&self, sentence: String) {
-        self.warnings.borrow_mut().push(sentence);
-    }
+/// What was found, before it is known where in the text.
+struct Found {
+    path: KeyPath,
+    part: Part,
+    message: String,
+}
 
+/// The text that was read, and its name.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'t> {
+    /// How errors name it.
+    pub(super) name: &'t str,
+    /// What it holds.
+    pub(super) text: &'t str,
+}
+
+/// What is left of a report without errors.
+pub(super) struct Notes {
+    /// The warnings, in the order of the file.
+    pub(super) warnings: Vec<Finding>,
+    /// The files that are named.
+    pub(super) files: Vec<NamedFile>,
+}
+
+impl Report {
     /// Whether this place holds a value from the environment.
     pub(super) fn is_substituted(&self, path: &KeyPath) -> bool {
         self.substituted.borrow().contains_key(path)
     }
 
-    /// Fails if anything is wrong.
+    /// The warnings and the files that are named.
     ///
     /// # Errors
     /// Every error that was reported.
-    pub fn into_result(self) -> Result<(), ConfigErrors> {
-        ConfigErrors::check(self.errors.into_inner().into_iter())
-    }
-
-    /// The warnings and the files that are named, if there is no error.
-    pub(super) fn finish(self) -> Result<(Vec<String>, Vec<NamedFile>), ConfigErrors> {
-        let errors = self.errors.into_inner();
+    pub(super) fn finish(self, source: Source<'_>) -> Result<Notes, ConfigErrors> {
+        let (errors, warnings) = (self.errors.into_inner(), self.warnings.into_inner());
+        let files = self.files.into_inner();
+        let positions = match errors.is_empty() && warnings.is_empty() && files.is_empty() {
+            true => Positions::default(),
+            false => Positions::of(source.text),
+        };
+        let located = |found: Found| found.located(source.name, &positions);
+        let file = |(key, path, kind): (KeyPath, PathBuf, NamedFileKind)| NamedFile {
+            config: source.name.into(),
+            position: positions.find(&key, Part::Value),
+            key: key.to_string(),
+            path,
+            kind,
+        };
+        let files = files.into_iter().map(file).collect();
         if !errors.is_empty() {
-            return Err(ConfigErrors(errors));
+            return Err(ConfigErrors::new(errors.into_iter().map(located).collect(), files));
         }
-        Ok((self.warnings.into_inner(), self.files.into_inner()))
+        let mut warnings: Vec<_> = warnings.into_iter().map(located).collect();
+        warnings.sort_by_key(|warning| warning.position);
+        Ok(Notes { warnings, files })
+    }
+}
+
+impl Found {
+    fn located(self, file: &str, positions: &Positions) -> Finding {
+        Finding {
+            file: file.into(),
+            position: positions.find(&self.path, self.part).or(Some(Position::START)),
+            place: self.path.to_string(),
+            message: self.message,
+        }
     }
 }
 
@@ -144,9 +186,18 @@ impl<'r> Place<'r> {
 
     /// Reports an error: what is wrong and what to write.
     pub fn error(&self, message: impl fmt::Display) {
-        let error = ConfigError { place: self.path.to_string(), message: message.to_string() };
         self.report.erroneous.borrow_mut().insert(self.path.clone());
-        self.report.errors.borrow_mut().push(error);
+        self.report.errors.borrow_mut().push(self.found(Part::Value, message));
+    }
+
+    /// Reports an error of the key itself.
+    pub(super) fn wrong_key(&self, message: impl fmt::Display) {
+        self.report.erroneous.borrow_mut().insert(self.path.clone());
+        self.report.errors.borrow_mut().push(self.found(Part::Key, message));
+    }
+
+    fn found(&self, part: Part, message: impl fmt::Display) -> Found {
+        Found { path: self.path.clone(), part, message: message.to_string() }
     }
 
     /// Reports that the value `found` is wrong: `message` goes on after it.
@@ -176,7 +227,7 @@ impl<'r> Place<'r> {
 
     /// Reports what the author may not have intended.
     pub(super) fn warn(&self, sentence: impl fmt::Display) {
-        self.report.warn(format!("{}: {sentence}", self.path));
+        self.report.warnings.borrow_mut().push(self.found(Part::Value, sentence));
     }
 
     /// Records that the string here was `text` before its variables were
@@ -187,8 +238,7 @@ impl<'r> Place<'r> {
 
     /// Records a file that is named here.
     pub(super) fn names_file(&self, path: &Path, kind: NamedFileKind) {
-        let file = NamedFile { key: self.path.to_string(), path: path.into(), kind };
-        self.report.files.borrow_mut().push(file);
+        self.report.files.borrow_mut().push((self.path.clone(), path.into(), kind));
     }
 
     /// Whether the value here must not be shown, nor anything made from it.

@@ -139,7 +139,7 @@ impl Problem {
                     Some(near) => format!("remove it; the nearest known key is `{near}`"),
                     None => "remove it".into(),
                 };
-                place.key(&key).error(format_args!("unknown key; {advice}"));
+                place.key(&key).wrong_key(format_args!("unknown key; {advice}"));
                 if let Some(Value::Object(map)) = find(tree, &self.path) {
                     map.shift_remove(&key).as_mut().map(wiped::wipe);
                 }

@@ -51,7 +51,7 @@ fn warn_about(earlier: &RouteSettings, route: &RouteSettings, place: &Place) {
     };
     place.warn(format_args!(
         "no request leads here: read {how}, as many servers do, the path is one of the earlier \
-         route {:?}, so the request is refused as ambiguous; {advice}",
+         route `{}`, so the request is refused as ambiguous; {advice}",
         earlier.name
     ));
 }
