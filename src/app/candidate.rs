@@ -61,12 +61,19 @@ impl LoadError {
     /// This error, with its position in the config file if one of these files
     /// is to blame.
     pub(super) fn located(self, files: &[NamedFile]) -> Self {
-        let Self::Tls(error) = &self else { return self };
-        let (key, reason) = error.key_and_reason();
-        match files.iter().find(|file| file.key == key) {
-            Some(file) => Self::Config(file.finding(reason).into()),
-            None => self,
-        }
+        let found = match &self {
+            Self::Tls(error) => {
+                let (key, reason) = error.key_and_reason();
+                files.iter().find(|file| file.key == key).map(|file| file.finding(reason))
+            }
+            Self::Provider(error) => {
+                let reason = error.to_string();
+                let is_named = |file: &&NamedFile| reason.contains(&*file.path.to_string_lossy());
+                files.iter().find(is_named).map(|file| file.finding(reason.clone()))
+            }
+            _ => None,
+        };
+        found.map_or(self, |error| Self::Config(error.into()))
     }
 }
 

@@ -50,9 +50,12 @@ fn folder(name: &str) -> Vec<std::path::PathBuf> {
 }
 
 mod accepted;
+mod mistakes;
 mod paths;
+mod properties;
 mod refused;
 mod schema;
+mod warned;
 
 #[test]
 fn every_example_loads_without_a_warning() {

@@ -134,7 +134,7 @@ fn every_page_is_in_the_book() {
 fn variable(name: &str) -> String {
     match name.ends_with("_HASH") {
         true => key::format_hash(&key::hash(name)),
-        false => format!("value-of-{name}"),
+        false => format!("value-of-the-variable-{name}"),
     }
 }
 

@@ -21,6 +21,7 @@ mod environment;
 mod errors;
 mod file;
 mod files;
+mod homes;
 mod loaded;
 mod named_file;
 mod positions;
@@ -32,6 +33,7 @@ mod shape;
 mod wiped;
 mod yaml;
 
+pub use check::looks_like_pattern;
 pub use claimgate_core::provider::api_key::key;
 pub use errors::{ConfigErrors, Finding};
 pub use files::check_files;
@@ -73,12 +75,13 @@ fn settings(
     let report = Report::default();
     let root = Place::root(&report);
 
-    yaml::warn_of_other_blocks(&mut tree, &root);
+    yaml::set_other_blocks_apart(&mut tree, &root);
     environment::substitute(&mut tree, env, &root);
     let server = tree.get("server").and_then(|server| server.pointer("/admin/address"));
     let names_admin_address = server.is_some_and(|address| !address.is_null());
     let file = shape::read(tree, &report);
     let settings = check::settings(file, &root);
+    report.warn_of_bare_references();
     let Notes { warnings, files } = report.finish(source)?;
     Ok(Loaded { settings, warnings, files, digest, names_admin_address })
 }

@@ -23,6 +23,16 @@ pub struct Report {
     erroneous: RefCell<HashSet<KeyPath>>,
     /// Strings that held `${…}`, as the file has them.
     substituted: RefCell<HashMap<KeyPath, String>>,
+    /// Strings that hold `$NAME` without braces.
+    bare: RefCell<HashMap<KeyPath, BareReference>>,
+}
+
+/// A `$NAME` without braces.
+#[derive(Clone)]
+pub(super) struct BareReference {
+    pub(super) name: String,
+    /// Whether the string is nothing else.
+    pub(super) is_all: bool,
 }
 
 /// What was found, before it is known where in the text.
@@ -55,6 +65,17 @@ impl Report {
         self.substituted.borrow().contains_key(path)
     }
 
+    /// Warns of strings that are `$NAME`, where that is no error.
+    pub(super) fn warn_of_bare_references(&self) {
+        let bare = self.bare.borrow();
+        for (path, reference) in bare.iter().filter(|(_, reference)| reference.is_all) {
+            let place = Place::at(self, path.clone());
+            if !place.has_error() {
+                place.warn(braces_missing(&reference.name));
+            }
+        }
+    }
+
     /// The warnings and the files that are named.
     ///
     /// # Errors
@@ -82,6 +103,14 @@ impl Report {
         warnings.sort_by_key(|warning| warning.position);
         Ok(Notes { warnings, files })
     }
+}
+
+/// What to say of a `$NAME` without braces.
+fn braces_missing(name: &str) -> String {
+    format!(
+        "has `${name}` without braces, which is taken as it stands; write `${{{name}}}` for the \
+         environment variable, or `$${name}` for the text"
+    )
 }
 
 impl Found {
@@ -130,11 +159,26 @@ impl KeyPath {
 
     /// Whether an API key may stand here, in its place or by mistake.
     fn may_be_secret(&self) -> bool {
-        let last_key = self.0.iter().rev().find_map(|step| match step {
+        let secret = ["key", "key_hash", "keys", "api_keys", "token", "client_secret"];
+        self.last_key().is_some_and(|key| secret.contains(&key))
+    }
+
+    /// `auth.providers[].keys`, as [`super::homes`] has it.
+    pub(super) fn without_positions(&self) -> String {
+        let step = |(at, step): (usize, &Step)| match step {
+            Step::Index(_) => "[]".to_owned(),
+            Step::Key(key) if at == 0 => key.clone(),
+            Step::Key(key) => format!(".{key}"),
+        };
+        self.0.iter().enumerate().map(step).collect()
+    }
+
+    /// The last step that is a key.
+    fn last_key(&self) -> Option<&str> {
+        self.0.iter().rev().find_map(|step| match step {
             Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,
-        });
-        matches!(last_key, Some("key" | "key_hash" | "keys" | "api_keys" | "token"))
+        })
     }
 }
 
@@ -234,6 +278,47 @@ impl<'r> Place<'r> {
     /// replaced.
     pub(super) fn came_from_environment(&self, text: &str) {
         self.report.substituted.borrow_mut().insert(self.path.clone(), text.into());
+    }
+
+    /// Records that the string here holds `$NAME`; `is_all` if nothing else.
+    pub(super) fn has_bare_reference(&self, name: &str, is_all: bool) {
+        let reference = BareReference { name: name.into(), is_all };
+        self.report.bare.borrow_mut().insert(self.path.clone(), reference);
+    }
+
+    /// Refuses a string that is `$NAME`; whether it was.
+    pub(super) fn refuses_bare_reference(&self) -> bool {
+        self.refuses_bare(|reference| reference.is_all)
+    }
+
+    /// Refuses a string that has `$NAME` somewhere; whether it did.
+    pub(super) fn refuses_any_bare_reference(&self) -> bool {
+        self.refuses_bare(|_| true)
+    }
+
+    fn refuses_bare(&self, is_meant: impl Fn(&BareReference) -> bool) -> bool {
+        let found = self.report.bare.borrow().get(&self.path).cloned();
+        let found = found.filter(is_meant);
+        if let Some(reference) = &found {
+            self.error(braces_missing(&reference.name));
+        }
+        found.is_some()
+    }
+
+    /// Records that a key was meant that is misspelt, so that it is not
+    /// reported as missing as well.
+    pub(super) fn is_misspelt(&self) {
+        self.report.erroneous.borrow_mut().insert(self.path.clone());
+    }
+
+    /// Whether an API key may stand here, in its place or by mistake.
+    pub(super) fn is_secret(&self) -> bool {
+        self.path.may_be_secret()
+    }
+
+    /// The last key of the path.
+    pub(super) fn last_key(&self) -> Option<&str> {
+        self.path.last_key()
     }
 
     /// Records a file that is named here.

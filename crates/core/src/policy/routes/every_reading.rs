@@ -17,6 +17,8 @@ use crate::policy::path::{Class, Decoded, Rule, Rules};
 #[derive(Clone, Copy, Debug)]
 struct Group<'t> {
     place: Place<'t>,
+    /// Whether a template goes on from there whatever the name.
+    takes_any: bool,
     who: Who,
     /// Where the name begins that some are within.
     since: usize,
@@ -62,7 +64,7 @@ impl<'t, 'r> EveryReading<'t, 'r> {
         agreement: &'r mut Agreement<'t>,
     ) -> Result<(), NoRoute> {
         let who = Who { in_front: rules.all, ..Who::default() };
-        let groups = smallvec![Group { place: start, who, since: 0 }];
+        let groups = smallvec![Group::at(start, who)];
         let parted = SmallVec::new();
         let mut all = Self { walk, decoded, merged: rules.merged, groups, parted, agreement };
         let classes = decoded.classes();
@@ -157,7 +159,7 @@ impl<'t, 'r> EveryReading<'t, 'r> {
             behind_name: these & rule.begins_parameters,
             ..Who::default()
         };
-        self.parted.push(Group { place, who, since: 0 });
+        self.parted.push(Group::at(place, who));
         Ok(())
     }
 
@@ -184,7 +186,12 @@ impl<'t, 'r> EveryReading<'t, 'r> {
     }
 }
 
-impl Group<'_> {
+impl<'t> Group<'t> {
+    /// These at this place, none of them within a name.
+    fn at(place: Place<'t>, who: Who) -> Self {
+        Self { place, takes_any: place.takes_any(), who, since: 0 }
+    }
+
     fn can_go_on_with(&self, other: &Self) -> bool {
         let names = self.who.inside == 0 || other.who.inside == 0 || self.since == other.since;
         names && self.place == other.place
@@ -231,7 +238,7 @@ impl Group<'_> {
     /// a name.
     fn behind(&self, rule: &Rule, merged: u64) -> Who {
         let who = self.who;
-        let unnamed = if self.place.takes_any() { who.unnamed_by(rule) } else { 0 };
+        let unnamed = if self.takes_any { who.unnamed_by(rule) } else { 0 };
         Who {
             in_front: who.end_nameless(rule) & merged | who.behind_name & rule.ends_parameters,
             inside: who.inside & rule.names,
@@ -246,7 +253,7 @@ impl Group<'_> {
     /// an empty segment, and only a template's `{name}` one with (part of) an
     /// escape.
     fn leave(&self, rule: &Rule, merged: u64) -> u64 {
-        let unnamed = if self.place.takes_any() { 0 } else { self.who.unnamed_by(rule) };
+        let unnamed = if self.takes_any { 0 } else { self.who.unnamed_by(rule) };
         self.who.end_nameless(rule) & !merged | unnamed
     }
 }
