@@ -22,7 +22,7 @@ fn claimgate(arguments: &[&str], folder: &Path) -> Ended {
 fn validate_refuses_what_serve_could_not_start_with() {
     let folder = Folder::new(
         "server: {grpc: {tls: {cert_file: cert.pem, key_file: key.pem}}}
-auth: {api_keys: [{name: a, key: k}]}",
+auth: {api_keys: [{name: a, key: a-key-of-twenty-bytes}]}",
     );
     let make = || rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("made");
     let (one, other) = (make(), make());
@@ -116,7 +116,7 @@ fn a_start_that_fails_says_why_once() {
     let address = taken.local_addr().expect("an address");
     let folder = Folder::new(&format!(
         "server: {{grpc: {{address: 'unix:missing/socket'}}, admin: {{address: '{address}'}}}}
-auth: {{api_keys: [{{name: a, key: k}}]}}"
+auth: {{api_keys: [{{name: a, key: a-key-of-twenty-bytes}}]}}"
     ));
     let failed = claimgate(&["serve"], folder.path());
     assert_eq!(failed.code, 1);
