@@ -161,7 +161,7 @@ fn every_page_is_in_the_book() {
 fn variable(name: &str) -> String {
     match name.ends_with("_HASH") {
         true => key::format_hash(&key::hash(name)),
-        false => format!("value-of-{name}"),
+        false => format!("value-of-the-variable-{name}"),
     }
 }
 
@@ -189,7 +189,9 @@ fn every_config_that_is_shown_loads() {
         for snippet in snippets(&text, "yaml") {
             let Some(config) = config_in(snippet, &name) else { continue };
             let errors = match config::load(&config, &|name| Some(variable(name))) {
-                Ok(config) => config.warnings.join("\n"),
+                Ok(config) => {
+                    config.warnings.iter().map(|warning| format!("{warning}\n")).collect()
+                }
                 Err(errors) => errors.to_string(),
             };
             assert!(errors.is_empty(), "{name}: {errors}\nin\n{snippet}");
