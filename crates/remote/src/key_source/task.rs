@@ -321,10 +321,15 @@ fn read(fetched: Fetched) -> Result<Update, FetchError> {
     }
 }
 
-/// Replaces the keys, and retires those that the new set lacks.
+/// Replaces the keys, and retires those that the new set lacks. A set of the
+/// same keys changes nothing, so that tokens that were refused by it need not be
+/// verified anew.
 fn publish(source: &KeySource, set: KeySet) {
     let old = source.keys.load_full();
     let set = Arc::new(set.succeeding(&old));
+    if set.is_as(&old) {
+        return;
+    }
     source.keys.store(Arc::clone(&set));
     old.retire_all_but(&set);
 }

@@ -37,20 +37,17 @@ pub(super) fn header(
 ) -> Result<(), Reason> {
     let header = jwt.header();
     if let Some(name) = header.asks_for {
-        credential.note(|| format!("its header has {name:?}, which is never accepted"));
+        credential.note(|| match name {
+            "b64" => "its header's \"b64\" is not true, which is never accepted".into(),
+            name => format!("its header has {name:?}, which is never accepted"),
+        });
         return Err(Reason::MalformedToken);
     }
-    for (name, member) in [("kid", &header.kid), ("typ", &header.typ), ("cty", &header.cty)] {
+    for (name, member) in [("kid", &header.kid), ("typ", &header.typ)] {
         if matches!(member, Member::Odd) {
             credential.note(|| format!("its header's {name:?} is no string"));
             return Err(Reason::MalformedToken);
         }
-    }
-    // A nested token (RFC 7519, section 5.2) is not a claims set.
-    let content_type = header.cty.text().map(media_type);
-    if content_type.is_some_and(|content_type| content_type.eq_ignore_ascii_case("jwt")) {
-        credential.note(|| "it is a nested token".into());
-        return Err(Reason::MalformedToken);
     }
     let typ = header.typ.text().map(media_type);
     if let (Some(accepted), Some(typ)) = (&settings.accepted_types, typ)
@@ -74,8 +71,8 @@ pub(super) fn algorithm(
     credential: &Credential<'_>,
 ) -> Result<Algorithm, Reason> {
     let named = jwt.header().alg.as_str();
-    let allowed = settings.algorithms.iter().copied().find(|allowed| allowed.as_str() == named);
-    allowed.ok_or_else(|| {
+    let named_one = named.parse::<Algorithm>().ok();
+    named_one.filter(|algorithm| settings.algorithms.contains(algorithm)).ok_or_else(|| {
         credential.note(|| {
             let allowed: Vec<_> =
                 settings.algorithms.iter().map(|allowed| allowed.as_str()).collect();
