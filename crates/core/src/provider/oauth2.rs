@@ -19,8 +19,9 @@ use crate::{
     credential::Credential,
     keys::{KeySet, KeyStore, Refresh, VerifyingKey},
     reason::Reason,
+    sentence::{Name, list, names},
     settings::OAuth2Settings,
-    token::jwt::Unverified,
+    token::{jwt::Unverified, times::Times},
     token_cache::{ProviderTag, TokenCache, VerifiedToken},
 };
 
@@ -122,24 +123,42 @@ impl OAuth2 {
         checks::header(settings, jwt, credential)?;
         let algorithm = checks::algorithm(settings, jwt, credential)?;
         let key = self.verify_signature(credential, jwt, algorithm)?;
-        let stated = checks::claim_types(jwt, credential)?;
         let claims = jwt.claims();
-        let principal = checks::principal(settings, claims, stated.expires_at, credential)?
-            .with_claims(self.cache.worth_keeping(claims));
-        let times = checks::expiry(&stated, credential)?;
-        checks::times(settings, &times, credential)?;
-        checks::lifetime(settings, &times, credential)?;
-        checks::audience(settings, jwt, credential)?;
-        checks::client(settings, jwt, credential)?;
-        checks::required_claims(settings, jwt, credential)?;
+        let read = checks::claim_types(jwt, credential).and_then(|stated| {
+            let principal = checks::principal(settings, claims, stated.expires_at, credential)?;
+            Ok((principal.with_claims(self.cache.worth_keeping(claims)), stated))
+        });
+        let (principal, stated) = read.inspect_err(|_| {
+            credential.belongs_to(&checks::named(settings, claims));
+        })?;
+        let principal = Arc::new(principal);
+        let times = self.judge_claims(credential, jwt, &stated);
+        let times = times.inspect_err(|_| credential.belongs_to(&principal))?;
         Ok(VerifiedToken {
             token: credential.token().into(),
             by: self.tag,
             issuer: Arc::clone(&self.issuer),
             key,
             times,
-            principal: Arc::new(principal),
+            principal,
         })
+    }
+
+    /// Whether the claims are those of a token that is accepted now.
+    fn judge_claims(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        stated: &checks::Stated,
+    ) -> Result<Times, Reason> {
+        let settings = &self.settings;
+        let times = checks::expiry(stated, credential)?;
+        checks::times(settings, &times, credential)?;
+        checks::lifetime(settings, &times, credential)?;
+        checks::audience(settings, jwt, credential)?;
+        checks::client(settings, jwt, credential)?;
+        checks::required_claims(settings, jwt, credential)?;
+        Ok(times)
     }
 
     /// The key that verifies the token: one with its `kid`, else one without
@@ -160,33 +179,31 @@ impl OAuth2 {
         };
         let fitting = || keys.iter().filter(in_question).filter(|key| key.fits(algorithm));
         let unknown = || {
-            credential.note(|| self.describe_missing_key(kid));
+            self.tell_missing_key(kid, &keys, credential);
             not_by(Reason::UnknownKid)
         };
         if fitting().next().is_none() {
             if !is_known || keys.is_empty() {
                 return Err(unknown());
             }
-            credential.note(|| {
-                let allowed: Vec<_> = keys
-                    .iter()
-                    .filter(in_question)
-                    .flat_map(|key| key.algorithms())
-                    .map(Algorithm::as_str)
-                    .collect();
-                let allowed = allowed.join(", ");
-                format!("it is signed with {algorithm}, the issuer's key is for {allowed}")
-            });
+            let named = keys.iter().filter(in_question);
+            let allowed = list(named.flat_map(|key| key.algorithms()));
+            credential.because(format_args!(
+                "signed with {algorithm}, the issuer's key is for {allowed}"
+            ));
             return Err(not_by(Reason::AlgorithmNotAllowed));
         }
         let none_verifies = || {
             if !is_known {
                 return unknown();
             }
-            credential.note(|| match kid {
-                Some(kid) => format!("its signature does not verify with the issuer's key {kid:?}"),
-                None => "its signature verifies with none of the issuer's keys".into(),
-            });
+            match kid.map(Name) {
+                Some(kid) => credential.because(format_args!(
+                    "the signature does not verify with the issuer's key {kid}"
+                )),
+                None => credential
+                    .because(format_args!("the signature verifies with none of the issuer's keys")),
+            }
             not_by(Reason::BadSignature)
         };
         if self.cache.refused().contains(credential.token(), &keys) {
@@ -226,19 +243,18 @@ impl OAuth2 {
 
     /// Why it is unknown whether the issuer has the token's key.
     fn note_unavailable(&self, credential: &Credential<'_>) {
-        credential.note(|| match self.keys.last_error() {
-            Some(error) => format!("its keys can't be fetched: {error}"),
-            None => "it has no keys to verify with".into(),
-        });
+        match self.keys.last_error() {
+            Some(error) => credential.because(format_args!("its keys can't be fetched: {error}")),
+            None => credential.because(format_args!("it has no keys to verify with")),
+        }
     }
 
-    fn describe_missing_key(&self, kid: Option<&str>) -> String {
-        let keys = self.keys.keys();
-        let known: Vec<_> = keys.iter().map(|key| key.kid().unwrap_or("(none)")).collect();
-        match kid {
-            Some(kid) => format!("it is signed with the key {kid:?}, the issuer's are {known:?}"),
-            None => "it names no key, and the issuer has none".into(),
-        }
+    fn tell_missing_key(&self, kid: Option<&str>, keys: &KeySet, credential: &Credential<'_>) {
+        let Some(kid) = kid.map(Name) else {
+            return credential.because(format_args!("it names no key, and the issuer has none"));
+        };
+        let known = names(keys.iter().map(|key| key.kid().unwrap_or("(no kid)")));
+        credential.because(format_args!("kid {kid}, the issuer has {known}"));
     }
 
     /// The answer by the keys at hand; an error if other keys may give another.
@@ -321,7 +337,10 @@ impl Provider for OAuth2 {
         credential.note(|| "its signature was verified before".into());
         Some(match checks::times(&self.settings, &cached.times, credential) {
             Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
-            Err(reason) => Answer::Refused(reason),
+            Err(reason) => {
+                credential.belongs_to(&cached.principal);
+                Answer::Refused(reason)
+            }
         })
     }
 
