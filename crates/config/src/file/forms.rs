@@ -148,7 +148,7 @@ impl Deserr<Problems> for OneOrMany<Scalar> {
     }
 }
 
-/// Whether to read a discovery document, or its URL.
+// Whether to read a discovery document, or its URL.
 #[derive(JsonSchema)]
 #[schemars(inline, untagged)]
 #[allow(missing_docs, reason = "comments here would go into the schema")]
