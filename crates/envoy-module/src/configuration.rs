@@ -21,7 +21,7 @@ use claimgate::{
 use claimgate_config::{Loaded, NamedFileKind, settings::Settings};
 use claimgate_core::time::UnixTime;
 use claimgate_files::{Contents, content_of};
-use claimgate_remote::providers::Source;
+use claimgate_remote::providers::{self, Source};
 use prometheus::proto::MetricFamily;
 use tokio::{runtime::Handle, task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
@@ -213,6 +213,7 @@ impl Room {
         let metrics = &self.instruments.metrics;
         let meters = CheckMeters::new(metrics, &engine);
         metrics.export_key_expiries(&auth);
+        providers::adopt(&sources, &self.instruments);
         self.instruments.tracer.store(tracer.clone());
         let check_timeout = server.check_timeout;
         let denials = self.page.as_ref().and_then(|page| page.status.denials(&server));
