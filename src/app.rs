@@ -40,6 +40,7 @@ mod active;
 mod candidate;
 mod changes;
 pub mod connection;
+pub mod connection_age;
 mod connection_limit;
 mod descriptors;
 mod grpc;
@@ -61,6 +62,7 @@ pub use start_error::StartError;
 
 use active::ActiveConfig;
 use candidate::Candidate;
+use connection_age::MaxAge;
 use descriptors::ConnectionLimits;
 use grpc::Services;
 use instruments::Instruments;
@@ -126,7 +128,8 @@ impl App {
         let (health, routes) = other_services().await?;
         let unfinished = Budget::default();
         let services = || Services::new(&active.handle, routes(), unfinished.clone());
-        let server = Server::start(listener, workers, &active.tls, services)?;
+        let max_age = MaxAge::new(active.server.grpc.max_connection_age);
+        let server = Server::start(listener, workers, &active.tls, max_age, services)?;
         let limits = ConnectionLimits::allowed(active.server.grpc.max_connections, outgoing);
         let server = server.with_max_connections(limits.grpc);
 

@@ -19,19 +19,20 @@ use crate::{
     config::{self, Loaded},
     engine::Engine,
     metrics::Metrics,
-    settings::{KeyLocation, OAuth2Settings, ProviderKind, Settings},
+    settings::{KeyLocation, OAuth2Settings, ProviderKind},
 };
 
-/// Builds everything that the service would build from `settings`, and drops it;
-/// binds no address and fetches nothing.
+/// Builds everything that the service would build from a configuration, and
+/// drops it; binds no address and fetches nothing.
 ///
 /// # Errors
-/// The service could not start with them.
-pub async fn dry_run(settings: Settings) -> Result<(), StartError> {
+/// The service could not start with it.
+pub async fn dry_run(loaded: &Loaded) -> Result<(), StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
+    let settings = loaded.settings.clone();
     // Without an await before the drop, no task that fetches keys runs.
-    drop(Candidate::build(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
-    Ok(())
+    let built = Candidate::build(settings, &Contents::new(), &[], &Instruments::from(metrics));
+    built.map(drop).map_err(|error| error.located(&loaded.files).into())
 }
 
 /// A configuration that decides without serving.
@@ -94,8 +95,8 @@ impl Offline {
         local: &[LocalKeys],
         waiting: impl FnOnce(&[&str]),
     ) -> Result<Self, OfflineError> {
-        let invalid = |errors| LoadError::Config { path: path.to_owned(), errors };
-        let mut loaded = config::read(path).map_err(invalid).map_err(StartError::from)?;
+        let invalid = |errors| StartError::from(LoadError::Config(errors));
+        let mut loaded = config::read(path).map_err(invalid)?;
         loaded.settings.server.grpc.tls = None;
         loaded.settings.server.tracing = None;
         for keys in local {
@@ -103,9 +104,9 @@ impl Offline {
         }
         let named = loaded.settings.files();
         loaded.files.retain(|file| named.contains(&file.path));
-        loaded.check_files().map_err(invalid).map_err(StartError::from)?;
+        loaded.check_files().map_err(invalid)?;
         for warning in &loaded.warnings {
-            warn!(config = %path.display(), "{warning}");
+            warn!("{warning}");
         }
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "").map_err(StartError::from)?;
         let check_timeout = loaded.settings.server.check_timeout;

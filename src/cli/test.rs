@@ -88,7 +88,7 @@ async fn run_file(
 ) -> anyhow::Result<Vec<CaseReport>> {
     let env = |name: &str| std::env::var(name).ok();
     let text = fs::read_to_string(path).context("can't be read")?;
-    let file = TestFile::read(&text, &env)?;
+    let file = TestFile::read(&path.display().to_string(), &text, &env)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let config = match (config, file.config()) {
         (Some(config), _) => config.to_owned(),
@@ -101,7 +101,7 @@ async fn run_file(
     let text = fs::read_to_string(&config)
         .with_context(|| format!("the config {} can't be read", config.display()))?;
     let look_up = |name: &str| file.variable(name).or_else(|| env(name));
-    let loaded = config::load(&text, &look_up)
+    let loaded = config::load_named(&config.display().to_string(), &text, &look_up)
         .with_context(|| format!("the config {} can't be used", config.display()))?;
     let cases = file.cases(&loaded, folder)?;
     let mut harness = Harness::new(&loaded);

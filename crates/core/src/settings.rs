@@ -197,6 +197,9 @@ pub struct RouteSettings {
     /// Path prefix, matched at segment boundaries; without a trailing slash
     /// unless it is `/`.
     pub path_prefix: Option<String>,
+    /// A path in which each segment that begins with `{` and ends with `}`
+    /// stands for any one segment that is not empty.
+    pub path_template: Option<String>,
     /// Methods; empty matches all.
     pub methods: Vec<String>,
     /// Lower-case hosts, `*.` for any subdomain; empty matches all.

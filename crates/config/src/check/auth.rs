@@ -10,10 +10,11 @@ use super::{
     denials::{denial_headers, error_format},
     headers::identity,
     metadata::members,
+    open,
     providers::providers,
     resources,
     routes::routes,
-    scalars::{cache_bytes, count, scopes},
+    scalars::{cache_bytes, count, required_scopes},
     shadowed,
     sources::sources,
 };
@@ -50,7 +51,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         enabled,
         required_scopes: file
             .required_scopes
-            .map(|list| scopes(list, &scopes_place))
+            .map(|list| required_scopes(list, &scopes_place))
             .unwrap_or_default(),
         public_paths: match file.public_paths {
             Some(paths) => public_paths(paths, &place.key("public_paths")),
@@ -93,6 +94,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     };
     resources::complete(&mut auth, place);
     shadowed::warn(&auth, &place.key("routes"));
+    open::warn(&auth, is_short_form, place);
     auth
 }
 

@@ -231,12 +231,22 @@ block! {
 }
 
 block! {
-    /// Which requests a route is for.
+    /// Which requests a route is for; at most one of `path`, `path_prefix` and
+    /// `path_template`.
     struct Match {
         /// The exact path.
         path: Option<String>,
         /// `/admin` matches `/admin` and `/admin/…`, never `/administrator`.
         path_prefix: Option<String>,
+        /// A path like this: `{name}` is one whole segment, never empty.
+        /// `/v1/{id}/keys` matches `/v1/a/keys`, but neither `/v1/keys` nor
+        /// `/v1/a/b/keys`.
+        path_template: Option<String>,
+        /// `true` takes a `path` or `path_prefix` as it stands that looks like
+        /// a pattern: with `*`, `{`, `}`, `^`, `|`, `[`, `]`, `\` or a `$` at
+        /// its end.
+        #[schemars(extend("default" = false))]
+        literal: Option<bool>,
         /// Methods; left out, all.
         methods: Option<List<String>>,
         /// Hosts without port, `*.` in front for any subdomain; left out, all.
