@@ -27,7 +27,7 @@ use tonic::service::Routes;
 use tracing::{error, info, warn};
 
 use crate::{
-    admin,
+    admin, build,
     check::ConfigHandle,
     envoy::{health, reflection, unfinished::Budget},
     metrics::Metrics,
@@ -38,6 +38,7 @@ use crate::{
 
 mod active;
 mod candidate;
+mod changes;
 pub mod connection;
 pub mod connection_age;
 mod connection_limit;
@@ -103,8 +104,8 @@ impl App {
     /// # Errors
     /// The configuration can't be used or an address can't be bound.
     pub async fn build(path: &Path) -> Result<Self, StartError> {
-        let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
+        let revision = build::REVISION;
+        let metrics = Metrics::new(build::VERSION, revision)?;
         let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
         let mut watch = FileWatch::new([path.to_owned()]).await.map_err(hung)?;
         let lane = Lane::default();

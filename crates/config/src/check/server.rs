@@ -14,6 +14,9 @@ use crate::{
     settings::{GrpcSettings, ListenAddress, ServerSettings, TlsSettings},
 };
 
+/// How long Envoy waits for a check unless its filter says otherwise.
+const ENVOYS_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// More threads than a machine has cores.
 const MOST_WORKERS: u64 = 1024;
 
@@ -43,6 +46,13 @@ pub(super) fn server(file: server::Server, place: &Place) -> ServerSettings {
         ),
         tracing: file.tracing.and_then(|tracing| tracing::tracing(tracing, &place.key("tracing"))),
     };
+    if settings.check_timeout >= ENVOYS_TIMEOUT {
+        check_timeout.warn(format_args!(
+            "is not below Envoy's own time limit, 200 ms unless its filter says `timeout`: Envoy \
+             then decides by its failure mode instead of answering 503; write less than 200, or \
+             raise Envoy's `timeout` above it"
+        ));
+    }
     let same = settings.grpc.address == ListenAddress::Tcp(settings.admin_address.clone());
     if same && !settings.admin_address.ends_with(":0") {
         let advice = "is the address of `server.grpc` too; write another port";
