@@ -59,7 +59,7 @@ auth:
 
 CHANGED = CONFIG.replace(", revoked: true", "")
 
-LOST_IN_ISTIO = 40
+LOST_IN_ISTIO = 100 if LONG else 40
 """A pod that dies costs Istio what was on its way to it and what finds out that
 it is gone; docs/outages.md has the figure. Without the DestinationRule it is every
 second request."""
