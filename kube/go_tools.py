@@ -9,7 +9,6 @@ with the versions. The first build takes minutes, later runs use its result.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -18,14 +17,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "e2e"))
 
-from tools import ToolMissing, cache_dir, say, venv  # noqa: E402
+from tools import ToolMissing, cache_dir, once, say, venv  # noqa: E402
 
 GO_VERSION = (1, 26)
 """The version that the modules below require."""
@@ -83,7 +80,7 @@ def program(name: str) -> Path:
 def go_tool(name: str, package: str, version: str) -> Path:
     """The program that `go install package@version` makes."""
     folder = cache_dir() / "go" / f"{name}-{version}"
-    with _once(folder) as missing:
+    with once(folder) as missing:
         if missing:
             say(f"building {name} {version} (once)")
             _go(["install", f"{package}@{version}"], GOBIN=str(folder))
@@ -102,33 +99,13 @@ def _built_in(source: Path, name: str, package: str) -> Path:
     files = ["go.mod", "go.sum", *([f"{name}/main.go"] if package.startswith("./") else [])]
     pinned = b"".join((source / file).read_bytes() for file in files)
     folder = cache_dir() / "go" / f"{name}-{hashlib.sha256(pinned).hexdigest()[:12]}"
-    with _once(folder) as missing:
+    with once(folder) as missing:
         if missing:
             say(f"building {name} (once, takes some minutes)")
             # Variables that change the compiled code would prevent sharing it.
             options = ["-mod=readonly", "-ldflags=-s -w"]
             _go(["build", *options, "-o", folder / name, package], folder=source)
     return folder / name
-
-
-@contextmanager
-def _once(folder: Path) -> Iterator[bool]:
-    """Whether the caller must fill `folder`; other callers wait until then. It
-    counts as filled when the block has ended without an error."""
-    done = folder / "complete"
-    if done.exists():
-        yield False
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
-            yield False
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield True
-        done.touch()
 
 
 def _go(
@@ -155,7 +132,7 @@ def _go_program() -> str:
     if own and _version(own) >= GO_VERSION:
         return own
     folder = cache_dir() / "go" / GO_PACKAGE.replace("==", "-")
-    with _once(folder) as missing:
+    with once(folder) as missing:
         if missing:
             say(f"getting Go into {folder} (once)")
             pip = [venv() / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]

@@ -23,6 +23,7 @@ use crate::support::envoy::{self, check, connect, http};
 mod custom_provider;
 mod issuers;
 mod reference;
+mod timeouts;
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

@@ -1,8 +1,13 @@
 //! Finding a claim by its path and comparing it.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+};
 
 use serde_json::{Number, Value};
+
+use crate::sentence::{Json, Name, any};
 
 mod set;
 
@@ -79,7 +84,7 @@ fn descend<'a>(claims: &'a Claims, segments: &[String]) -> Option<&'a Value> {
 const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "appid", "cid"];
 
 /// Every client that the claims name, most specific claim first.
-pub fn clients(claims: &Claims) -> impl Iterator<Item = &str> {
+pub fn clients(claims: &Claims) -> impl Iterator<Item = &str> + Clone {
     CLIENT_CLAIMS.into_iter().filter_map(|name| claims.get(name)?.as_str())
 }
 
@@ -118,16 +123,16 @@ impl ClaimRule {
 }
 
 impl ClaimRule {
-    /// What the rule wants and what the claims have, for `claimgate explain`.
-    pub fn describe(&self, claims: &Claims) -> String {
-        let wanted: Vec<_> = self.any_of.iter().map(ToString::to_string).collect();
-        let wanted = wanted.join(" or ");
-        match self.claim.find(claims) {
-            Some(value) => {
-                format!("its claim {:?} is {value}, wanted is {wanted}", self.claim.text())
+    /// What the claims have and what the rule wants, where it does not hold.
+    pub(crate) fn broken_by<'a>(&'a self, claims: &'a Claims) -> impl Display + 'a {
+        fmt::from_fn(move |f| {
+            let claim = self.claim.text();
+            let (claim, wanted) = (Name(&claim), any(self.any_of.iter().map(Json)));
+            match self.claim.find(claims) {
+                Some(value) => write!(f, "claim {claim} is {}, wanted: {wanted}", Json(value)),
+                None => write!(f, "missing claim {claim}, wanted: {wanted}"),
             }
-            None => format!("it has no claim {:?}, wanted is {wanted}", self.claim.text()),
-        }
+        })
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Explanation {
     pub description: &'static str,
     /// The client's HTTP status; 200 for allow, where the upstream decides it.
     pub status: u16,
+    /// What the reason of a denial rests on, in one sentence: the `detail` of
+    /// log line, status page and span.
+    pub detail: Option<String>,
     /// The moment that the request was decided for, RFC 3339.
     pub at: String,
     /// The provider that authenticated, whose refusal is answered or that was
@@ -216,6 +219,7 @@ fn retold(
         reason: decision.reason.as_str(),
         description: decision.reason.description(),
         status,
+        detail: engine.detail(request, decision).map(Into::into),
         at: now.to_string(),
         provider: decision.provider.map(|id| engine.provider(id).name().to_owned()),
         request: RequestFacts::of(request),

@@ -63,7 +63,7 @@ impl VerifyingKey {
     }
 
     /// Every algorithm that [`VerifyingKey::fits`].
-    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> + '_ {
+    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> + Clone + '_ {
         Algorithm::ALL.into_iter().filter(|algorithm| self.fits(*algorithm))
     }
 
@@ -155,7 +155,7 @@ impl KeySet {
     }
 
     /// All keys.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<VerifyingKey>> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<VerifyingKey>> + Clone {
         self.keys.iter()
     }
 

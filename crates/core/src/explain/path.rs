@@ -88,12 +88,7 @@ pub(super) fn decided_early(
 ) -> Option<String> {
     let sentence = match decision.reason {
         Reason::Disabled => "authentication is switched off (enabled: false, or mode: none)",
-        Reason::MalformedRequest if request.method.is_empty() => "the request has no method",
-        Reason::MalformedRequest if request.path.is_empty() => "the request has no path",
-        Reason::MalformedRequest if engine.cannot_hide_tokens(request) => {
-            "tokens are kept from the upstream (forward_token: false), and the request has more \
-             than 1024 query parameters or cookies to look for them"
-        }
+        Reason::MalformedRequest => engine.defect_of(request)?,
         Reason::Public if matches!(decision.verdict, Verdict::Respond(_)) => {
             "the path is that of a protected_resource's metadata, which is answered here"
         }

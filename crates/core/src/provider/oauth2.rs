@@ -16,10 +16,11 @@ use std::{
 use super::{Answer, Answering, Provider};
 use crate::{
     credential::Credential,
-    keys::{KeyStore, Refresh, VerifyingKey},
+    keys::{KeySet, KeyStore, Refresh, VerifyingKey},
     reason::Reason,
+    sentence::{Name, list, names},
     settings::OAuth2Settings,
-    token::jwt::Unverified,
+    token::{jwt::Unverified, times::Times},
     token_cache::{ProviderTag, TokenCache, VerifiedToken},
 };
 
@@ -113,24 +114,42 @@ impl OAuth2 {
         checks::header(settings, jwt, credential)?;
         let algorithm = checks::algorithm(settings, jwt, credential)?;
         let key = self.verify_signature(credential, jwt, algorithm)?;
-        let stated = checks::claim_types(jwt, credential)?;
         let claims = jwt.claims();
-        let principal = checks::principal(settings, claims, stated.expires_at, credential)?
-            .with_claims(self.cache.worth_keeping(claims));
-        let times = checks::expiry(&stated, credential)?;
-        checks::times(settings, &times, credential)?;
-        checks::lifetime(settings, &times, credential)?;
-        checks::audience(settings, jwt, credential)?;
-        checks::client(settings, jwt, credential)?;
-        checks::required_claims(settings, jwt, credential)?;
+        let read = checks::claim_types(jwt, credential).and_then(|stated| {
+            let principal = checks::principal(settings, claims, stated.expires_at, credential)?;
+            Ok((principal.with_claims(self.cache.worth_keeping(claims)), stated))
+        });
+        let (principal, stated) = read.inspect_err(|_| {
+            credential.belongs_to(&checks::named(settings, claims));
+        })?;
+        let principal = Arc::new(principal);
+        let times = self.judge_claims(credential, jwt, &stated);
+        let times = times.inspect_err(|_| credential.belongs_to(&principal))?;
         Ok(VerifiedToken {
             token: credential.token().into(),
             by: self.tag,
             issuer: Arc::clone(&self.issuer),
             key,
             times,
-            principal: Arc::new(principal),
+            principal,
         })
+    }
+
+    /// Whether the claims are those of a token that is accepted now.
+    fn judge_claims(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        stated: &checks::Stated,
+    ) -> Result<Times, Reason> {
+        let settings = &self.settings;
+        let times = checks::expiry(stated, credential)?;
+        checks::times(settings, &times, credential)?;
+        checks::lifetime(settings, &times, credential)?;
+        checks::audience(settings, jwt, credential)?;
+        checks::client(settings, jwt, credential)?;
+        checks::required_claims(settings, jwt, credential)?;
+        Ok(times)
     }
 
     /// The key that verifies the token: one with its `kid`, or without a
@@ -145,28 +164,26 @@ impl OAuth2 {
         let keys = self.keys.keys();
         let mut named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid).peekable();
         if named.peek().is_none() {
-            credential.note(|| self.describe_missing_key(kid));
+            self.tell_missing_key(kid, &keys, credential);
             return Err(Failure::NoSuchKey);
         }
         let mut fitting = named.filter(|key| key.fits(algorithm)).peekable();
         if fitting.peek().is_none() {
-            credential.note(|| {
-                let allowed: Vec<_> = keys
-                    .iter()
-                    .filter(|key| kid.is_none() || key.kid() == kid)
-                    .flat_map(|key| key.algorithms())
-                    .map(Algorithm::as_str)
-                    .collect();
-                let allowed = allowed.join(", ");
-                format!("it is signed with {algorithm}, the issuer's key is for {allowed}")
-            });
+            let named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid);
+            let allowed = list(named.flat_map(|key| key.algorithms()));
+            credential.because(format_args!(
+                "signed with {algorithm}, the issuer's key is for {allowed}"
+            ));
             return Err(Failure::Refused(Reason::AlgorithmNotAllowed));
         }
         let refused = || {
-            credential.note(|| match kid {
-                Some(kid) => format!("its signature does not verify with the issuer's key {kid:?}"),
-                None => "its signature verifies with none of the issuer's keys".into(),
-            });
+            match kid.map(Name) {
+                Some(kid) => credential.because(format_args!(
+                    "the signature does not verify with the issuer's key {kid}"
+                )),
+                None => credential
+                    .because(format_args!("the signature verifies with none of the issuer's keys")),
+            }
             Failure::Refused(Reason::BadSignature)
         };
         if self.cache.refused().contains(credential.token(), &keys) {
@@ -206,19 +223,18 @@ impl OAuth2 {
 
     /// Why it is unknown whether the issuer has the token's key.
     fn note_unavailable(&self, credential: &Credential<'_>) {
-        credential.note(|| match self.keys.last_error() {
-            Some(error) => format!("its keys can't be fetched: {error}"),
-            None => "it has no keys to verify with".into(),
-        });
+        match self.keys.last_error() {
+            Some(error) => credential.because(format_args!("its keys can't be fetched: {error}")),
+            None => credential.because(format_args!("it has no keys to verify with")),
+        }
     }
 
-    fn describe_missing_key(&self, kid: Option<&str>) -> String {
-        let keys = self.keys.keys();
-        let known: Vec<_> = keys.iter().map(|key| key.kid().unwrap_or("(none)")).collect();
-        match kid {
-            Some(kid) => format!("it is signed with the key {kid:?}, the issuer's are {known:?}"),
-            None => "it names no key, and the issuer has none".into(),
-        }
+    fn tell_missing_key(&self, kid: Option<&str>, keys: &KeySet, credential: &Credential<'_>) {
+        let Some(kid) = kid.map(Name) else {
+            return credential.because(format_args!("it names no key, and the issuer has none"));
+        };
+        let known = names(keys.iter().map(|key| key.kid().unwrap_or("(no kid)")));
+        credential.because(format_args!("kid {kid}, the issuer has {known}"));
     }
 
     /// Waits for keys that may have the one the token names.
@@ -291,7 +307,10 @@ impl Provider for OAuth2 {
         credential.note(|| "its signature was verified before".into());
         Some(match checks::times(&self.settings, &cached.times, credential) {
             Ok(()) => Answer::Authenticated(Arc::clone(&cached.principal)),
-            Err(reason) => Answer::Refused(reason),
+            Err(reason) => {
+                credential.belongs_to(&cached.principal);
+                Answer::Refused(reason)
+            }
         })
     }
 
