@@ -21,7 +21,7 @@ use claimgate::{
 use claimgate_config::{Loaded, NamedFileKind, settings::Settings};
 use claimgate_core::time::UnixTime;
 use claimgate_files::{Contents, content_of};
-use claimgate_remote::providers::Source;
+use claimgate_remote::providers::{self, Source};
 use prometheus::proto::MetricFamily;
 use tokio::{runtime::Handle, task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
@@ -303,6 +303,7 @@ impl Follower {
         let kept = &self.sources;
         let settings = &loaded.settings;
         let opened = open::open(settings, watch.contents(), kept, instruments, &runtime)?;
+        providers::wait_for_keys(&opened.sources, kept).await;
         self.sources = opened.sources.clone();
         self.config.store(self.room.snapshot(opened, loaded));
         Ok(())
