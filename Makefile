@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench bench-page undisturbed costs deny schema lint-supply-chain test-kube circles layers places
+.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench bench-page pictures undisturbed costs deny schema lint-supply-chain test-kube circles layers places
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,7 +55,7 @@ PARALLEL := -n 3 --dist loadfile
 e2e-module: ## the end-to-end tests of decisions again, with Claimgate inside Envoy; ARGS='-k denials' picks some
 	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
 
-DECISIONS := $(addprefix test_,$(addsuffix .py,headers metadata denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers sdks status_page traces policy_files))
+DECISIONS := $(addprefix test_,$(addsuffix .py,headers metadata denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers sdks status_page traces policy_files websockets))
 
 chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS='-k tls'
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && cd charts/tests && "$$venv/bin/python" -m pytest $(ARGS)
@@ -63,7 +63,7 @@ chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS=
 chart-generate: ## regenerate the chart's README.md and values.schema.json
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && "$$venv/bin/python" charts/schema/generate.py
 
-test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio'
+test-kube: ## the chart and the pages on a real kube-apiserver, istiod and Envoy Gateway; ARGS='-k istio', TRAFFIC=long, UPGRADES=all
 	@venv=$$($(PYTHON) e2e/tools.py kube/requirements.txt) && cd kube && "$$venv/bin/python" -m pytest $(ARGS)
 
 rootfs: ## the image's root file system without Docker, in target/rootfs; BINARY=… uses another program than the release build
@@ -84,6 +84,9 @@ bench: ## measure the cost of a check against the baselines, into bench/results.
 
 bench-page: ## make docs/benchmarks.md and its charts from what the last run kept, without a run
 	@$(PYTHON) bench/page.py
+
+pictures: ## make the book's pictures of the running program: status page, explain, dashboard
+	@$(PYTHON) e2e/pictures/make.py
 
 undisturbed: ## measure how long honest callers wait during a flood of one bad token; PROFILE=costs builds faster
 	$(CARGO) bench --locked --profile $(or $(PROFILE),release) --bench undisturbed -- measure

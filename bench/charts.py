@@ -12,22 +12,8 @@ from pathlib import Path
 
 import peers
 from figures import Figure, count, number
+from pictures import ENVOY, ENVOY_CPU, GROWTH, GRPC, MODULE, PEERS, Picture
 from record import Record
-
-
-@dataclass(frozen=True)
-class Picture:
-    name: str
-    text: str
-    """In place of the picture, for those who can't see it."""
-
-
-ENVOY = Picture("through-envoy", "Bar chart: requests per second through Envoy, by kind of authorization")
-ENVOY_CPU = Picture("through-envoy-cpu", "Bar chart: CPU seconds of Envoy and of the service for 100,000 requests")
-GRPC = Picture("grpc-alone", "Bar chart: checks per second of Claimgate as multiples of the empty server")
-MODULE = Picture("inside-envoy", "Bar chart: requests per second with Claimgate inside Envoy and next to it")
-GROWTH = Picture("growth", "Bar chart: checks per second with few and with many tokens, keys, issuers and routes")
-PEERS = Picture("peers", "Bar chart: checks per second of authorization services as multiples of an empty server")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import charts
-import markdown
+import pictures
 from figures import number
 from markdown import section, table
 from record import Record
@@ -29,7 +28,11 @@ def text(record: Record) -> str:
 The *empty server* is the same tonic with envoy-types as above: it decodes the message and allows. *Borrowing*, it runs on one thread and only walks over the bytes, which is about what gRPC alone costs. The last column is checks/s as a multiple of the empty server's **in the same run**: compare that between runs, and nothing else.
 """
     ]
-    parts.append(markdown.picture(charts.PEERS))
+    parts.append(pictures.PEERS.markdown())
+    parts.append(
+        "A bar is the last column of the first table below, or of the run that is named beside it: "
+        "how many checks a service does in the time in which the empty server, the dashed line, does one.\n"
+    )
     for run in record["runs"]:
         for load, services in run["loads"].items():
             parts.append(f"### {run['date']}: {load}\n")

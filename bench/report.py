@@ -5,9 +5,8 @@ All of it follows from results.json and peers.json.
 
 from __future__ import annotations
 
-import charts
-import markdown
 import peers
+import pictures
 from figures import Figure, count, number
 from markdown import section, table
 from record import Record
@@ -81,7 +80,13 @@ def _grpc(results: Record) -> str:
         "cached; Claimgate's own metrics confirm that each was verified again. A denial "
         "includes its log line. “Busy” is how much of their cores the server and the load "
         "used: where the load's is at 100 %, the server could have answered more.\n\n"
-        f"{markdown.picture(charts.GRPC)}\n"
+        f"{pictures.GRPC.markdown()}\n"
+        "A bar is Claimgate's checks/s as a multiple of the empty server's, which is the dashed "
+        "line:\n\n"
+        "- *known RS256 token*: the signature was verified before, as for most requests.\n"
+        "- *API key*: looked up by its hash.\n"
+        "- *denial*: a known token without the scope, with its log line.\n"
+        "- *ever-new tokens*: every signature is verified, which the empty server never does.\n\n"
         f"{table(head, rows)}",
     )
 
@@ -108,7 +113,7 @@ def _envoy(results: Record) -> str:
         "has the same known token; Envoy answers it itself with an empty 200, so nothing but "
         "authorization differs. CPU is in seconds per 100,000 requests. “Added” p99 is the "
         "difference to the p99 without authorization in the same repetition.\n\n"
-        f"{markdown.picture(charts.ENVOY)}\n"
+        f"{pictures.ENVOY.markdown()}\n"
         "What each bar is for:\n\n"
         "- *no authorization*: Envoy answers at once. It is the most that this core can do.\n"
         "- *`jwt_authn`*: Envoy's own filter, which verifies the signature of every request.\n"
@@ -117,7 +122,8 @@ def _envoy(results: Record) -> str:
         "what asking costs. This server sets no header and no metadata, so Envoy has less to do "
         "with its answers than with Claimgate's.\n"
         "- *`ext_authz`, Claimgate*: Envoy asks Claimgate, which decides.\n\n"
-        f"{markdown.picture(charts.ENVOY_CPU)}\n"
+        f"{pictures.ENVOY_CPU.markdown()}\n"
+        "The first part of a bar is Envoy's CPU time, the second the service's.\n\n"
         f"{table(head, rows)}\n"
         f"Claimgate against the empty server: requests/s {_cell(results, 'rate_ratio', 2)}, "
         f"added p99 {_cell(results, 'added_p99_ratio', 2)}.\n",
@@ -154,7 +160,11 @@ def _module(results: Record) -> str:
         "requires a scope and sets five identity headers, `jwt_authn` sets three. CPU is in "
         "seconds per 100,000 requests, of Envoy and the service together; ratios are those to "
         f"no authorization. Of the ever-new tokens the module remembers {results['remembered']}.\n\n"
-        f"{markdown.picture(charts.MODULE)}\n"
+        f"{pictures.MODULE.markdown()}\n"
+        "*No authorization* is the most that the core can do; the bars of the module show what it "
+        "adds with all metadata, with some and with none, for an API key, on a public path, for a "
+        "denial, and when every signature is verified; those of `jwt_authn` and `ext_authz` are "
+        "what they are measured against.\n\n"
         f"{table(head, rows)}\n{pairs}\n"
         f"At one connection the p50 is {_cell(alone, 'none')} µs without authorization and "
         f"{_cell(alone, 'module')} µs with the module, all metadata. With "
@@ -183,7 +193,9 @@ def _growth(results: Record) -> str:
         "Load comes from `benches/load.rs`, which sends each known token in turn. The request "
         "is for the last route, the token of the last issuer. Memory is VmRSS after the load "
         f"(10^6 bytes); before any, with one issuer, it is {_cell(results, 'idle_megabytes')} MB.\n\n"
-        f"{markdown.picture(charts.GROWTH)}\n"
+        f"{pictures.GROWTH.markdown()}\n"
+        "A bar is checks/s with so many of one thing and few of all others: where those of one "
+        "kind are equally long, the number does not matter.\n\n"
         f"{table(head, rows)}",
     )
 

@@ -4,9 +4,11 @@ else."""
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +18,11 @@ import tools
 
 BENCH = tools.ROOT / "bench"
 PAGE = tools.ROOT / "docs" / "benchmarks.md"
-CHARTS = sorted((tools.ROOT / "docs" / "pictures").glob("*-light.svg"))
+CHARTS = sorted(
+    file
+    for file in (tools.ROOT / "docs" / "pictures").glob("*-light.svg")
+    if "Bar chart" in file.read_text()
+)
 
 
 def python() -> Path:
@@ -101,3 +107,62 @@ def test_readme_says_what_the_page_says():
     assert set(rows) == {"heimdall", "OPA-Envoy", "Authorino", "Claimgate"}
     assert rows == {name: found[name] for name in rows}
     assert "docs/pictures/through-envoy-light.svg" in readme
+
+
+def test_what_a_run_measures_can_be_kept_and_shown(tmp_path: Path):
+    """Of every section, with numbers that nothing measured: that none is lost
+    on the way, and that the page shows ranges."""
+    sys.path.append(str(BENCH))
+    import engine_pairs
+    import growth
+    import grpc_alone
+    import inside_envoy
+    import observing
+    import record
+    import report
+    import rig
+    import settings
+    import through_envoy
+
+    pick = random.Random(1)
+
+    def checks() -> list:
+        return [rig.Sample(pick.randrange(50_000, 60_000), 1.0, 0.9, 0.5) for _ in range(3)]
+
+    def requests() -> list:
+        return [
+            through_envoy.Sample(pick.randrange(5_000, 6_000), 1.0, pick.randrange(1_000, 1_500),
+                                 pick.randrange(2_000, 3_000), 0.5, 0.1)
+            for _ in range(3)
+        ]
+
+    setups = {value: requests() for name, value in vars(inside_envoy).items()
+              if name.startswith(("NONE", "JWT_", "MODULE", "SERVICE")) and isinstance(value, str)}
+    sizes = {growth.TOKENS: (1, 1_000, 5_000), growth.KEYS: (10, 10_000), growth.ISSUERS: (1, 100, 1_000),
+             growth.ROUTES: (1, 10, 1_000)}
+    families = [growth.Family(what, [growth.Level(size, checks(), 10.0) for size in levels])
+                for what, levels in sizes.items()]
+    known, key, none = grpc_alone.KNOWN, grpc_alone.KEY, through_envoy.NONE
+    through = (none, through_envoy.EMPTY, through_envoy.CLAIMGATE)
+    pair = {"one thread": [1.0, 2.0], "two threads": [2.0, 3.0]}
+    counts = {"known token": {"decode": 1, "decide": 0, "encode": 1}}
+    kept = record.of_run(settings.QUICK, {
+        "grpc": record.grpc(grpc_alone.Results([grpc_alone.Pair(kind, checks(), checks()) for kind in (known, key)], 1, 2)),
+        "envoy": record.envoy(through_envoy.Results({name: requests() for name in through}, "1.40.0")),
+        "module": record.module(inside_envoy.Results(setups, setups, dict.fromkeys(setups, 30.0), 80.0, "1.40.0")),
+        "growth": record.grown(growth.Results(families, 13.0)),
+        "engine": record.engine(engine_pairs.Results([1.0, 2.0], [2.0, 3.0], {"the same token": pair}, counts)),
+        "observing": record.watched([observing.Pair(known, observing.PAGE, checks(), checks())]),
+    })
+    file = tmp_path / "results.json"
+    record.save(kept, file)
+    assert record.load_file(file) == kept
+    page = report.text(kept)
+    rates = [sample.rate for sample in setups[inside_envoy.MODULE]]
+    shown = f"{sorted(rates)[1]:,.0f} ({min(rates):,.0f}–{max(rates):,.0f})"
+    assert f"| {inside_envoy.MODULE} | {shown} |" in page
+    titles = re.findall(r"^## (.*)", page, re.M)
+    assert titles == ["What it must show", "gRPC alone", "Through Envoy", "Inside Envoy", "Growth",
+                      "The engine alone", "Being watched"]
+    alone = record.merged(kept, record.of_run(settings.QUICK, {"envoy": kept["envoy"]}))
+    assert "Measured by itself on" in report.text(alone) and "Measured by itself on" not in page

@@ -64,6 +64,18 @@ def test_both_looks_of_a_chart_are_shown_each_in_its_theme(book: Path, tmp_path:
     assert len(list(folder.glob("*-html-*.png"))) >= len(SHOWN) * 3 * 2
 
 
+def test_every_picture_is_on_a_page_in_both_looks():
+    docs = tools.ROOT / "docs"
+    pages = [page.read_text() for page in docs.rglob("*.md")]
+    pictures = sorted((docs / "pictures").iterdir())
+    assert {"status-page-light.png", "dashboard-light.png", "explain-light.svg"} <= {file.name for file in pictures}
+    for light in pictures:
+        if "-light." in light.name:
+            dark = light.with_name(light.name.replace("-light.", "-dark."))
+            shown = f'srcset="pictures/{dark.name}">\n<img alt="'
+            assert dark.exists() and any(shown in page and f'src="pictures/{light.name}"' in page for page in pages)
+
+
 STOP_WORDS = {"is"}
 """Keys that are words which the search leaves out; their paths are found."""
 

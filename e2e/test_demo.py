@@ -51,7 +51,9 @@ class Kept:
 
     def __init__(self, folder: Path, *before: str, options: tuple[str, ...] = ()):
         self._pid = folder / "pid"
-        command = [*before, sys.executable, tools.ROOT / "demo" / "demo.py", "--keep", *options]
+        demo = ["make", "-C", tools.ROOT, "demo", "KEEP=1"] if "make" in options else [
+            sys.executable, tools.ROOT / "demo" / "demo.py", "--keep", *options]
+        command = [*before, *demo]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WATCH, self._pid, *map(str, command)],
             env={**os.environ, "CLAIMGATE_BIN": str(tools.claimgate()), "TMPDIR": str(folder)},
@@ -141,6 +143,8 @@ ENDS = {
     "SIGHUP, twice": ([], [signal.SIGHUP, signal.SIGHUP]),
     "all of them": ([], [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]),
     "timeout": (["timeout", "600"], [signal.SIGTERM]),
+    "make under timeout": (["timeout", "600"], [signal.SIGTERM]),
+    "make, twice": ([], [signal.SIGTERM, signal.SIGTERM]),
     "timeout, impatient": (["timeout", "--kill-after", "0.01", "600"], [signal.SIGTERM]),
     "SIGKILL": ([], [signal.SIGKILL]),
 }
@@ -152,7 +156,7 @@ def test_nothing_is_left_when_it_ends(tmp_path: Path, way: str):
     kills = way in ("SIGKILL", "timeout, impatient")
     if kills and not shutil.which("setpriv"):
         pytest.skip("only Linux ends the programs of one that was killed")
-    kept = Kept(tmp_path, *before)
+    kept = Kept(tmp_path, *before, options=("make",) if way.startswith("make") else ())
     for number in signals:
         with contextlib.suppress(ProcessLookupError):
             kept.signal(number)

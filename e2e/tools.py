@@ -93,12 +93,12 @@ def once(folder: Path) -> Iterator[bool]:
         done.touch()
 
 
-def certificate(folder: Path) -> None:
-    """Makes `tls.crt` and `tls.key` for localhost in the folder, and the
-    authority that signed it as `ca.crt`."""
+def certificate(folder: Path, *names: str) -> None:
+    """Makes `tls.crt` and `tls.key` in the folder, for these names or else for
+    localhost, and the authority that signed it as `ca.crt`."""
     folder.mkdir(parents=True)
     command = [venv() / "bin" / "python", "-m", "trustme", "--quiet", "--dir", folder]
-    subprocess.run([*command, "--identities", "localhost", "127.0.0.1", "::1"], check=True)
+    subprocess.run([*command, "--identities", *(names or ("localhost", "127.0.0.1", "::1"))], check=True)
     for made, name in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("client.pem", "ca.crt")):
         (folder / made).rename(folder / name)
 

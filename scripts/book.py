@@ -94,10 +94,11 @@ PICTURE = re.compile(
 
 
 def in_the_look_of_the_theme(text: str) -> str:
-    """The page with both looks of a picture, of which book.css shows one."""
+    """The page with both looks of a picture, of which book.css shows one. It
+    leads to the whole picture, for those who read on a phone."""
     return PICTURE.sub(
-        r'<p><img class="only-light" alt="\g<alt>" src="\g<light>">'
-        r'<img class="only-dark" alt="\g<alt>" src="\g<dark>"></p>',
+        r'<p><a href="\g<light>"><img class="only-light" alt="\g<alt>" src="\g<light>"></a>'
+        r'<a href="\g<dark>"><img class="only-dark" alt="\g<alt>" src="\g<dark>"></a></p>',
         text,
     )
 

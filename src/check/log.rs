@@ -13,7 +13,7 @@ use super::facts::{Facts, shortened};
 use crate::request::Request;
 
 /// The target of these lines, for filters.
-const TARGET: &str = "claimgate::check";
+pub(crate) const TARGET: &str = "claimgate::check";
 
 /// Whether a denied or an allowed request is logged.
 #[inline]

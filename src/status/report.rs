@@ -66,6 +66,8 @@ pub struct ConfigReport {
     pub loaded: Moment,
     /// Whether authentication is on.
     pub enabled: bool,
+    /// What its author may not have intended, with file, line and column.
+    pub warnings: Vec<String>,
     /// The last reload, if it failed.
     pub failed_reload: Option<FailedReload>,
 }
@@ -249,6 +251,7 @@ impl StatusPage {
                 digest: config.digest.clone(),
                 loaded: Moment(config.since),
                 enabled: config.auth.enabled,
+                warnings: config.warnings.iter().map(ToString::to_string).collect(),
                 failed_reload: failure
                     .map(|failure| FailedReload { at: Moment(failure.at), error: failure.error }),
             },

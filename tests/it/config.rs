@@ -50,9 +50,12 @@ fn folder(name: &str) -> Vec<std::path::PathBuf> {
 }
 
 mod accepted;
+mod mistakes;
 mod paths;
+mod properties;
 mod refused;
 mod schema;
+mod warned;
 
 #[test]
 fn every_example_loads_without_a_warning() {
@@ -73,23 +76,6 @@ fn the_committed_schema_is_the_one_of_these_types() {
 }
 
 #[test]
-fn every_example_names_the_schema_for_editors() {
-    let schema = config::schema();
-    let url = schema["$id"].as_str().unwrap();
-    let place = url.strip_prefix(env!("CARGO_PKG_REPOSITORY")).unwrap();
-    let file = place.strip_prefix("/raw/main/").unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    assert!(root.join(file).exists(), "{file}");
-    let line = format!("# yaml-language-server: $schema={url}");
-    for path in folder("examples") {
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().next(), Some(&*line), "{}", path.display());
-    }
-    let page = fs::read_to_string(root.join("docs/configuration.md")).unwrap();
-    assert!(page.contains(&line));
-}
-
-#[test]
 fn a_missing_file_is_named() {
     let errors = config::read(Path::new("/nowhere/gateway.yaml")).unwrap_err().to_string();
     assert!(errors.contains("/nowhere/gateway.yaml") && errors.contains("--config"), "{errors}");
@@ -101,5 +87,5 @@ fn a_file_that_is_not_text_is_an_error_with_its_line() {
     let path = folder.path().join("gateway.yaml");
     fs::write(&path, b"auth:\n  realm: \"\xff\"\n").unwrap();
     let errors = config::read(&path).unwrap_err().to_string();
-    assert!(errors.contains("line 2 is not UTF-8"), "{errors}");
+    assert!(errors.contains(":2:11: is not UTF-8 from here on"), "{errors}");
 }

@@ -219,8 +219,9 @@ impl Room {
         if let Some(page) = &mut self.page {
             let named = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
             let sources = sources.iter().map(named).collect();
-            let (digest, since) = (loaded.digest, UnixTime::now());
-            page.take_up(ConfigInfo { digest, since, server, auth, sources });
+            let Loaded { digest, warnings, .. } = loaded;
+            let since = UnixTime::now();
+            page.take_up(ConfigInfo { digest, since, warnings, server, auth, sources });
         }
         Snapshot { engine, meters, check_timeout, denials, tracer }
     }

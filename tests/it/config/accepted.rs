@@ -7,7 +7,8 @@ use claimgate::{
     provider::oauth2::Algorithm,
     settings::{
         ApiKeySettings, ErrorFormat, KeyLocation, ListenAddress, MetadataMember, MetadataMembers,
-        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, TokenPlace,
+        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, SeveralTokens,
+        TokenPlace,
     },
     time::UnixTime,
 };
@@ -213,6 +214,7 @@ fn nulls_are_defaults() {
         "case_sensitive_paths",
         "match_as_sent",
         "token_sources",
+        "several_tokens",
         "headers",
         "metadata",
         "forward_token",
@@ -371,7 +373,8 @@ fn routes_are_normalised() {
 #[test]
 fn token_sources_and_headers() {
     let settings = auth(
-        "token_sources: [{header: Authorization, scheme: bearer}, {header: X-Api-Key, providers: [api_key]}, {query: access_token}, {cookie: session_token}]
+        "token_sources: [{header: Authorization, scheme: bearer}, {header: X-Api-Key, providers: [api_key]}, {query: access_token}, {cookie: session_token}, {websocket_protocol: openai-insecure-api-key.}]
+  several_tokens: first
   headers: {subject: X-User, provider: null, method: null, claims: [{claim: [a, b], header: X-B}, {claim: c.d, header: x-d}]}",
     );
     let places: Vec<_> = settings.auth.token_sources.iter().map(|it| it.place.clone()).collect();
@@ -380,8 +383,12 @@ fn token_sources_and_headers() {
         TokenPlace::Header { name: "x-api-key".into(), scheme: None },
         TokenPlace::Query("access_token".into()),
         TokenPlace::Cookie("session_token".into()),
+        TokenPlace::WebSocketProtocol("openai-insecure-api-key.".into()),
     ];
     assert_eq!(places, expected);
+    assert_eq!(settings.auth.several_tokens, SeveralTokens::First);
+    assert_eq!(auth("several_tokens: refuse").auth.several_tokens, SeveralTokens::Refuse);
+    assert_eq!(auth("").auth.several_tokens, SeveralTokens::Refuse);
     let headers = &settings.auth.headers;
     assert_eq!(headers.subject.as_deref(), Some("x-user"));
     assert_eq!(headers.scopes.as_deref(), Some("x-auth-scopes"));
@@ -408,6 +415,11 @@ fn listeners() {
     assert_eq!(server("{workers: 4}").workers.map(usize::from), Some(4));
     assert_eq!(server("{workers: '${NUMBER}'}").workers.map(usize::from), Some(7));
     assert_eq!(server("{workers: '${GONE:-auto}'}").workers, None);
+    assert_eq!(
+        server("{grpc: {max_connection_age_seconds: 300}}").grpc.max_connection_age,
+        Some(Duration::from_secs(300))
+    );
+    assert_eq!(server("{grpc: {max_connection_age_seconds: null}}").grpc.max_connection_age, None);
     assert_eq!(server("{shutdown_grace_seconds: 0}").shutdown_grace, Duration::ZERO);
     let tracing = |keys: &str| server(&format!("{{tracing: {{{keys}}}}}")).tracing.unwrap();
     let spans = tracing("otlp_endpoint: 'http://c:4317/', sample_ratio: 1");
@@ -486,7 +498,7 @@ fn an_empty_list_of_keys_is_worth_a_warning() {
         ("auth: {providers: [{name: p, type: api_key, keys: []}]}", "auth.providers[0].keys"),
     ] {
         let warnings = good(text).warnings;
-        assert!(warnings.len() == 1 && warnings[0].starts_with(place), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].place == place, "{warnings:?}");
     }
 }
 
@@ -501,7 +513,7 @@ cache: *a
     let warnings = good(text).warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     for name in ["`models`", "`x-anchors`", "`cache`"] {
-        assert!(warnings[0].contains(name), "{warnings:?}");
+        assert!(warnings[0].message.contains(name), "{warnings:?}");
     }
 }
 
@@ -593,9 +605,9 @@ auth: {{mode: oauth2, oauth2: {{issuer: https://i, audience: a, jwks_file: {jwks
     let errors = load(&gone, &cert, &cert, &key, &gone).check_files().unwrap_err();
     let places: Vec<_> = errors.iter().map(|error| error.place.as_str()).collect();
     let expected = [
-        "server.grpc.tls.client_ca_file",
         "server.grpc.tls.cert_file",
         "server.grpc.tls.key_file",
+        "server.grpc.tls.client_ca_file",
         "auth.oauth2.jwks_file",
         "auth.oauth2.ca_file",
         "auth.oauth2.fetch_token_file",
@@ -715,5 +727,5 @@ auth:
     assert_eq!(told(&auth.routes[4].protected_resource), written);
     assert_eq!(auth.routes[0].protected_resource, None);
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
-    assert!(loaded.warnings[0].contains("`auth.public_paths`"), "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].message.contains("`auth.public_paths`"), "{:?}", loaded.warnings);
 }

@@ -208,7 +208,7 @@ impl OAuth2 {
 
     /// What makes a token another provider's.
     fn describe_other(&self, credential: &Credential<'_>) -> String {
-        let ours = format!("it is no JWT of {:?}", self.issuer);
+        let ours = format!("it is not a JWT of {:?}", self.issuer);
         match credential.jwt() {
             Some(jwt) => match jwt.issuer() {
                 Some(issuer) => format!("{ours}: its iss is {issuer:?}"),
