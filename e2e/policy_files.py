@@ -204,8 +204,8 @@ def request(scene: Scene, case: dict, issuers: Issuers) -> tuple[str, str, web.H
     """What is sent: method, path and headers."""
     asked = case["request"]
     if isinstance(asked, str):
-        method, path = asked.split(" ", 1)
-        asked = {"method": method, "path": path}
+        method, _, path = asked.rpartition(" ")
+        asked = {"method": method or "GET", "path": path}
     token = _token(scene, case, issuers)
     headers = list(asked.get("headers", {}).items())
     if "host" in asked:

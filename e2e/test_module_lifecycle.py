@@ -125,6 +125,8 @@ def test_reloads_good_and_bad(stack: Stack):
     seen = gateway.get("/orders", headers).seen
     assert (seen.get("x-user"), seen.get("x-auth-subject")) == ("web", None)
     assert gateway.issuer.jwks_fetches() == 1
+    # The log says what each of them changed.
+    assert gateway.logged('"changes":"headers"') == 3
 
 
 class SlowKeys(http.server.ThreadingHTTPServer):
