@@ -1,7 +1,7 @@
 //! Makes the providers of a configuration, and keeps signing keys through a
 //! reload.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use claimgate_core::{
     provider::Provider,
@@ -11,7 +11,8 @@ use claimgate_core::{
     token_cache::TokenCache,
 };
 use claimgate_files::{Content, Contents};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
+use tracing::warn;
 
 use crate::{
     grpc::{self, GrpcProvider},
@@ -83,6 +84,25 @@ struct Group {
     origin: Origin,
     issuer: String,
     providers: Vec<String>,
+}
+
+/// How long a new configuration waits for the first keys of its new issuers
+/// before it is put in force without them.
+const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits, up to a limit, until the keys of every issuer that is not in
+/// `existing` were fetched or failed to be.
+pub async fn wait_for_keys(sources: &[Source], existing: &[Source]) {
+    let is_new = |source: &&Source| !existing.iter().any(|existing| existing.is(source));
+    let fetched = async {
+        // All fetches are under way, so it does not matter who is asked first.
+        for source in sources.iter().filter(is_new) {
+            source.keys.first_fetch_done().await;
+        }
+    };
+    if timeout(FIRST_FETCH_TIMEOUT, fetched).await.is_err() {
+        warn!("not every new issuer has answered yet, continuing without their keys");
+    }
 }
 
 impl Source {
