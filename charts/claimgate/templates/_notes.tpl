@@ -30,7 +30,7 @@ Plain Envoy, among the HTTP connection manager's filters before the router:
       failure_mode_allow: false
       status_on_error: {code: ServiceUnavailable}
       grpc_service:
-        timeout: 0.25s
+        timeout: 0.2s
         envoy_grpc: {cluster_name: claimgate, authority: claimgate}
         retry_policy:
           retry_on: connect-failure,refused-stream,reset,unavailable
