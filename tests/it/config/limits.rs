@@ -134,8 +134,7 @@ fn what_can_not_be_meant_is_refused() {
         (planned("default_plan: gold"), "auth.default_plan", "write one of `free`"),
         (planned("limit_by: \"\""), "auth.limit_by", "must not be empty"),
         (planned("max_limited_callers: 0"), "auth.max_limited_callers", "from 1 to 10000000"),
-        (auth("default_plan: free"), "auth.default_plan", "limits nobody without `plans`"),
-        (auth("limits: shadow"), "auth.limits", "limits nobody without `plans`"),
+        (auth("default_plan: free"), "auth.default_plan", "there is no `auth.plans`"),
         (
             route("cost: 61"),
             "auth.routes[0].cost",
@@ -176,9 +175,15 @@ fn what_can_not_be_meant_is_refused() {
 }
 
 #[test]
-fn a_burst_that_has_no_effect_is_warned_about() {
-    let text = plan("requests: {per_minute: 1, burst: 2}") + "  limits: metadata";
-    let warnings = good(&text).warnings;
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(format!("{:?}", warnings[0]).contains("has no effect"), "{warnings:?}");
+fn what_has_no_effect_is_warned_of() {
+    let cases = [
+        (plan("requests: {per_minute: 1, burst: 2}") + "  limits: metadata", "has no effect"),
+        (auth("limits: shadow"), "limits nobody without `auth.plans`"),
+        (auth("limit_by: client_id"), "limits nobody without `auth.plans`"),
+    ];
+    for (text, fragment) in cases {
+        let warnings = good(&text).warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(format!("{:?}", warnings[0]).contains(fragment), "{warnings:?}");
+    }
 }

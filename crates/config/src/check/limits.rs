@@ -32,15 +32,17 @@ pub(super) fn limits(file: &mut Auth, place: &Place) -> Option<LimitSettings> {
     let limit_by = file.limit_by.take();
     let max_callers = file.max_limited_callers.take();
     let Some(plans) = file.plans.take() else {
+        if let Some(name) = &default_plan {
+            must_be_listed(name, &[], &place.key("default_plan"));
+        }
         let written = [
             ("limits", mode.is_some()),
             ("plan_claim", plan_claim.is_some()),
-            ("default_plan", default_plan.is_some()),
             ("limit_by", limit_by.is_some()),
             ("max_limited_callers", max_callers.is_some()),
         ];
         for (key, _) in written.into_iter().filter(|(_, written)| *written) {
-            place.key(key).error("limits nobody without `plans`; write `plans`, or remove it");
+            place.key(key).warn("limits nobody without `auth.plans`; write them, or remove this");
         }
         return None;
     };
