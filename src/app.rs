@@ -38,7 +38,7 @@ use crate::{
 
 mod active;
 mod candidate;
-mod changes;
+pub mod changes;
 pub mod connection;
 pub mod connection_age;
 mod connection_limit;

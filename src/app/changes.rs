@@ -9,7 +9,7 @@ const MAX_NAMES: usize = 5;
 
 /// The keys that differ, and which providers, API keys, routes and public paths
 /// are new (`+`), gone (`-`) or changed (`~`). Names only, no values.
-pub(super) fn changes(
+pub fn changes(
     old: (&ServerSettings, &AuthSettings),
     new: (&ServerSettings, &AuthSettings),
 ) -> String {

@@ -1,6 +1,6 @@
 //! What changes in a request before the upstream sees it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -35,8 +35,12 @@ impl<'a> Edits<'a> {
     ) {
         let set = identity.map_or(&[][..], |identity| &identity.headers);
         self.set.extend(set.iter().map(|(name, value)| (&**name, (&**value).into())));
+        let mut next = set.iter().map(|(name, _)| name).peekable();
         for name in headers.names() {
-            if !set.iter().any(|(set, _)| set == name) {
+            // They are in the order of the names; a look at all of them is for
+            // those that are left out.
+            let is_next = next.next_if(|next| Arc::ptr_eq(next, name)).is_some();
+            if !is_next && !set.iter().any(|(set, _)| set == name) {
                 self.remove.push(Cow::Borrowed(&**name));
             }
         }
