@@ -128,8 +128,12 @@ async fn respond(
     mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     answer: &str,
 ) -> Option<()> {
-    let mut request = [0; 4096];
-    stream.read(&mut request).await.ok()?;
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut request).await.ok()? == 0 {
+            return None;
+        }
+    }
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
 }

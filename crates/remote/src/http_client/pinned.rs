@@ -132,5 +132,5 @@ fn verify_known(
     if usage.is_some_and(|usage| !serves(usage.value)) {
         return Err(CertificateError::InvalidPurpose.into());
     }
-    Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?)
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)
 }
