@@ -46,6 +46,7 @@ ELSEWHERE = {
     "why-denied.md": "command lines on files of the reader's; tests/program/explain.rs has the output",
     "policy-tests.md": "command lines on files of the reader's; tests/program/policy_tests.rs",
     "leaving-alb.md": "needs an AWS account; tests of import-alb have its files",
+    "corporate-proxies.md": "needs the reader's proxy; tests/program/proxies.rs has one",
     "mcp.md": "command lines on files of the reader's",
     "errors.md": "command lines on files of the reader's",
     "tracing.md": "needs a collector",

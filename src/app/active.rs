@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claimgate_remote::providers::Source;
+use claimgate_remote::providers::{self, Source};
 use tracing::{info, warn};
 
 use super::{candidate::Candidate, changes::changes, connection::Tls, instruments::Instruments};
@@ -62,6 +62,7 @@ impl ActiveConfig {
         let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
         let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
         self.handle.store(snapshot);
+        providers::adopt(&sources, &self.instruments);
         self.tls.store(tls);
         self.instruments.metrics.export_key_expiries(&auth);
         self.status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));

@@ -409,7 +409,7 @@ impl KeysReport {
             source: match settings.keys.location {
                 KeyLocation::File(_) => "jwks_file",
                 KeyLocation::Url(_) => "jwks_uri",
-                KeyLocation::Discovery(_) => "discovery",
+                KeyLocation::Discovery { .. } => "discovery",
             },
             usable: status.keys.into_iter().map(key).collect(),
             last_fetch: status.last_attempt.map(moment),

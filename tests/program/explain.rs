@@ -382,3 +382,41 @@ auth:
         assert!(out.contains(text), "no {text:?} in\n{out}");
     }
 }
+
+/// A good API key that no provider of API keys is asked about, and a client
+/// with two credentials: the reason alone misleads there.
+#[test]
+fn the_next_step_names_what_to_change() {
+    const KEYS: &str = "{name: keys, type: api_key, keys: [{name: client, key: good-key}]}";
+    const JWTS: &str = "{name: jwts, type: oauth2, issuer: 'https://issuer.example.com', \
+                        jwks_file: JWKS, audience: us}";
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let route = "routes: [{name: people, match: {path_prefix: /people}, providers: [jwts]}]";
+    let source = "token_sources: [{header: authorization, scheme: Bearer, providers: [jwts]}]";
+    let two = "token_sources: [{header: authorization, scheme: Bearer}, {header: x-api-key}]";
+    let first = format!("{two}, several_tokens: first");
+    let both = [KEYS, JWTS].join(", ");
+    let own: &[&str] = &["--header", "x-api-key: own"];
+    for (providers, more, path, headers, expected) in [
+        (
+            &*both,
+            route,
+            "/people/1",
+            &[][..],
+            "route people asks no provider of API keys; add keys",
+        ),
+        (&both, source, "/", &[], "the source that it was found in asks no provider of API keys"),
+        (JWTS, "realm: r", "/", &[], "the config has no provider of API keys"),
+        (&both, two, "/", own, "`several_tokens: first` lets the earliest source's count"),
+        (&both, two, "/", &["--header", "x-api-key: a,b"], "next: send one token, once\nsee:"),
+        (&both, &first, "/", own, "allow: ok"),
+    ] {
+        let config = format!("auth: {{providers: [{providers}], {more}}}");
+        let folder = Folder::with_keys(&config, &[&key]);
+        let arguments = [&["--path", path], headers].concat();
+        let (_, out, error) = explain(folder.path(), &arguments, Some("good-key"));
+        // Its long line is wrapped with two columns more than it begins with.
+        let text = out.replace("\n  ", " ");
+        assert!(text.contains(expected), "no {expected:?} in\n{out}{error}");
+    }
+}

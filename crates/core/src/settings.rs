@@ -164,8 +164,13 @@ pub enum KeyLocation {
     File(PathBuf),
     /// A JWKS at this URL, fetched as written.
     Url(String),
-    /// The `jwks_uri` of this discovery document, whose `issuer` must be ours.
-    Discovery(String),
+    /// The `jwks_uri` of a discovery document, whose `issuer` must be ours.
+    Discovery {
+        /// Where the document is.
+        url: String,
+        /// Where it is if a server answers 404 there.
+        otherwise: Option<String>,
+    },
 }
 
 /// A custom provider behind gRPC (`proto/claimgate/provider/v1`).

@@ -216,6 +216,7 @@ impl Room {
         let metrics = &self.instruments.metrics;
         let meters = CheckMeters::new(metrics, &engine);
         metrics.export_key_expiries(&auth);
+        providers::adopt(&sources, &self.instruments);
         self.instruments.tracer.store(tracer.clone());
         let check_timeout = server.check_timeout;
         let denials = self.page.as_ref().and_then(|page| page.status.denials(&server));

@@ -271,7 +271,10 @@ fn nulls_are_defaults() {
 fn issuers_and_their_keys() {
     let location = |fields: &str| oauth2(&format!("audience: a, {fields}")).keys.location;
     let url = |url: &str| KeyLocation::Url(url.into());
-    let discovery = |url: &str| KeyLocation::Discovery(url.into());
+    let discovery = |url: &str, otherwise: Option<&str>| KeyLocation::Discovery {
+        url: url.into(),
+        otherwise: otherwise.map(Into::into),
+    };
     let cases = [
         ("issuer: https://i.example", url("https://i.example/.well-known/jwks.json")),
         ("issuer: https://i.example/", url("https://i.example/.well-known/jwks.json")),
@@ -279,7 +282,32 @@ fn issuers_and_their_keys() {
         ("issuer: https://i.example/a//b", url("https://i.example/a//b/.well-known/jwks.json")),
         (
             "issuer: https://i.example/t/, discovery: true",
-            discovery("https://i.example/t/.well-known/openid-configuration"),
+            discovery(
+                "https://i.example/t/.well-known/openid-configuration",
+                Some("https://i.example/.well-known/oauth-authorization-server/t"),
+            ),
+        ),
+        (
+            "issuer: https://i.example, discovery: true",
+            discovery(
+                "https://i.example/.well-known/openid-configuration",
+                Some("https://i.example/.well-known/oauth-authorization-server"),
+            ),
+        ),
+        (
+            "issuer: 'https://i.example:8443/a//b', discovery: 'true'",
+            discovery(
+                "https://i.example:8443/a//b/.well-known/openid-configuration",
+                Some("https://i.example:8443/.well-known/oauth-authorization-server/a//b"),
+            ),
+        ),
+        (
+            "issuer: https://i.example, discovery: 'https://k.example//metadata?v=2'",
+            discovery("https://k.example//metadata?v=2", None),
+        ),
+        (
+            "issuer: https://i.example, discovery: 'false'",
+            url("https://i.example/.well-known/jwks.json"),
         ),
         ("issuer: https://i, jwks_uri: 'https://k//keys?v=1'", url("https://k//keys?v=1")),
         ("issuer: https://i, jwks_file: keys.json", KeyLocation::File("keys.json".into())),
@@ -309,6 +337,10 @@ fn what_tokens_must_be_like() {
         "algorithms: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]",
     );
     assert_eq!(all.algorithms, Algorithm::ALL);
+    for names in ["[EdDSA]", "[Ed25519]", "[EdDSA, Ed25519]", "[Ed25519, EdDSA]"] {
+        let settings = issuer(&format!("algorithms: {names}"));
+        assert_eq!(settings.algorithms, [Algorithm::EdDsa], "{names}");
+    }
     assert_eq!(issuer("clock_skew_seconds: 0").clock_skew, Duration::ZERO);
     assert_eq!(issuer("clock_skew_seconds: '${NUMBER}'").clock_skew, Duration::from_secs(7));
     assert_eq!(issuer("jwks_max_stale_seconds: 0").keys.max_stale, Duration::ZERO);

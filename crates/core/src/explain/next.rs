@@ -9,7 +9,7 @@ use crate::{
     reason::Reason,
     request::Request,
     settings::SeveralTokens,
-    token::{NoToken, jwt},
+    token::{Seen, jwt},
 };
 
 /// Where the reasons are described.
@@ -99,9 +99,11 @@ fn no_token(engine: &Engine) -> String {
 }
 
 fn malformed_request(engine: &Engine, request: &Request<'_>) -> String {
-    let differ = engine.sources().find(request) == Err(NoToken::Ambiguous);
+    let seen: Vec<_> = engine.sources().survey(request).iter().map(|it| it.seen).collect();
+    let holding = seen.iter().filter(|seen| matches!(seen, Seen::Token { .. })).count();
+    let is_repeated = seen.iter().any(|seen| matches!(seen, Seen::Repeated | Seen::Comma));
     let may_choose = engine.sources().several() == SeveralTokens::Refuse;
-    match differ && may_choose && engine.token_sources().len() > 1 {
+    match may_choose && !is_repeated && holding > 1 {
         true => "send one token, once; if the client has two, `several_tokens: first` lets the \
                  earliest source's count"
             .into(),
