@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tracing::error;
 
 use crate::{
-    decision::{Decision, Denial},
+    decision::{Decision, Denial, Verdict},
     engine::Engine,
     reason::Reason,
     request::Request,
@@ -27,6 +27,8 @@ mod log;
 mod snapshot;
 mod span;
 
+use facts::Facts;
+pub(crate) use log::TARGET as LOG_TARGET;
 pub use snapshot::{ConfigHandle, Snapshot};
 
 /// One request in the form in which its door received it.
@@ -121,13 +123,22 @@ fn finish<E: Exchange>(
 fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, started: Instant) {
     let elapsed = started.elapsed();
     snapshot.meters.record(decision, elapsed);
-    let provider = decision.provider.map(|id| snapshot.engine.provider(id).name());
-    log::check(request, decision, provider, elapsed);
-    if let Some(denials) = &snapshot.denials {
-        denials::record(denials, request, decision, provider);
-    }
-    if let Some(tracer) = &snapshot.tracer {
-        span::check(tracer, &snapshot.engine, request, decision, provider, elapsed);
+    let is_denied = matches!(decision.verdict, Verdict::Deny(_));
+    let is_logged = log::is_wanted(is_denied);
+    let denials = snapshot.denials.as_ref().filter(|_| is_denied);
+    let tracer = snapshot.tracer.as_ref();
+    let span = tracer.and_then(|tracer| Some((tracer, tracer.position(request)?)));
+    if is_logged || denials.is_some() || span.is_some() {
+        let facts = Facts::of(&snapshot.engine, request, decision, elapsed);
+        if is_logged {
+            log::check(is_denied, &facts);
+        }
+        if let Some(denials) = denials {
+            denials::record(denials, decision.reason, &facts);
+        }
+        if let Some((tracer, position)) = span {
+            span::record(tracer, position, &snapshot.engine, decision, &facts, elapsed);
+        }
     }
     if let Some(caller) = &decision.caller
         && !caller.identity.dropped.is_empty()

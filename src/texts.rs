@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 pub(crate) struct Texts {
     text: String,
     /// Where each of them ends.
-    ends: SmallVec<[usize; 9]>,
+    ends: SmallVec<[u32; 12]>,
 }
 
 impl Texts {
@@ -19,7 +19,7 @@ impl Texts {
         self.text.reserve_exact(texts.clone().map(str::len).sum());
         for text in texts {
             self.text.push_str(text);
-            self.ends.push(self.text.len());
+            self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
         }
     }
 
@@ -27,7 +27,7 @@ impl Texts {
     pub(crate) fn get(&self, index: usize) -> &str {
         let Some(&end) = self.ends.get(index) else { return "" };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[start..end]
+        self.text.get(start as usize..end as usize).unwrap_or_default()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use claimgate_remote::providers::Source;
+use claimgate_remote::providers::{self, Source};
 use tracing::{info, warn};
 
-use super::{candidate::Candidate, connection::Tls, instruments::Instruments};
+use super::{candidate::Candidate, changes::changes, connection::Tls, instruments::Instruments};
 use crate::{
     check::{ConfigHandle, Snapshot},
     config::Finding,
@@ -23,6 +23,8 @@ pub(crate) struct ActiveConfig {
     pub(crate) handle: ConfigHandle,
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
+    /// To tell what the next reload changes.
+    auth: AuthSettings,
     pub(crate) sources: Vec<Source>,
     /// The settings at the start, to which the listeners are bound.
     bound: ServerSettings,
@@ -41,8 +43,9 @@ impl ActiveConfig {
         let snapshot = snapshot(engine, tracer, &server, &instruments, &status_page);
         instruments.metrics.export_key_expiries(&auth);
         instruments.metrics.config_loaded(UnixTime::now());
-        status_page.set_config(config_info(&server, auth, &sources, digest, warnings));
+        status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));
         Self {
+            auth,
             handle: ConfigHandle::new(snapshot),
             tls: Arc::new(tls.into()),
             bound: server.clone(),
@@ -59,13 +62,16 @@ impl ActiveConfig {
         let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
         let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
         self.handle.store(snapshot);
+        providers::adopt(&sources, &self.instruments);
         self.tls.store(tls);
         self.instruments.metrics.export_key_expiries(&auth);
-        self.status_page.set_config(config_info(&server, auth, &sources, digest, warnings));
+        self.status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));
+        let changes = changes((&self.server, &self.auth), (&server, &auth));
         self.sources = sources;
         self.server = server;
+        self.auth = auth;
         self.warn_of_restart();
-        info!("configuration reloaded");
+        info!(changes, "configuration reloaded");
     }
 
     /// The signing keys of the providers that have any, by name.
@@ -80,6 +86,10 @@ impl ActiveConfig {
             ("server.grpc.address", bound.grpc.address != new.grpc.address),
             ("server.admin.address", bound.admin_address != new.admin_address),
             ("server.grpc.max_connections", bound.grpc.max_connections != new.grpc.max_connections),
+            (
+                "server.grpc.max_connection_age_seconds",
+                bound.grpc.max_connection_age != new.grpc.max_connection_age,
+            ),
             ("server.workers", bound.workers != new.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {

@@ -4,14 +4,12 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use claimgate_files::{Contents, Hung, Lane};
 use claimgate_remote::providers::{self, ProviderError, Source};
-use futures_util::future::join_all;
+use futures_util::FutureExt;
 use rustls::ServerConfig;
-use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
@@ -27,10 +25,6 @@ use crate::{
     token_cache::TokenCache,
     traces::{self, Tracer},
 };
-
-/// How long a candidate waits for the first keys of its new issuers before it
-/// becomes active without them.
-const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a configuration can't be used; one line.
 #[derive(Debug, thiserror::Error)]
@@ -174,14 +168,15 @@ impl Candidate {
         providers.count() + usize::from(self.server.tracing.is_some())
     }
 
+    /// The providers whose issuers have not answered yet.
+    pub(crate) fn without_answer(&self) -> Vec<&str> {
+        let waits = |source: &&Source| source.keys.first_fetch_done().now_or_never().is_none();
+        self.sources.iter().filter(waits).map(|source| source.provider.as_str()).collect()
+    }
+
     /// Waits, up to a limit, until the keys of every issuer that is not in
     /// `existing` were fetched or failed to be.
     pub(crate) async fn wait_for_keys(&self, existing: &[Source]) {
-        let is_new = |source: &&Source| !existing.iter().any(|existing| existing.is(source));
-        let new = self.sources.iter().filter(is_new);
-        let fetched = join_all(new.map(|source| source.keys.first_fetch_done()));
-        if timeout(FIRST_FETCH_TIMEOUT, fetched).await.is_err() {
-            warn!("not every new issuer has answered yet, continuing without their keys");
-        }
+        providers::wait_for_keys(&self.sources, existing).await;
     }
 }

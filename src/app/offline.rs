@@ -7,6 +7,7 @@ use std::{
 };
 
 use claimgate_files::Contents;
+use tokio::{pin, time::timeout};
 use tracing::warn;
 
 use super::{
@@ -41,7 +42,12 @@ pub struct Offline {
     pub engine: Engine,
     /// How long a decision may wait for a provider, `server.check_timeout_ms`.
     pub check_timeout: Duration,
+    /// How many warnings the config file has; they are in the log.
+    pub warnings: usize,
 }
+
+/// How long a command waits before it says for whom.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A file with an issuer's signing keys, used instead of the configured ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +82,19 @@ impl Offline {
     /// # Errors
     /// The configuration can't be used.
     pub async fn open(path: &Path, local: &[LocalKeys]) -> Result<Self, OfflineError> {
+        Self::open_telling(path, local, |_| {}).await
+    }
+
+    /// The same; `waiting` is told the names of the providers whose issuers let
+    /// it wait.
+    ///
+    /// # Errors
+    /// The configuration can't be used.
+    pub async fn open_telling(
+        path: &Path,
+        local: &[LocalKeys],
+        waiting: impl FnOnce(&[&str]),
+    ) -> Result<Self, OfflineError> {
         let invalid = |errors| StartError::from(LoadError::Config(errors));
         let mut loaded = config::read(path).map_err(invalid)?;
         loaded.settings.server.grpc.tls = None;
@@ -94,8 +113,15 @@ impl Offline {
         let instruments = Instruments::from(metrics);
         let candidate = Candidate::build(loaded.settings, &Contents::new(), &[], &instruments);
         let candidate = candidate.map_err(StartError::from)?;
-        candidate.wait_for_keys(&[]).await;
-        Ok(Self { engine: candidate.engine, check_timeout })
+        {
+            let keys = candidate.wait_for_keys(&[]);
+            pin!(keys);
+            if timeout(SILENCE, &mut keys).await.is_err() {
+                waiting(&candidate.without_answer());
+                keys.await;
+            }
+        }
+        Ok(Self { engine: candidate.engine, check_timeout, warnings: loaded.warnings.len() })
     }
 }
 

@@ -1,34 +1,25 @@
 //! Records denials for the status page.
 
-use std::time::Duration;
-
 use super::facts::Facts;
 use crate::{
-    decision::{Decision, Verdict},
-    request::Request,
+    reason::Reason,
     status::denials::{DenialLog, NewDenial},
     time::UnixTime,
 };
 
-/// Records a denial; `provider` is the name of the provider that decided.
+/// Records a denial.
 #[inline]
-pub(super) fn record(
-    denials: &DenialLog,
-    request: &Request<'_>,
-    decision: &Decision<'_>,
-    provider: Option<&str>,
-) {
-    if !matches!(decision.verdict, Verdict::Deny(_)) {
-        return;
-    }
-    let facts = Facts::of(request, decision, provider, Duration::ZERO);
+pub(super) fn record(denials: &DenialLog, reason: Reason, facts: &Facts<'_>) {
     denials.add(&NewDenial {
         at: UnixTime::now(),
-        reason: decision.reason,
+        reason,
         provider: facts.provider,
-        // For `unknown_route`, the name of the route that does not exist.
-        route: decision.route.map(|route| route.name.as_str()).or(request.route),
+        route: facts.route,
         subject: facts.subject,
+        client_id: facts.client_id,
+        key: facts.key,
+        authenticated: facts.authenticated,
+        detail: facts.detail.as_deref(),
         method: facts.method,
         path: facts.path,
         host: facts.host,

@@ -1,14 +1,30 @@
 //! The facts of a check that log line, span and status page share.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use crate::{decision::Decision, request::Request};
+use crate::{
+    decision::Decision,
+    engine::Engine,
+    provider::{Provider, api_key},
+    request::Request,
+};
 
 /// The facts of a check, each value cut to a bounded length.
 pub(super) struct Facts<'a> {
     pub(super) reason: &'static str,
     pub(super) provider: Option<&'a str>,
+    /// The route that the request matched, or that Envoy named.
+    pub(super) route: Option<&'a str>,
+    /// Who sent it, where that is verified, also of a token that was refused.
     pub(super) subject: Option<&'a str>,
+    /// The OAuth 2.0 client, likewise.
+    pub(super) client_id: Option<&'a str>,
+    /// The name of the API key.
+    pub(super) key: Option<&'a str>,
+    /// Whether a provider accepted the token.
+    pub(super) authenticated: bool,
+    /// What the reason of a denial rests on.
+    pub(super) detail: Option<Cow<'a, str>>,
     pub(super) method: &'a str,
     /// Without its query.
     pub(super) path: &'a str,
@@ -20,17 +36,25 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn of(
+        engine: &'a Engine,
         request: &Request<'a>,
         decision: &'a Decision<'_>,
-        provider: Option<&'a str>,
         elapsed: Duration,
     ) -> Self {
-        let subject =
-            decision.caller.as_ref().and_then(|caller| caller.principal.subject.as_deref());
+        let provider = decision.provider.map(|id| engine.provider(id));
+        let principal = decision.principal();
+        let subject = principal.and_then(|it| it.subject.as_deref()).map(shortened);
+        let client_id = principal.and_then(|it| it.client_id.as_deref()).map(shortened);
+        let is_key = provider.is_some_and(|provider| provider.method() == api_key::METHOD);
         Self {
             reason: decision.reason.as_str(),
-            provider,
-            subject: subject.map(shortened),
+            provider: provider.map(Provider::name),
+            route: decision.route.map(|route| route.name.as_str()).or(request.route).map(shortened),
+            subject,
+            client_id,
+            key: subject.filter(|_| is_key),
+            authenticated: decision.caller.is_some(),
+            detail: engine.detail(request, decision),
             method: shortened(request.method),
             path: shortened(without_query(request.path)),
             host: shortened(request.host),

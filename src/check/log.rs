@@ -5,35 +5,30 @@
 //! format escapes and the text format quotes and escapes, so no client can forge
 //! a log line.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tracing::{Level, debug, enabled, info, warn};
 
 use super::facts::{Facts, shortened};
-use crate::{
-    decision::{Decision, Verdict},
-    request::Request,
-};
+use crate::request::Request;
 
 /// The target of these lines, for filters.
-const TARGET: &str = "claimgate::check";
+pub(crate) const TARGET: &str = "claimgate::check";
 
-/// Logs a decision; `provider` is the name of the provider that decided.
+/// Whether a denied or an allowed request is logged.
 #[inline]
-pub(super) fn check(
-    request: &Request<'_>,
-    decision: &Decision<'_>,
-    provider: Option<&str>,
-    elapsed: Duration,
-) {
-    match decision.verdict {
-        Verdict::Allow | Verdict::Respond(_) if enabled!(target: TARGET, Level::DEBUG) => {
-            allowed(&Facts::of(request, decision, provider, elapsed));
-        }
-        Verdict::Deny(_) if enabled!(target: TARGET, Level::INFO) => {
-            denied(&Facts::of(request, decision, provider, elapsed));
-        }
-        Verdict::Allow | Verdict::Respond(_) | Verdict::Deny(_) => {}
+pub(super) fn is_wanted(is_denied: bool) -> bool {
+    match is_denied {
+        true => enabled!(target: TARGET, Level::INFO),
+        false => enabled!(target: TARGET, Level::DEBUG),
+    }
+}
+
+/// Logs a decision.
+pub(super) fn check(is_denied: bool, facts: &Facts<'_>) {
+    match is_denied {
+        true => denied(facts),
+        false => allowed(facts),
     }
 }
 
@@ -45,41 +40,44 @@ pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
     let trace_id = request.traceparent().map(|parent| parent.trace_id);
     warn!(
         target: TARGET, ?names, request_id, trace_id,
-        "identity headers are too long and left off"
+        "identity headers are left off: too long, or a number of more than 64 bits"
     );
 }
 
 fn denied(facts: &Facts<'_>) {
-    let Facts { reason, provider, subject, method, path, host, request_id, trace_id, latency_us } =
-        *facts;
+    let Facts { reason, provider, route, subject, client_id, key, .. } = *facts;
+    let Facts { method, path, host, request_id, trace_id, latency_us, .. } = *facts;
+    let detail = facts.detail.as_deref();
     info!(
-        target: TARGET, decision = "deny", reason, provider, subject, method, path, host,
-        request_id, trace_id, latency_us, "request denied"
+        target: TARGET, decision = "deny", reason, detail, provider, route, subject, client_id, key,
+        method, path, host, request_id, trace_id, latency_us, "request denied"
     );
 }
 
 fn allowed(facts: &Facts<'_>) {
-    let Facts { reason, provider, subject, method, path, host, request_id, trace_id, latency_us } =
-        *facts;
+    let Facts { reason, provider, route, subject, client_id, key, .. } = *facts;
+    let Facts { method, path, host, request_id, trace_id, latency_us, .. } = *facts;
     debug!(
-        target: TARGET, decision = "allow", reason, provider, subject, method, path, host,
-        request_id, trace_id, latency_us, "request allowed"
+        target: TARGET, decision = "allow", reason, provider, route, subject, client_id, key,
+        method, path, host, request_id, trace_id, latency_us, "request allowed"
     );
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{sync::Mutex, time::Duration};
 
-    use smallvec::SmallVec;
     use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
     use super::*;
     use crate::{
-        decision::{Caller, Denial},
+        decision::{Caller, Decision, Denial, Verdict},
+        engine::Engine,
         identity::Identity,
         principal::Principal,
         reason::Reason,
+        settings::AuthSettings,
+        token_cache::TokenCache,
     };
 
     #[derive(Clone, Default)]
@@ -109,9 +107,25 @@ mod tests {
         }
     }
 
+    fn engine() -> Engine {
+        let cache = TokenCache::new(1);
+        Engine::new(&AuthSettings::default(), Vec::new(), Arc::new(cache))
+    }
+
     fn logged(json: bool, level: Level, request: &Request<'_>, decision: &Decision<'_>) -> String {
-        let log = || check(request, decision, Some("cognito"), Duration::from_micros(42));
-        captured(json, level, log)
+        let engine = engine();
+        let facts = Facts {
+            provider: Some("cognito"),
+            route: Some("admin"),
+            detail: Some("missing scope admin, granted: none".into()),
+            ..Facts::of(&engine, request, decision, Duration::from_micros(42))
+        };
+        let is_denied = matches!(decision.verdict, Verdict::Deny(_));
+        captured(json, level, || {
+            if is_wanted(is_denied) {
+                check(is_denied, &facts);
+            }
+        })
     }
 
     fn captured(json: bool, level: Level, log: impl FnOnce()) -> String {
@@ -128,18 +142,10 @@ mod tests {
 
     fn decision(verdict: Verdict, reason: Reason) -> Decision<'static> {
         let principal = Principal::new(Some("frontend\u{1b}[31m".into()));
-        Decision {
-            verdict,
-            reason,
-            provider: None,
-            route: None,
-            caller: Some(Caller {
-                principal: Arc::new(principal),
-                identity: Arc::new(Identity::default()),
-            }),
-            answers: SmallVec::new(),
-            cache: None,
-        }
+        let principal = Arc::new(principal.with_client_id(Some("app-1".into())));
+        let identity = Arc::new(Identity::default());
+        let caller = Some(Caller { principal, identity });
+        Decision { caller, ..Decision::new(verdict, reason) }
     }
 
     fn hostile() -> Request<'static> {
@@ -166,7 +172,9 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let expected = serde_json::json!({
             "message": "request denied", "decision": "deny", "reason": "insufficient_scope",
-            "provider": "cognito", "subject": "frontend\u{1b}[31m", "method": "GET",
+            "detail": "missing scope admin, granted: none", "provider": "cognito",
+            "route": "admin", "subject": "frontend\u{1b}[31m", "client_id": "app-1",
+            "method": "GET",
             "path": "/a\nb", "host": "h\r\n{\"level\":\"ERROR\"}",
             "request_id": "id\ninfo forged", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "latency_us": 42,
@@ -198,7 +206,7 @@ mod tests {
             ..decision(Verdict::Deny(Denial::Challenge), Reason::MissingToken)
         };
         let text = logged(true, Level::INFO, &Request::default(), &denied);
-        for field in ["subject", "request_id", "trace_id"] {
+        for field in ["subject", "client_id", "key", "request_id", "trace_id"] {
             assert!(!text.contains(field), "{text}");
         }
     }

@@ -8,35 +8,18 @@ use super::facts::Facts;
 use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
-    request::Request,
     traces::{Attributes, Position, Tracer},
 };
 
-/// Records the span of a decision that was just made, if its caller or the
-/// configuration asks for one; `provider` is the name of the provider that
-/// decided.
-#[inline]
-pub(super) fn check(
-    tracer: &Tracer,
-    engine: &Engine,
-    request: &Request<'_>,
-    decision: &Decision<'_>,
-    provider: Option<&str>,
-    elapsed: Duration,
-) {
-    if let Some(position) = tracer.position(request) {
-        record(tracer, position, engine, request, decision, provider, elapsed);
-    }
-}
-
+/// Records the span of a decision that was just made, at its place in the
+/// trace.
 #[cold]
-fn record(
+pub(super) fn record(
     tracer: &Tracer,
     position: Position,
     engine: &Engine,
-    request: &Request<'_>,
     decision: &Decision<'_>,
-    provider: Option<&str>,
+    facts: &Facts<'_>,
     elapsed: Duration,
 ) {
     let end = SystemTime::now();
@@ -48,29 +31,25 @@ fn record(
         // A denial is a normal result, not an error.
         Verdict::Allow | Verdict::Respond(_) | Verdict::Deny(_) => Status::Unset,
     };
-    let attributes = attributes(request, decision, provider, elapsed);
+    let attributes = attributes(decision, facts);
     tracer.checked(position, end - elapsed..end, attributes, status, asked);
 }
 
 /// The facts of the log line.
-fn attributes(
-    request: &Request<'_>,
-    decision: &Decision<'_>,
-    provider: Option<&str>,
-    elapsed: Duration,
-) -> Attributes {
-    let facts = Facts::of(request, decision, provider, elapsed);
+fn attributes(decision: &Decision<'_>, facts: &Facts<'_>) -> Attributes {
     let denied = matches!(decision.verdict, Verdict::Deny(_));
-    let route = decision.route.map(|route| route.name.as_str()).or(request.route);
     Attributes::copy(&[
         ("claimgate.decision", Some(if denied { "deny" } else { "allow" })),
         ("claimgate.reason", Some(facts.reason)),
+        ("claimgate.detail", facts.detail.as_deref()),
         ("http.request.method", Some(facts.method)),
         ("url.path", Some(facts.path)),
         ("server.address", Some(facts.host)),
         ("claimgate.provider", facts.provider),
-        ("claimgate.route", route),
+        ("claimgate.route", facts.route),
         ("enduser.id", facts.subject),
+        ("claimgate.client_id", facts.client_id),
+        ("claimgate.key", facts.key),
         ("claimgate.request_id", facts.request_id),
     ])
 }

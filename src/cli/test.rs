@@ -26,6 +26,10 @@ mod junit;
 /// Needs no issuer and no network: tokens are made on the spot. Exits with 0
 /// if every case came out as expected, else with 1.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate test gateway.test.yaml
+  claimgate test --junit results.xml deploy/*.test.yaml")]
 pub struct TestArgs {
     /// Files of cases, in YAML.
     #[arg(required = true, value_name = "FILE")]

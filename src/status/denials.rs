@@ -14,7 +14,7 @@ use std::{
 
 use claimgate_core::per_thread::{free, thread_number};
 
-use crate::{reason::Reason, time::UnixTime};
+use crate::{reason::Reason, texts::Texts, time::UnixTime};
 
 /// How many denials are kept.
 pub const CAPACITY: usize = 200;
@@ -43,8 +43,16 @@ pub struct NewDenial<'a> {
     pub provider: Option<&'a str>,
     /// The route that the request matched, or that Envoy named.
     pub route: Option<&'a str>,
-    /// The authenticated subject.
+    /// Who sent it, where that is verified.
     pub subject: Option<&'a str>,
+    /// The OAuth 2.0 client, likewise.
+    pub client_id: Option<&'a str>,
+    /// The name of the API key.
+    pub key: Option<&'a str>,
+    /// Whether the token was accepted, and only the route's rules were not met.
+    pub authenticated: bool,
+    /// What the reason rests on, in one sentence.
+    pub detail: Option<&'a str>,
     /// The request's method.
     pub method: &'a str,
     /// Its path without the query, which may hold a token.
@@ -64,14 +72,9 @@ pub struct DenialRecord {
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
-    provider: String,
-    route: String,
-    subject: String,
-    method: String,
-    path: String,
-    host: String,
-    request_id: String,
-    trace_id: String,
+    /// Whether the token was accepted, and only the route's rules were not met.
+    pub authenticated: bool,
+    values: Texts,
 }
 
 impl DenialLog {
@@ -86,10 +89,14 @@ impl DenialLog {
         let own = thread_number() % self.lists.len();
         let (before, after) = self.lists.split_at(own);
         let Some(mut list) = after.iter().chain(before).find_map(free) else { return };
-        if list.len() >= CAPACITY {
-            list.pop_front();
+        let is_full = list.len() >= CAPACITY;
+        match list.pop_front_if(|_| is_full) {
+            Some(mut oldest) => {
+                oldest.fill(new);
+                list.push_back(oldest);
+            }
+            None => list.push_back(DenialRecord::of(new)),
         }
-        list.push_back(DenialRecord::from(new));
     }
 
     /// The last [`CAPACITY`] denials, the latest first.
@@ -115,63 +122,92 @@ fn lock(list: &Mutex<List>) -> MutexGuard<'_, List> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl From<&NewDenial<'_>> for DenialRecord {
-    fn from(new: &NewDenial<'_>) -> Self {
-        let known = |value: Option<&str>| cut(value.unwrap_or_default()).to_owned();
-        Self {
+impl DenialRecord {
+    fn of(new: &NewDenial<'_>) -> Self {
+        let mut record = Self {
             at: new.at,
             reason: new.reason,
-            provider: known(new.provider),
-            route: known(new.route),
-            subject: known(new.subject),
-            method: cut(new.method).to_owned(),
-            path: cut(new.path).to_owned(),
-            host: cut(new.host).to_owned(),
-            request_id: known(new.request_id),
-            trace_id: known(new.trace_id),
-        }
+            authenticated: new.authenticated,
+            values: Texts::default(),
+        };
+        record.fill(new);
+        record
     }
-}
 
-impl DenialRecord {
+    /// Replaces everything, reusing the memory.
+    fn fill(&mut self, new: &NewDenial<'_>) {
+        (self.at, self.reason, self.authenticated) = (new.at, new.reason, new.authenticated);
+        let known = Option::<&str>::unwrap_or_default;
+        // In the order of the methods below.
+        let values = [
+            known(new.provider),
+            known(new.route),
+            known(new.subject),
+            known(new.client_id),
+            known(new.key),
+            known(new.detail),
+            new.method,
+            new.path,
+            new.host,
+            known(new.request_id),
+            known(new.trace_id),
+        ];
+        self.values.fill(values.into_iter().map(cut));
+    }
+
     /// The provider that decided.
     pub fn provider(&self) -> &str {
-        &self.provider
+        self.values.get(0)
     }
 
     /// The route that the request matched, or that Envoy named.
     pub fn route(&self) -> &str {
-        &self.route
+        self.values.get(1)
     }
 
-    /// The authenticated subject.
+    /// Who sent it, where that is verified.
     pub fn subject(&self) -> &str {
-        &self.subject
+        self.values.get(2)
+    }
+
+    /// The OAuth 2.0 client, likewise.
+    pub fn client_id(&self) -> &str {
+        self.values.get(3)
+    }
+
+    /// The name of the API key.
+    pub fn key(&self) -> &str {
+        self.values.get(4)
+    }
+
+    /// What the reason rests on, in one sentence.
+    pub fn detail(&self) -> &str {
+        self.values.get(5)
     }
 
     /// The request's method.
     pub fn method(&self) -> &str {
-        &self.method
+        self.values.get(6)
     }
 
     /// Its path without the query.
     pub fn path(&self) -> &str {
-        &self.path
+        self.values.get(7)
     }
 
     /// Its host.
     pub fn host(&self) -> &str {
-        &self.host
+        self.values.get(8)
     }
 
     /// Its `x-request-id`.
     pub fn request_id(&self) -> &str {
-        &self.request_id
+        self.values.get(9)
     }
 
     /// The trace it belongs to.
     pub fn trace_id(&self) -> &str {
-        &self.trace_id
+        self.values.get(10)
     }
 }
 
@@ -202,6 +238,10 @@ mod tests {
             provider: Some("issuer"),
             route: None,
             subject: None,
+            client_id: None,
+            key: None,
+            authenticated: false,
+            detail: Some("expired 7 s ago"),
             method: "GET",
             path,
             host: "h",

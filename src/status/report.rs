@@ -131,14 +131,20 @@ pub struct DenialReport {
     /// The reason's word.
     #[serde(serialize_with = "word")]
     pub reason: Reason,
+    /// What the reason rests on, in one sentence.
+    pub detail: Option<String>,
     /// What the active configuration requires here.
     pub wanted: Option<String>,
     /// The provider that decided.
     pub provider: Option<String>,
     /// The route that it matched, or that Envoy named.
     pub route: Option<String>,
-    /// The subject, if authenticated.
+    /// Who sent it, where that is verified, also of a token that was refused.
     pub subject: Option<String>,
+    /// The OAuth 2.0 client, likewise.
+    pub client_id: Option<String>,
+    /// The name of the API key.
+    pub key: Option<String>,
     /// The method.
     pub method: Option<String>,
     /// The path without its query.
@@ -280,6 +286,11 @@ impl ProviderReport {
 }
 
 impl DenialReport {
+    /// Whether it is known who sent the request.
+    pub fn has_caller(&self) -> bool {
+        self.subject.is_some() || self.client_id.is_some()
+    }
+
     /// Whether this is the request with this `x-request-id` or trace id.
     pub fn is_request(&self, id: &str) -> bool {
         let id = denials::cut(id.trim());
@@ -323,10 +334,13 @@ fn denial(record: &DenialRecord, config: &ConfigInfo, routes: &OnceCell<Routes>)
     DenialReport {
         time: Moment(record.at),
         reason: record.reason,
+        detail: value(record.detail()),
         wanted: requirement(config, record, routes),
         provider: value(record.provider()),
         route: value(record.route()),
         subject: value(record.subject()),
+        client_id: value(record.client_id()),
+        key: value(record.key()),
         method: value(record.method()),
         path: value(record.path()),
         host: value(record.host()),
@@ -395,7 +409,7 @@ impl KeysReport {
             source: match settings.keys.location {
                 KeyLocation::File(_) => "jwks_file",
                 KeyLocation::Url(_) => "jwks_uri",
-                KeyLocation::Discovery(_) => "discovery",
+                KeyLocation::Discovery { .. } => "discovery",
             },
             usable: status.keys.into_iter().map(key).collect(),
             last_fetch: status.last_attempt.map(moment),

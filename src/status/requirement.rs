@@ -52,10 +52,7 @@ pub(super) fn requirement(
             let algorithms = oauth2.map(|oauth2| list(&oauth2.algorithms)).unwrap_or_default();
             format!("allowed: {algorithms}; keys of {}: {}", denial.provider(), list(keys))
         }
-        // Only a caller that the provider authenticated has a subject.
-        Reason::MissingClaim | Reason::WrongClaim if !denial.subject().is_empty() => {
-            claims(route, None)?
-        }
+        Reason::MissingClaim | Reason::WrongClaim if denial.authenticated => claims(route, None)?,
         Reason::MissingClaim | Reason::WrongClaim => claims(route, oauth2)?,
         Reason::InsufficientScope => {
             let scopes = route.and_then(|route| route.required_scopes.as_ref());
@@ -123,6 +120,7 @@ pub(crate) fn place(source: &TokenSourceSettings) -> String {
         TokenPlace::Header { name, scheme: None } => format!("{name}: …"),
         TokenPlace::Query(name) => format!("query parameter {name}"),
         TokenPlace::Cookie(name) => format!("cookie {name}"),
+        TokenPlace::WebSocketProtocol(prefix) => format!("sec-websocket-protocol: {prefix}…"),
     }
 }
 

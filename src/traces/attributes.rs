@@ -8,7 +8,7 @@ use crate::texts::Texts;
 /// Attributes that are texts.
 #[derive(Default)]
 pub struct Attributes {
-    keys: SmallVec<[&'static str; 9]>,
+    keys: SmallVec<[&'static str; 12]>,
     values: Texts,
 }
 

@@ -139,7 +139,7 @@ fn explain_tells_what_every_provider_says() {
     let allowed = claimgate(&arguments, folder.path());
     let report = allowed.stdout;
     assert_eq!(allowed.code, 0, "{report}");
-    let other = format!("provider idp: not_mine\n  it is no JWT of \"http://{closed}\"\n");
+    let other = format!("provider idp: not_mine\n  it is not a JWT of \"http://{closed}\"\n");
     assert!(report.contains(&other), "{report}");
     // An empty RUST_LOG does not silence the log.
     let log = allowed.stderr;

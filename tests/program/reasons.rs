@@ -87,17 +87,28 @@ impl Program {
     }
 
     /// The output of `claimgate explain` for a captured request, with only the
-    /// config.
+    /// config; its long lines, which are wrapped, in one.
     fn explain(&self, captured: &[u8]) -> String {
         self.folder.write("request", captured);
+        self.explain_as("text")
+    }
+
+    /// The `detail` of the request that was explained last.
+    fn explained_detail(&self) -> Option<String> {
+        let told: Value = serde_json::from_str(&self.explain_as("json")).unwrap();
+        told["detail"].as_str().map(Into::into)
+    }
+
+    fn explain_as(&self, format: &str) -> String {
         let told = Command::new(CLAIMGATE)
-            .args(["explain", "--config"])
+            .args(["explain", "--output", format, "--config"])
             .arg(self.folder.config())
             .arg("--check-request")
             .arg(self.folder.at("request"))
             .output()
             .unwrap();
-        String::from_utf8(told.stdout).unwrap()
+        let told = String::from_utf8(told.stdout).unwrap();
+        told.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// The counts of `claimgate_checks_total`, by reason.
@@ -151,6 +162,9 @@ impl Mint<'_> {
     }
 }
 
+/// Reason, status, request, what `explain` shows, `detail`, and who it is.
+type Case<'c> = (Reason, i32, CheckRequest, &'c str, &'c str, [Option<&'c str>; 3]);
+
 #[tokio::test]
 async fn every_reason_is_one_word_everywhere() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -163,144 +177,224 @@ async fn every_reason_is_one_word_everywhere() {
     let long = format!("Bearer {}", "x".repeat(4001));
 
     let get = |path: &str, token: &str| request("GET", path, "", token);
-    let cases: Vec<(Reason, i32, CheckRequest, &str)> = vec![
-        (Reason::Ok, 200, get("/", &mint.token(json!({}))), "provider issuer: authenticated"),
-        (Reason::Public, 200, get("/health", ""), "the path is one of public_paths"),
-        (Reason::MissingToken, 401, get("/", ""), "header authorization (Bearer): not sent"),
+    let (me, nobody) = ([Some("me"), Some("c1"), None], [None; 3]);
+    let keyed = |name| [Some(name), None, Some(name)];
+    let cases: Vec<Case<'_>> = vec![
+        (
+            Reason::Ok,
+            200,
+            get("/", &mint.token(json!({}))),
+            "provider issuer: authenticated",
+            "",
+            me,
+        ),
+        (Reason::Public, 200, get("/health", ""), "the path is one of public_paths", "", nobody),
+        (
+            Reason::MissingToken,
+            401,
+            get("/", ""),
+            "header authorization (Bearer): not sent",
+            "header authorization (Bearer): not sent",
+            nobody,
+        ),
         (
             Reason::MalformedRequest,
             400,
             get("/", "Bearer a,b"),
             "a comma, so two credentials in one header",
+            "header authorization (Bearer): a comma, so two credentials in one header",
+            nobody,
         ),
         (
             Reason::MalformedToken,
             401,
             get("/", "Bearer a.b.c"),
-            "no readable JWT: its header is not base64url",
+            "not a readable JWT: its header is not base64url",
+            "its header is not base64url",
+            nobody,
         ),
-        (Reason::TokenTooLarge, 401, get("/", &long), "longer than max_token_bytes (4000)"),
-        (Reason::UnknownKey, 401, get("/", "Bearer unknown"), "no API key has this hash"),
+        (
+            Reason::TokenTooLarge,
+            401,
+            get("/", &long),
+            "longer than max_token_bytes (4000)",
+            "a token of 4001 bytes; max_token_bytes: 4000",
+            nobody,
+        ),
+        (
+            Reason::UnknownKey,
+            401,
+            get("/", "Bearer unknown"),
+            "no API key has this hash",
+            "not known to keys",
+            nobody,
+        ),
         (
             Reason::UnknownIssuer,
             401,
             get("/", &mint.token(json!({"iss": "https://other"}))),
             r#"its iss is "https://other""#,
+            "iss https://other, trusted: https://issuer.example.com, http://127.0.0.1:9",
+            nobody,
         ),
         (
             Reason::UnknownKid,
             401,
             get("/", &mint.with_header(kid("other"), json!({}))),
-            r#"it is signed with the key "other", the issuer's are [""#,
+            "kid other, the issuer has ",
+            "kid other, the issuer has ",
+            nobody,
         ),
         (
             Reason::WrongTokenType,
             401,
             get("/", &mint.with_header(json!({"alg": "ES256", "typ": "dpop+jwt"}), json!({}))),
-            r#"its header says typ "dpop+jwt", accepted are"#,
+            "typ dpop+jwt, accepted: jwt, at+jwt",
+            "typ dpop+jwt, accepted: jwt, at+jwt",
+            nobody,
         ),
         (
             Reason::AlgorithmNotAllowed,
             401,
             get("/", &mint.with_header(json!({"alg": "none"}), json!({}))),
-            r#"it is signed with "none", allowed are RS256, ES256"#,
+            "signed with none, allowed: RS256, ES256",
+            "signed with none, allowed: RS256, ES256",
+            nobody,
         ),
         (
             Reason::BadSignature,
             401,
             get("/", &forged),
-            r#"its signature does not verify with the issuer's key ""#,
+            "the signature does not verify with the issuer's key ",
+            "the signature does not verify with the issuer's key ",
+            nobody,
         ),
         (
             Reason::Expired,
             401,
             get("/", &mint.token(json!({"exp": now - 60.0}))),
-            "(plus 30 s for clock skew), it is 20",
+            " s ago, at 20",
+            "expired 6",
+            me,
         ),
         (
             Reason::NotYetValid,
             401,
             get("/", &mint.token(json!({"nbf": now + 600.0}))),
-            "it is valid from 20",
+            " s, from 20",
+            "valid in ",
+            me,
         ),
         (
             Reason::IssuedInFuture,
             401,
             get("/", &mint.token(json!({"iat": now + 600.0}))),
-            "it was issued at 20",
+            " s ahead of this clock, at 20",
+            "issued ",
+            me,
         ),
         (
             Reason::LifetimeTooLong,
             401,
             get("/", &mint.token(json!({"exp": now + 9000.0}))),
-            "it lives for 9000 s, allowed are 7200 s",
+            "valid for 9000 s in all, allowed: 7200 s",
+            "valid for 9000 s in all, allowed: 7200 s",
+            me,
         ),
         (
             Reason::MissingClaim,
             403,
             get("/team", &mint.token(json!({}))),
-            r#"policy: it has no claim "team", wanted is "search""#,
+            r#"policy: missing claim team, wanted: "search""#,
+            r#"missing claim team, wanted: "search""#,
+            me,
         ),
         (
             Reason::WrongAudience,
             401,
             get("/", &mint.token(json!({"aud": "them"}))),
-            r#"its aud is "them", wanted is one of ["us"]"#,
+            r#"aud is "them", wanted: us"#,
+            r#"aud is "them", wanted: us"#,
+            me,
         ),
         (
             Reason::WrongClient,
             401,
             get("/", &mint.token(json!({"client_id": "c2"}))),
-            r#"its client is ["c2"], allowed are ["c1"]"#,
+            "client c2, allowed: c1",
+            "client c2, allowed: c1",
+            [Some("me"), Some("c2"), None],
         ),
         (
             Reason::WrongClaim,
             401,
             get("/", &mint.token(json!({"use": "id"}))),
-            r#"its claim "use" is "id", wanted is "access""#,
+            r#"claim use is "id", wanted: "access""#,
+            r#"claim use is "id", wanted: "access""#,
+            me,
         ),
         (
             Reason::KeyExpired,
             401,
             get("/", "Bearer expired-key"),
-            r#"it is the API key "old", valid until 2020-01-01T00:00:00Z"#,
+            "API key old expired ",
+            " days ago, at 2020-01-01T00:00:00Z",
+            keyed("old"),
         ),
         (
             Reason::KeyNotYetValid,
             401,
             get("/", "Bearer early-key"),
-            r#"it is the API key "new", valid from 2100-01-01T00:00:00Z"#,
+            "API key new is valid in ",
+            " days, from 2100-01-01T00:00:00Z",
+            keyed("new"),
         ),
         (
             Reason::KeyRevoked,
             401,
             get("/", "Bearer revoked-key"),
-            r#"it is the API key "stolen", revoked"#,
+            "API key stolen is revoked",
+            "API key stolen is revoked",
+            keyed("stolen"),
         ),
-        (Reason::InsufficientScope, 403, get("/admin", "Bearer good-key"), "scopes missing: admin"),
+        (
+            Reason::InsufficientScope,
+            403,
+            get("/admin", "Bearer good-key"),
+            "scopes missing: admin",
+            "missing scope admin, granted: read",
+            keyed("client"),
+        ),
         (
             Reason::AmbiguousPath,
             400,
             get("/%2561dmin", "Bearer good-key"),
             "read decoded until nothing changes (several servers in a row), the path is /admin \
              and leads to route admin",
+            "the path is /admin and leads to route admin",
+            nobody,
         ),
         (
             Reason::UnknownRoute,
             500,
             on_route(get("/", "Bearer good-key"), "nowhere"),
             r#"Envoy names the route "nowhere", the config has admin, team"#,
+            "Envoy names the route nowhere, known: admin, team",
+            nobody,
         ),
         (
             Reason::ProviderUnavailable,
             503,
             get("/", &mint.token(json!({"iss": "http://127.0.0.1:9"}))),
             "its keys can't be fetched: http://127.0.0.1:9/",
+            "its keys can't be fetched: http://127.0.0.1:9/",
+            nobody,
         ),
     ];
     let mut client = program.client().await;
     let mut provoked = BTreeSet::new();
-    for (number, (reason, expected, mut request, cause)) in cases.into_iter().enumerate() {
+    for (number, case) in cases.into_iter().enumerate() {
+        let (reason, expected, mut request, cause, detail, who) = case;
         let id = format!("request-{number}");
         http_of(&mut request).headers.insert("x-request-id".into(), id.clone());
         let before = program.counts().await;
@@ -310,6 +404,7 @@ async fn every_reason_is_one_word_everywhere() {
         assert_eq!(status(&response), expected, "{reason}");
         let line = wait_for(&program.log, |entry| entry["request_id"] == id.as_str());
         assert_eq!(line["reason"], reason.as_str());
+        assert_eq!(["subject", "client_id", "key"].map(|name| line[name].as_str()), who, "{line}");
         let after = program.counts().await;
         let count =
             |counts: &HashMap<String, u64>| counts.get(reason.as_str()).copied().unwrap_or(0);
@@ -320,6 +415,14 @@ async fn every_reason_is_one_word_everywhere() {
             "{reason}: {told}"
         );
         assert!(told.contains(cause), "{reason}: no {cause:?} in\n{told}");
+        // One sentence, made by one function.
+        let explained = program.explained_detail();
+        assert_eq!(explained.is_some(), expected != 200, "{reason}");
+        for told in [line["detail"].as_str(), explained.as_deref()] {
+            let told = told.unwrap_or_default();
+            assert!(told.contains(detail), "{reason}: no {detail:?} in {told:?}");
+            assert_eq!(told.is_empty(), expected == 200, "{reason}");
+        }
         provoked.insert(reason.as_str());
     }
     let elsewhere = BTreeSet::from(["disabled", "internal"]);

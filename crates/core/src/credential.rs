@@ -2,13 +2,15 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 pub use self::notes::{Note, Notes};
 use crate::{
+    principal::Principal,
     reason::Reason,
     request::Request,
+    sentence::Sentence,
     time::UnixTime,
     token::jwt::Unverified,
     token_cache::{CacheMiss, VerifiedToken},
@@ -25,6 +27,17 @@ pub struct Credential<'a> {
     cached: Option<Arc<VerifiedToken>>,
     cache_miss: OnceLock<CacheMiss>,
     notes: Option<&'a Notes>,
+    cause: Mutex<Cause>,
+}
+
+/// What the provider being asked told about its refusal, or about why it can't
+/// answer.
+#[derive(Debug, Default)]
+pub(crate) struct Cause {
+    /// Why.
+    pub(crate) sentence: Option<String>,
+    /// Whose token it is, where that is certain.
+    pub(crate) principal: Option<Arc<Principal>>,
 }
 
 impl<'a> Credential<'a> {
@@ -38,6 +51,7 @@ impl<'a> Credential<'a> {
             cached: None,
             cache_miss: OnceLock::new(),
             notes: None,
+            cause: Mutex::default(),
         }
     }
 
@@ -75,6 +89,29 @@ impl<'a> Credential<'a> {
             notes.push(sentence());
         }
     }
+
+    /// Tells in one sentence why the provider refuses the token or can't
+    /// answer, for log, status page, span and `explain`: what it saw and would
+    /// have needed. Of several sentences the last one counts. Long ones are
+    /// cut, control characters escaped. Never the token itself.
+    pub fn because(&self, sentence: fmt::Arguments<'_>) {
+        let sentence = Sentence::of(sentence);
+        if let Some(notes) = self.notes {
+            notes.push(sentence.clone());
+        }
+        self.cause().sentence = Some(sentence);
+    }
+
+    /// Tells whose token the provider refuses, once it has verified that: the
+    /// token's signature was good, or the API key is known. It makes nobody a
+    /// caller; log, status page and span name it.
+    pub fn belongs_to(&self, principal: &Arc<Principal>) {
+        self.cause().principal = Some(Arc::clone(principal));
+    }
+
+    fn cause(&self) -> std::sync::MutexGuard<'_, Cause> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Credential<'_> {
@@ -99,6 +136,12 @@ impl Credential<'_> {
     /// What the provider just asked told with [`Credential::missed_cache`].
     pub(crate) fn take_cache_miss(&mut self) -> Option<CacheMiss> {
         self.cache_miss.take()
+    }
+
+    /// What the provider just asked told of its answer; the next one begins
+    /// anew.
+    pub(crate) fn take_cause(&mut self) -> Cause {
+        std::mem::take(self.cause.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether notes are wanted.

@@ -28,10 +28,27 @@ pub struct Decision<'e> {
     pub route: Option<&'e Route>,
     /// The caller, once authenticated; a denial may have one too.
     pub caller: Option<Caller>,
+    /// Whose token was refused, where a provider verified that before it
+    /// refused: the signature was good, or the API key is known. For log,
+    /// status page and span alone; whoever it is was not let in.
+    pub refused: Option<Arc<Principal>>,
+    /// What the deciding provider told of its refusal, or of why it can't
+    /// answer; [`Engine::detail`](crate::Engine::detail) has a sentence for
+    /// every denial.
+    pub cause: Option<Box<str>>,
     /// Who was asked and what they said, in order.
     pub answers: SmallVec<[(ProviderId, AnswerKind); 4]>,
     /// Whether the token was cached, if a provider looked.
     pub cache: Option<CacheResult>,
+}
+
+impl Decision<'_> {
+    /// Who sent the request, as far as that is verified: the caller, or whose
+    /// token was refused.
+    pub fn principal(&self) -> Option<&Principal> {
+        let caller = self.caller.as_ref().map(|caller| &caller.principal);
+        caller.or(self.refused.as_ref()).map(|principal| &**principal)
+    }
 }
 
 /// Allow, or one of the ways to deny.

@@ -11,15 +11,15 @@ use ahash::AHashSet;
 use smallvec::SmallVec;
 
 use crate::{
-    claims::RuleOutcome,
     credential::{Credential, Notes},
     decision::{Caller, Decision, Denial, ProviderId, ResourceId, Verdict},
     identity::{MAX_VALUE_BYTES, TooLarge},
     policy::{
         denials::DenialStyle,
         identity::IdentityHeaders,
+        lack::Lack,
         resources::Resources,
-        routes::{NoRoute, Route, Routes},
+        routes::{NoRoute, Routes},
         upstream::Edits,
     },
     principal::Principal,
@@ -29,6 +29,7 @@ use crate::{
     },
     reason::Reason,
     request::Request,
+    sentence::Sentence,
     settings::{AuthSettings, MetadataMembers, TokenSourceSettings},
     time::UnixTime,
     token::{NoToken, TokenSources},
@@ -266,6 +267,8 @@ impl Engine {
             self.cache.insert(verified, hash);
         }
         let decided = Decision {
+            refused: outcome.cause.principal,
+            cause: outcome.cause.sentence.map(Into::into),
             provider: outcome.provider,
             answers: outcome.answers,
             cache: outcome.cache,
@@ -276,12 +279,17 @@ impl Engine {
             Err(NoCaller::Unavailable) => {
                 decided.denied((Denial::Unavailable, Reason::ProviderUnavailable))
             }
-            Ok(caller) => match missing_permission(rules, &caller, &credential) {
-                Some(reason) => {
-                    Decision { caller: Some(caller), ..decided.denied((Denial::Forbidden, reason)) }
-                }
-                None => Decision { caller: Some(caller), reason: Reason::Ok, ..decided },
-            },
+            Ok(caller) => {
+                let lack = Lack::find(rules, &caller.principal);
+                let decided = match lack {
+                    Some(lack) => {
+                        credential.note(|| Sentence::of(format_args!("{lack}")));
+                        decided.denied((Denial::Forbidden, lack.reason()))
+                    }
+                    None => Decision { reason: Reason::Ok, ..decided },
+                };
+                Decision { caller: Some(caller), ..decided }
+            }
         }
     }
 
@@ -295,9 +303,10 @@ impl Engine {
     ) -> Result<Caller, Reason> {
         let rendered = self.identity.render(&principal, provider.name(), provider.method());
         let identity = rendered.map_err(|TooLarge| {
-            credential.note(|| {
-                format!("its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header")
-            });
+            credential.belongs_to(&principal);
+            credential.because(format_args!(
+                "its subject or its scopes are over {MAX_VALUE_BYTES} bytes as a header"
+            ));
             Reason::MalformedToken
         })?;
         let caller = Caller { principal, identity };
@@ -325,31 +334,6 @@ fn denial_of(no_token: NoToken) -> (Denial, Reason) {
     }
 }
 
-/// What a caller lacks for a route.
-fn missing_permission(
-    rules: &Route,
-    caller: &Caller,
-    credential: &Credential<'_>,
-) -> Option<Reason> {
-    let principal = &caller.principal;
-    if let Some(scope) = rules.required_scopes.iter().find(|scope| !principal.scopes.grant(scope)) {
-        credential.note(|| {
-            format!("scope {scope:?} is required, granted are {:?}", principal.scopes.names)
-        });
-        return Some(Reason::InsufficientScope);
-    }
-    for rule in &rules.required_claims {
-        let reason = match rule.check(&principal.claims) {
-            RuleOutcome::Holds => continue,
-            RuleOutcome::Missing => Reason::MissingClaim,
-            RuleOutcome::Differs => Reason::WrongClaim,
-        };
-        credential.note(|| rule.describe(&principal.claims));
-        return Some(reason);
-    }
-    None
-}
-
 impl Decision<'_> {
     /// A decision that no provider had a part in.
     pub fn new(verdict: Verdict, reason: Reason) -> Self {
@@ -359,6 +343,8 @@ impl Decision<'_> {
             provider: None,
             route: None,
             caller: None,
+            refused: None,
+            cause: None,
             answers: SmallVec::new(),
             cache: None,
         }

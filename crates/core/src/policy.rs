@@ -4,6 +4,7 @@
 pub mod denials;
 mod hosts;
 pub mod identity;
+pub(crate) mod lack;
 pub mod path;
 pub mod resources;
 pub mod routes;

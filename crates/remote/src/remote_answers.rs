@@ -115,7 +115,7 @@ impl RemoteAnswers {
         Answering::later(async move {
             let RemoteAnswer { answer, note, .. } = self.fetch(credential, call).await;
             if let Some(note) = note {
-                credential.note(|| note);
+                credential.because(format_args!("{note}"));
             }
             answer
         })

@@ -66,7 +66,7 @@ fn provider(provider: &ProviderSettings) -> String {
             let keys = match &oauth2.keys.location {
                 KeyLocation::File(path) => path.display().to_string(),
                 KeyLocation::Url(url) => url.clone(),
-                KeyLocation::Discovery(url) => format!("what {url} names"),
+                KeyLocation::Discovery { url, .. } => format!("what {url} names"),
             };
             format!("JWTs of {}, keys from {keys}", oauth2.issuer)
         }

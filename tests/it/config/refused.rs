@@ -299,6 +299,11 @@ fn issuers_and_their_keys() {
             "both `jwks_uri` and `discovery: true`",
         ),
         (issuer("jwks_file: k, discovery: true"), all, "both `jwks_file` and `discovery: true`"),
+        (issuer("jwks_file: k, discovery: 'https://i/d'"), all, "both `jwks_file` and `discovery`"),
+        (issuer("discovery: 'http://i/d'"), &p("discovery"), "is not https"),
+        (issuer("discovery: 'yes'"), &p("discovery"), "write an https URL"),
+        (issuer("discovery: 'https://i/a/../d'"), &p("discovery"), "would be sent as \"/d\""),
+        (issuer("discovery: 7"), &p("discovery"), "must be"),
         (issuer("jwks_file: ''"), &p("jwks_file"), "must not be empty"),
         (oauth2("issuer: https://i.example"), &p("audience"), "`require_audience: false`"),
         (oauth2("issuer: https://i.example, audience: []"), &p("audience"), "lists no audience"),
@@ -339,6 +344,16 @@ fn what_tokens_must_be_like() {
         (issuer("accepted_types: ['application/']"), &p("accepted_types[0]"), "not a type"),
         (issuer("accepted_types: [JWT, '*']"), &p("accepted_types"), "alone"),
         (issuer("required_claims: {a: null}"), &p("required_claims.a"), "is missing"),
+        (
+            issuer("required_claims: {a: 18446744073709551616}"),
+            &p("required_claims.a"),
+            "can't be compared exactly",
+        ),
+        (
+            issuer("required_claims: {a: [1, 1e300]}"),
+            &p("required_claims.a[1]"),
+            "can't be compared exactly",
+        ),
         (issuer("required_claims: {a: []}"), &p("required_claims.a"), "lists no value"),
         (issuer("required_claims: {a: {b: c}}"), &p("required_claims.a"), "not a mapping"),
         (issuer("required_claims: {a: [[b]]}"), &p("required_claims.a[0]"), "not a list"),
@@ -387,6 +402,11 @@ fn durations_and_counts() {
             "too long",
         ),
         (issuer("clock_skew_seconds: 1m"), &p("clock_skew_seconds"), "whole number"),
+        (
+            server("{grpc: {max_connection_age_seconds: 0}}"),
+            "server.grpc.max_connection_age_seconds",
+            "makes no sense",
+        ),
         (server("{check_timeout_ms: 0}"), "server.check_timeout_ms", "makes no sense"),
         (
             server("{shutdown_grace_seconds: 99999999999}"),
@@ -654,6 +674,27 @@ fn token_sources() {
         (source("header: a, providers: [gone]"), &s(".providers[0]"), "`gone` names no provider"),
         (source("header: 5"), &s(".header"), "must be a string"),
         (auth("token_sources: [{header: a}, {header: A}]"), "auth.token_sources[1]", "same place"),
+        (source("cookie: c, websocket_protocol: p"), &s(""), "more than one place"),
+        (source("websocket_protocol: ''"), &s(".websocket_protocol"), "must not be empty"),
+        (source("websocket_protocol: 'a b.'"), &s(".websocket_protocol"), "not one word"),
+        (source("websocket_protocol: 'a,b.'"), &s(".websocket_protocol"), "not one word"),
+        (source("websocket_protocol: p, scheme: Bearer"), &s(".scheme"), "belongs to `header`"),
+        (source("websocket_protocol: [p]"), &s(".websocket_protocol"), "must be a string"),
+        (auth("several_tokens: last"), "auth.several_tokens", "write one of `refuse`"),
+        (auth("several_tokens: true"), "auth.several_tokens", "must be"),
+    ]);
+    let two = |one: &str, other: &str| auth(&format!("token_sources: [{{{one}}}, {{{other}}}]"));
+    let second = "auth.token_sources[1]";
+    refused(&[
+        (two("websocket_protocol: p", "websocket_protocol: p"), second, "same place"),
+        (two("websocket_protocol: p.", "websocket_protocol: p.q."), second, "begins as the prefix"),
+        (two("websocket_protocol: p.q.", "websocket_protocol: p."), second, "begins as the prefix"),
+        (
+            two("header: Sec-WebSocket-Protocol", "websocket_protocol: p"),
+            second,
+            "reads the same header",
+        ),
+        (two("cookie: c", "header: cookie"), second, "reads the same header"),
     ]);
 }
 

@@ -1,6 +1,10 @@
 //! Rules for the `auth` block.
 
-use claimgate_core::{policy::path::public_path_defect, settings::AuthSettings, text::is_quotable};
+use claimgate_core::{
+    policy::path::public_path_defect,
+    settings::{AuthSettings, SeveralTokens},
+    text::is_quotable,
+};
 
 use super::{
     denials::{denial_headers, error_format},
@@ -16,7 +20,7 @@ use super::{
 };
 use crate::{
     file::{
-        auth::{Auth, Mode},
+        auth::{Auth, Mode, SeveralTokens as SeveralTokensKey},
         forms::List,
     },
     report::Place,
@@ -63,6 +67,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
             .metadata
             .map_or(defaults.metadata, |list| members(list, &place.key("metadata"))),
         token_sources,
+        several_tokens: file.several_tokens.map_or(defaults.several_tokens, several_tokens),
         providers,
         forward_token: file.forward_token.unwrap_or(defaults.forward_token),
         max_token_bytes,
@@ -91,6 +96,13 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     shadowed::warn(&auth, &place.key("routes"));
     open::warn(&auth, is_short_form, place);
     auth
+}
+
+const fn several_tokens(file: SeveralTokensKey) -> SeveralTokens {
+    match file {
+        SeveralTokensKey::Refuse => SeveralTokens::Refuse,
+        SeveralTokensKey::First => SeveralTokens::First,
+    }
 }
 
 /// Paths that are compared byte for byte with a request's path without its

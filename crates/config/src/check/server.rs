@@ -71,7 +71,11 @@ fn grpc(file: server::Grpc, place: &Place) -> GrpcSettings {
     let max_connections =
         count(file.max_connections, default.get(), MOST_CONNECTIONS, &place.key("max_connections"));
     let max_connections = NonZeroUsize::new(max_connections).unwrap_or(default);
-    GrpcSettings { address, tls, max_connections }
+    let age_place = place.key("max_connection_age_seconds");
+    let max_connection_age = file
+        .max_connection_age_seconds
+        .map(|age| seconds(Some(age), Duration::MAX, Zero::Refused, &age_place));
+    GrpcSettings { address, tls, max_connections, max_connection_age }
 }
 
 fn tls_settings(tls: server::Tls, place: &Place) -> TlsSettings {

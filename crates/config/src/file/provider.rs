@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     block::block,
     claims::ClaimRules,
-    forms::{Entries, List, OneOrMany, wrong_kind},
+    forms::{Discovery, Entries, List, OneOrMany, wrong_kind},
 };
 use crate::{
     secret::Secret,
@@ -206,9 +206,10 @@ block! {
         /// Where its JWKS is; left out, `<issuer>/.well-known/jwks.json`.
         jwks_uri: Option<String>,
         /// `true` reads `jwks_uri` from
-        /// `<issuer>/.well-known/openid-configuration`.
+        /// `<issuer>/.well-known/openid-configuration` or, if there is none,
+        /// from where RFC 8414 has it; a URL reads it from there.
         #[schemars(extend("default" = false))]
-        discovery: Option<bool>,
+        discovery: Option<Discovery>,
         /// A local JWKS instead of `jwks_uri`.
         jwks_file: Option<String>,
         /// PEM trust roots for the fetch, on top of the usual ones.
@@ -279,6 +280,8 @@ pub(crate) enum AlgorithmName {
     ES512,
     #[schemars(rename = "EdDSA")]
     EdDsa,
+    #[schemars(rename = "Ed25519")]
+    Ed25519,
 }
 
 block! {

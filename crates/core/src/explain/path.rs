@@ -88,12 +88,7 @@ pub(super) fn decided_early(
 ) -> Option<String> {
     let sentence = match decision.reason {
         Reason::Disabled => "authentication is switched off (enabled: false, or mode: none)",
-        Reason::MalformedRequest if request.method.is_empty() => "the request has no method",
-        Reason::MalformedRequest if request.path.is_empty() => "the request has no path",
-        Reason::MalformedRequest if engine.cannot_hide_tokens(request) => {
-            "tokens are kept from the upstream (forward_token: false), and the request has more \
-             than 1024 query parameters or cookies to look for them"
-        }
+        Reason::MalformedRequest => engine.defect_of(request)?,
         Reason::Public if matches!(decision.verdict, Verdict::Respond(_)) => {
             "the path is that of a protected_resource's metadata, which is answered here"
         }
@@ -160,7 +155,7 @@ impl FoundToken {
                     NoToken::Missing => "none of the token sources holds one".into(),
                     NoToken::Ambiguous => "more than one, or a source that is repeated".into(),
                     NoToken::Crowded => {
-                        format!("more than {MAX_PAIRS} query parameters or cookies")
+                        format!("more than {MAX_PAIRS} query parameters, cookies or protocols")
                     }
                     NoToken::Unreadable => {
                         "it has a space or another byte outside of visible ASCII".into()
@@ -183,8 +178,8 @@ impl FoundToken {
         self.usable = true;
         let Some(jwt) = jwt::Unverified::read(token) else {
             self.summary = match jwt::pretends_to_be_a_jwt(token) {
-                true => format!("no readable JWT: {}", jwt::defect(token)),
-                false => "an opaque token, no JWT".into(),
+                true => format!("not a readable JWT: {}", jwt::defect(token)),
+                false => "an opaque token, not a JWT".into(),
             };
             return;
         };

@@ -91,10 +91,8 @@ impl Routes {
             return Ok(Some(&self.routes[*position]));
         }
         let path = request.bare_path();
-        let walk = self.walk(request);
-        let mut agreement = Agreement { routes: &self.routes, found: None };
         if path == "*" && request.method == "OPTIONS" {
-            return Ok(self.routes.get(walk.first(&self.anywhere, NO_ROUTE)));
+            return Ok(self.routes.get(self.walk(request).first(&self.anywhere, NO_ROUTE)));
         }
         let spelling = path::read(path, self.has_matches).map_err(|_| NoRoute::Ambiguous)?;
         if self.tree.is_overgrown {
@@ -103,6 +101,8 @@ impl Routes {
         if !self.has_matches {
             return Ok(None);
         }
+        let walk = self.walk(request);
+        let mut agreement = Agreement { routes: &self.routes, found: None };
         let start = |has_case| walk.start(&self.anywhere, has_case);
         match &spelling {
             Spelling::Plain { path, is_folded } => {

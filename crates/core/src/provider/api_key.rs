@@ -11,11 +11,15 @@ use crate::{
     credential::Credential,
     principal::Principal,
     reason::Reason,
+    sentence::{Name, Span},
     settings::ApiKeySettings,
     time::UnixTime,
 };
 
 pub mod key;
+
+/// What [`Provider::method`] says of API keys.
+pub const METHOD: &str = "api_key";
 
 /// The longest key, in bytes. Longer tokens are not API keys and are not
 /// hashed: any client may send them.
@@ -67,7 +71,7 @@ impl Provider for ApiKeys {
     }
 
     fn method(&self) -> &str {
-        "api_key"
+        METHOD
     }
 
     fn authenticate<'a>(&'a self, credential: &'a Credential<'a>) -> Answering<'a> {
@@ -75,13 +79,16 @@ impl Provider for ApiKeys {
             credential.note(|| "no API key has this hash".into());
             return Answering::Now(Answer::NotMine);
         };
-        credential.note(|| key.describe());
         Answering::Now(match key.refusal(credential.now()) {
             Some(reason) => {
-                credential.note(|| format!("it is {} now", credential.now()));
+                credential.belongs_to(&key.principal);
+                key.tell_refusal(reason, credential);
                 Answer::Refused(reason)
             }
-            None => Answer::Authenticated(Arc::clone(&key.principal)),
+            None => {
+                credential.note(|| key.describe());
+                Answer::Authenticated(Arc::clone(&key.principal))
+            }
         })
     }
 
@@ -110,6 +117,23 @@ impl ApiKey {
 
     fn refusal(&self, now: UnixTime) -> Option<Reason> {
         refusal(self.revoked, self.not_before, self.expires_at, now)
+    }
+
+    fn tell_refusal(&self, reason: Reason, credential: &Credential<'_>) {
+        let name = Name(self.principal.subject.as_deref().unwrap_or_default());
+        let now = credential.now().as_seconds();
+        match (reason, self.expires_at, self.not_before) {
+            (Reason::KeyExpired, Some(end), _) => {
+                let ago = Span(now - end.as_seconds());
+                credential.because(format_args!("API key {name} expired {ago} ago, at {end}"));
+            }
+            (Reason::KeyNotYetValid, _, Some(start)) => {
+                let ahead = Span(start.as_seconds() - now);
+                credential
+                    .because(format_args!("API key {name} is valid in {ahead}, from {start}"));
+            }
+            _ => credential.because(format_args!("API key {name} is revoked")),
+        }
     }
 
     fn describe(&self) -> String {

@@ -12,11 +12,12 @@ use super::{
     answer::{Answer, AnswerKind, Answering},
 };
 use crate::{
-    credential::Credential,
+    credential::{Cause, Credential},
     decision::{CacheResult, Caller},
     principal::Principal,
     provider_id::{ProviderFilter, ProviderId},
     reason::Reason,
+    sentence::{Name, Sentence, names},
     token::jwt,
     token_cache::{CacheMiss, VerifiedToken},
 };
@@ -28,6 +29,8 @@ pub struct Chain {
     of_any_token: Vec<ProviderId>,
     /// Those that recognise the JWTs of one issuer.
     by_issuer: AHashMap<String, Vec<ProviderId>>,
+    /// The issuers, in the order of their first providers.
+    issuers: Vec<String>,
 }
 
 /// How long the chain waits for providers.
@@ -46,6 +49,8 @@ pub enum Wait<'a> {
 pub struct Outcome {
     /// The caller, or why there is none.
     pub result: Result<Caller, NoCaller>,
+    /// What that provider told of its answer.
+    pub(crate) cause: Cause,
     /// The provider that decided.
     pub provider: Option<ProviderId>,
     /// The providers that were asked, and their answers.
@@ -69,15 +74,21 @@ pub enum NoCaller {
 impl Chain {
     /// The providers in the order in which they are asked.
     pub fn new(providers: Vec<Arc<dyn Provider>>) -> Self {
-        let mut of_any_token = Vec::new();
+        let (mut of_any_token, mut issuers) = (Vec::new(), Vec::new());
         let mut by_issuer: AHashMap<String, Vec<ProviderId>> = AHashMap::new();
         for (id, provider) in (0..).map(ProviderId).zip(&providers) {
             match provider.issuer() {
-                Some(issuer) => by_issuer.entry(issuer.into()).or_default().push(id),
+                Some(issuer) => {
+                    let of_issuer = by_issuer.entry(issuer.into()).or_default();
+                    if of_issuer.is_empty() {
+                        issuers.push(issuer.to_owned());
+                    }
+                    of_issuer.push(id);
+                }
                 None => of_any_token.push(id),
             }
         }
-        Self { providers, of_any_token, by_issuer }
+        Self { providers, of_any_token, by_issuer, issuers }
     }
 
     /// All providers.
@@ -130,7 +141,15 @@ impl Chain {
                         credential.begin_notes(None);
                         answers.push((id, AnswerKind::Authenticated));
                         let result = Ok(caller);
-                        return Outcome { result, provider: Some(id), answers, cache, verified };
+                        let cause = Cause::default();
+                        return Outcome {
+                            result,
+                            cause,
+                            provider: Some(id),
+                            answers,
+                            cache,
+                            verified,
+                        };
                     }
                     Err(reason) => Answer::Refused(reason),
                 },
@@ -140,19 +159,27 @@ impl Chain {
             match answer {
                 Answer::Refused(reason) => {
                     credential.note_refusal(reason);
-                    refusal = refusal.or(Some((id, reason)));
+                    let cause = credential.take_cause();
+                    refusal = refusal.or(Some((id, reason, cause)));
                 }
-                Answer::Unavailable => unavailable = unavailable.or(Some(id)),
-                Answer::NotMine | Answer::Authenticated(_) => {}
+                Answer::Unavailable => {
+                    let cause = credential.take_cause();
+                    unavailable = unavailable.or(Some((id, cause)));
+                }
+                Answer::NotMine | Answer::Authenticated(_) => drop(credential.take_cause()),
             }
         }
         credential.begin_notes(None);
-        let (result, provider) = match (refusal, unavailable) {
-            (Some((id, reason)), _) => (NoCaller::Refused(reason), Some(id)),
-            (None, Some(id)) => (NoCaller::Unavailable, Some(id)),
-            (None, None) => (NoCaller::Refused(self.unrecognised(credential, filters)), None),
+        let (result, provider, cause) = match (refusal, unavailable) {
+            (Some((id, reason, cause)), _) => (NoCaller::Refused(reason), Some(id), cause),
+            (None, Some((id, cause))) => (NoCaller::Unavailable, Some(id), cause),
+            (None, None) => {
+                let (reason, sentence) = self.unrecognised(credential, filters);
+                let cause = Cause { sentence: Some(sentence), principal: None };
+                (NoCaller::Refused(reason), None, cause)
+            }
         };
-        Outcome { result: Err(result), provider, answers, cache, verified }
+        Outcome { result: Err(result), cause, provider, answers, cache, verified }
     }
 
     /// The providers that may recognise the token, in order: those of any
@@ -180,20 +207,38 @@ impl Chain {
         (0..).map(ProviderId).take(all).chain(in_order)
     }
 
-    /// Why a token that no provider recognises is refused.
-    fn unrecognised(&self, credential: &Credential<'_>, filters: [&ProviderFilter; 2]) -> Reason {
-        if credential.jwt().is_some() {
-            return Reason::UnknownIssuer;
+    /// Why a token that no provider recognises is refused, and a sentence on
+    /// that.
+    fn unrecognised(
+        &self,
+        credential: &Credential<'_>,
+        filters: [&ProviderFilter; 2],
+    ) -> (Reason, String) {
+        let is_asked = |id: &&ProviderId| filters.iter().all(|filter| filter.allows(**id));
+        if let Some(jwt) = credential.jwt() {
+            let is_trusted = |issuer: &&str| self.by_issuer[*issuer].iter().any(|id| is_asked(&id));
+            let trusted = names(self.issuers.iter().map(String::as_str).filter(is_trusted));
+            let sentence = match jwt.issuer() {
+                Some(issuer) => {
+                    Sentence::of(format_args!("iss {}, trusted: {trusted}", Name(issuer)))
+                }
+                None => Sentence::of(format_args!("missing claim iss, trusted: {trusted}")),
+            };
+            return (Reason::UnknownIssuer, sentence);
         }
-        let takes_opaque = |id: &ProviderId| {
-            filters.iter().all(|filter| filter.allows(*id)) && self.get(*id).takes_opaque_tokens()
-        };
-        match jwt::pretends_to_be_a_jwt(credential.token())
-            || !self.of_any_token.iter().any(takes_opaque)
-        {
-            true => Reason::MalformedToken,
-            false => Reason::UnknownKey,
+        let opaque = self.of_any_token.iter().filter(is_asked).map(|id| self.get(*id));
+        let mut opaque =
+            opaque.filter(|provider| provider.takes_opaque_tokens()).map(Provider::name).peekable();
+        if jwt::pretends_to_be_a_jwt(credential.token()) {
+            let defect = jwt::defect(credential.token());
+            return (Reason::MalformedToken, Sentence::of(format_args!("{defect}")));
         }
+        if opaque.peek().is_none() {
+            let sentence = "it is not a JWT, and no provider of other tokens is asked";
+            return (Reason::MalformedToken, sentence.into());
+        }
+        let opaque = names(opaque);
+        (Reason::UnknownKey, Sentence::of(format_args!("not known to {opaque}")))
     }
 }
 
@@ -208,14 +253,14 @@ impl Wait<'_> {
             // Not polled: that would begin I/O whose end is not waited for.
             Self::Never => std::future::pending().await,
             Self::Over => {
-                credential.note(|| "the time is up, so it was not waited for".into());
+                credential.because(format_args!("the time is up, so it was not waited for"));
                 Answer::Unavailable
             }
             Self::Until(give_up) => {
                 if let Either::Left((answer, _)) = select(answer, give_up.as_mut()).await {
                     return answer;
                 }
-                credential.note(|| "it did not answer in time".into());
+                credential.because(format_args!("it did not answer in time"));
                 *self = Self::Over;
                 Answer::Unavailable
             }

@@ -134,11 +134,11 @@ impl Draft {
             if size > MOST {
                 return None;
             }
-            let below = |name: &&Box<[u8]>| {
-                let named = set.iter().filter_map(|at| self.0[*at].below.get(*name));
-                ((*name).clone(), numbered(named.chain(&any).copied().collect()))
+            let mut below_name = |name: &[u8]| {
+                let named = set.iter().filter_map(|at| self.0[*at].below.get(name));
+                numbered(named.chain(&any).copied().collect())
             };
-            let below = names.iter().map(below).collect();
+            let below = names.iter().map(|name| ((*name).clone(), below_name(name))).collect();
             let below_any = (!any.is_empty()).then(|| numbered(any));
             branches.push(Branches { below, below_any });
         }

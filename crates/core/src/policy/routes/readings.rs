@@ -41,15 +41,21 @@ enum How {
 
 impl Routes {
     /// The names of all routes, in order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.routes.iter().map(|route| route.name.as_str())
+    }
+
+    /// What makes a path ambiguous whatever the routes are; `None` if nothing
+    /// does.
+    pub(crate) fn defect_of(&self, path: &str) -> Option<String> {
+        path::read(path, self.has_matches).err().map(|defect| defect.to_string())
     }
 
     /// What makes a request's path ambiguous; `None` if it is not.
     pub fn describe_ambiguity(&self, request: &Request<'_>) -> Option<String> {
         let path = request.bare_path();
-        if let Err(defect) = path::read(path, self.has_matches) {
-            return Some(defect.to_string());
+        if let Some(defect) = self.defect_of(path) {
+            return Some(defect);
         }
         let walk = self.walk(request);
         let as_sent = self.match_as_sent.then(|| Way {

@@ -1,6 +1,8 @@
 //! The checks of a JWT's header and claims, in the order in which they are
 //! made.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
     keys::Algorithm,
     principal::{Principal, Scopes},
     reason::Reason,
+    sentence::{Json, Name, Span, any, list, names},
     settings::OAuth2Settings,
     time::UnixTime,
     token::{
@@ -37,31 +40,32 @@ pub(super) fn header(
 ) -> Result<(), Reason> {
     let header = jwt.header();
     if let Some(name) = header.asks_for {
-        credential.note(|| format!("its header has {name:?}, which is never accepted"));
+        match name {
+            "b64" => credential.because(format_args!("header member \"b64\" is not true")),
+            name => {
+                credential.because(format_args!("header member {} is never accepted", Name(name)));
+            }
+        }
         return Err(Reason::MalformedToken);
     }
-    for (name, member) in [("kid", &header.kid), ("typ", &header.typ), ("cty", &header.cty)] {
+    for (name, member) in [("kid", &header.kid), ("typ", &header.typ)] {
         if matches!(member, Member::Odd) {
-            credential.note(|| format!("its header's {name:?} is no string"));
+            credential.because(format_args!("header member {name} is not a string"));
             return Err(Reason::MalformedToken);
         }
-    }
-    // A nested token (RFC 7519, section 5.2) is not a claims set.
-    let content_type = header.cty.text().map(media_type);
-    if content_type.is_some_and(|content_type| content_type.eq_ignore_ascii_case("jwt")) {
-        credential.note(|| "it is a nested token".into());
-        return Err(Reason::MalformedToken);
     }
     let typ = header.typ.text().map(media_type);
     if let (Some(accepted), Some(typ)) = (&settings.accepted_types, typ)
         && !accepted.iter().any(|accepted| accepted.eq_ignore_ascii_case(typ))
     {
-        credential.note(|| format!("its header says typ {typ:?}, accepted are {accepted:?}"));
+        let accepted = names(accepted.iter().map(String::as_str));
+        credential.because(format_args!("typ {}, accepted: {accepted}", Name(typ)));
         return Err(Reason::WrongTokenType);
     }
     if jwt.is_bound() && !settings.accept_bound_tokens {
-        credential
-            .note(|| "it is bound to a key or certificate (cnf) whose proof is not checked".into());
+        credential.because(format_args!(
+            "it is bound to a key or certificate (cnf), whose proof is not checked"
+        ));
         return Err(Reason::WrongTokenType);
     }
     Ok(())
@@ -74,13 +78,10 @@ pub(super) fn algorithm(
     credential: &Credential<'_>,
 ) -> Result<Algorithm, Reason> {
     let named = jwt.header().alg.as_str();
-    let allowed = settings.algorithms.iter().copied().find(|allowed| allowed.as_str() == named);
-    allowed.ok_or_else(|| {
-        credential.note(|| {
-            let allowed: Vec<_> =
-                settings.algorithms.iter().map(|allowed| allowed.as_str()).collect();
-            format!("it is signed with {named:?}, allowed are {}", allowed.join(", "))
-        });
+    let known = named.parse().ok().filter(|named| settings.algorithms.contains(named));
+    known.ok_or_else(|| {
+        let allowed = list(&settings.algorithms);
+        credential.because(format_args!("signed with {}, allowed: {allowed}", Name(named)));
         Reason::AlgorithmNotAllowed
     })
 }
@@ -96,7 +97,8 @@ pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Resu
             "exp" | "nbf" | "iat" => "a number from 0 to 2^53",
             _ => "a string",
         };
-        credential.note(|| format!("its claim {name:?} is {value}, wanted is {wanted}"));
+        let value = Json(value);
+        credential.because(format_args!("claim {name} is {value}, wanted: {wanted}"));
         Reason::MalformedToken
     };
     for name in ["sub", "iss", "jti"] {
@@ -117,7 +119,7 @@ pub(super) fn claim_types(jwt: &Unverified, credential: &Credential<'_>) -> Resu
 /// A token must end.
 pub(super) fn expiry(stated: &Stated, credential: &Credential<'_>) -> Result<Times, Reason> {
     let Some(expires_at) = stated.expires_at else {
-        credential.note(|| "it has no exp".into());
+        credential.because(format_args!("missing claim exp"));
         return Err(Reason::MissingClaim);
     };
     Ok(Times { expires_at, not_before: stated.not_before, issued_at: stated.issued_at })
@@ -131,24 +133,25 @@ pub(super) fn times(
 ) -> Result<(), Reason> {
     let (now, skew) = (credential.now(), settings.clock_skew);
     if now >= times.expires_at + skew {
-        credential.note(|| {
-            let (end, skew) = (times.expires_at, settings.clock_skew.as_secs());
-            format!("it expired at {end} (plus {skew} s for clock skew), it is {now} now")
-        });
+        let end = times.expires_at;
+        let ago = Span(now.as_seconds() - end.as_seconds());
+        let skew = skew.as_secs();
+        credential.because(format_args!("expired {ago} ago, at {end} ({skew} s of skew allowed)"));
         return Err(Reason::Expired);
     }
     if let Some(start) = times.not_before.filter(|start| *start > now + skew) {
-        credential.note(|| {
-            let skew = settings.clock_skew.as_secs();
-            format!("it is valid from {start} on (less {skew} s for clock skew), it is {now} now")
-        });
+        let ahead = Span(start.as_seconds() - now.as_seconds());
+        let skew = skew.as_secs();
+        credential
+            .because(format_args!("valid in {ahead}, from {start} ({skew} s of skew allowed)"));
         return Err(Reason::NotYetValid);
     }
     if let Some(issued) = times.issued_at.filter(|issued| *issued > now + skew) {
-        credential.note(|| {
-            let skew = settings.clock_skew.as_secs();
-            format!("it was issued at {issued} (less {skew} s for clock skew), it is {now} now")
-        });
+        let ahead = Span(issued.as_seconds() - now.as_seconds());
+        let skew = skew.as_secs();
+        credential.because(format_args!(
+            "issued {ahead} ahead of this clock, at {issued} ({skew} s of skew allowed)"
+        ));
         return Err(Reason::IssuedInFuture);
     }
     Ok(())
@@ -162,14 +165,14 @@ pub(super) fn lifetime(
 ) -> Result<(), Reason> {
     let Some(longest) = settings.max_token_lifetime else { return Ok(()) };
     let Some(issued) = times.issued_at else {
-        credential.note(|| "it has no iat, which max_token_lifetime_seconds needs".into());
+        credential
+            .because(format_args!("missing claim iat, which max_token_lifetime_seconds needs"));
         return Err(Reason::MissingClaim);
     };
     if times.expires_at > issued + longest {
-        credential.note(|| {
-            let lifetime = times.expires_at.as_seconds() - issued.as_seconds();
-            format!("it lives for {lifetime} s, allowed are {} s", longest.as_secs())
-        });
+        let lifetime = times.expires_at.as_seconds() - issued.as_seconds();
+        let longest = longest.as_secs();
+        credential.because(format_args!("valid for {lifetime} s in all, allowed: {longest} s"));
         return Err(Reason::LifetimeTooLong);
     }
     Ok(())
@@ -184,10 +187,11 @@ pub(super) fn audience(
     if settings.audience.is_empty() {
         return Ok(());
     }
+    let wanted = || any(settings.audience.iter().map(|audience| Name(audience)));
     let is_ours = |audience: &str| settings.audience.iter().any(|ours| ours == audience);
     let named = match jwt.claims().get("aud") {
         None => {
-            credential.note(|| format!("it has no aud, wanted is one of {:?}", settings.audience));
+            credential.because(format_args!("missing claim aud, wanted: {}", wanted()));
             return Err(Reason::MissingClaim);
         }
         Some(Value::Array(audience)) => audience.iter().filter_map(Value::as_str).any(is_ours),
@@ -196,9 +200,8 @@ pub(super) fn audience(
     if named {
         return Ok(());
     }
-    credential.note(|| {
-        format!("its aud is {}, wanted is one of {:?}", jwt.claims()["aud"], settings.audience)
-    });
+    let named = Json(&jwt.claims()["aud"]);
+    credential.because(format_args!("aud is {named}, wanted: {}", wanted()));
     Err(Reason::WrongAudience)
 }
 
@@ -213,19 +216,18 @@ pub(super) fn client(
     }
     let mut named = claims::clients(jwt.claims()).peekable();
     if named.peek().is_none() {
-        credential.note(|| {
-            let wanted = &settings.client_ids;
-            format!("it names no client (client_id, azp, appid or cid), allowed are {wanted:?}")
-        });
+        credential.because(format_args!(
+            "missing claim client_id (or azp, appid, cid), allowed: {}",
+            names(settings.client_ids.iter().map(String::as_str))
+        ));
         return Err(Reason::MissingClaim);
     }
     if named.any(|client| settings.client_ids.iter().any(|allowed| allowed == client)) {
         return Ok(());
     }
-    credential.note(|| {
-        let named: Vec<_> = claims::clients(jwt.claims()).collect();
-        format!("its client is {named:?}, allowed are {:?}", settings.client_ids)
-    });
+    let named = names(claims::clients(jwt.claims()));
+    let allowed = names(settings.client_ids.iter().map(String::as_str));
+    credential.because(format_args!("client {named}, allowed: {allowed}"));
     Err(Reason::WrongClient)
 }
 
@@ -241,7 +243,7 @@ pub(super) fn required_claims(
             RuleOutcome::Missing => Reason::MissingClaim,
             RuleOutcome::Differs => Reason::WrongClaim,
         };
-        credential.note(|| rule.describe(jwt.claims()));
+        credential.because(format_args!("{}", rule.broken_by(jwt.claims())));
         return Err(reason);
     }
     Ok(())
@@ -259,22 +261,32 @@ pub(super) fn principal(
         Some(Value::String(subject)) => Some(subject.clone()),
         Some(value) => {
             let name = settings.subject_claim.text();
-            credential.note(|| format!("its claim {name:?}, the subject, is {value}, no string"));
+            let (name, value) = (Name(&name), Json(value));
+            credential.because(format_args!("claim {name}, the subject, is {value}, not a string"));
             return Err(Reason::MalformedToken);
         }
     };
     let names = settings.scope_claim.find(claims).map_or(Ok(Vec::new()), scopes);
     let names = names.inspect_err(|_| {
         let name = settings.scope_claim.text();
-        credential.note(|| {
-            format!("its claim {name:?}, the scopes, is neither a string nor a list of strings")
-        });
+        credential.because(format_args!(
+            "claim {}, the scopes, is neither a string nor a list of strings",
+            Name(&name)
+        ));
     })?;
     let client = claims::clients(claims).next().map(Into::into);
     Ok(Principal::new(subject)
         .with_scopes(Scopes { names, wildcard: settings.wildcard_scope })
         .with_client_id(client)
         .with_expires_at(expires_at))
+}
+
+/// Who a token names whose claims can't all be read.
+pub(super) fn named(settings: &OAuth2Settings, claims: &Claims) -> Arc<Principal> {
+    let subject = settings.subject_claim.find(claims).and_then(Value::as_str);
+    let client = claims::clients(claims).next();
+    let principal = Principal::new(subject.map(Into::into));
+    Arc::new(principal.with_client_id(client.map(Into::into)))
 }
 
 /// One string of scopes (RFC 8693, section 4.2) or an array of them (Okta).
