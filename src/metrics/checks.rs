@@ -14,7 +14,7 @@ use super::{Families, Metrics, Tracked, durations::Timings};
 use crate::{
     decision::{CacheResult, Decision, ProviderId, Verdict},
     engine::Engine,
-    provider::{AnswerKind, Provider},
+    provider::AnswerKind,
     reason::Reason,
 };
 
@@ -33,12 +33,18 @@ impl CheckMeters {
     /// Removes the series of providers that `engine` does not have, so it must
     /// come after every step that may fail.
     pub fn new(metrics: &Metrics, engine: &Engine) -> Self {
-        Self::of_providers(metrics, engine.providers().map(Provider::name))
+        let providers = engine.providers().map(|provider| provider.name().to_owned()).collect();
+        let routes = engine.route_names().map(String::from).collect();
+        Self::of(metrics, Shards::new(providers, routes))
     }
 
     /// As [`Self::new`], for providers of these names.
     pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let shards = Arc::new(Shards::new(names.into_iter().map(String::from).collect()));
+        Self::of(metrics, Shards::new(names.into_iter().map(String::from).collect(), Vec::new()))
+    }
+
+    fn of(metrics: &Metrics, shards: Shards) -> Self {
+        let shards = Arc::new(shards);
         metrics.0.track(&shards);
         Self { shards, families: Arc::clone(&metrics.0) }
     }
@@ -58,10 +64,12 @@ impl CheckMeters {
         for (ProviderId(id), answer) in &decision.answers {
             shard.answers.add(usize::from(*id) * AnswerKind::ALL.len() + *answer as usize);
         }
+        let denied = usize::from(matches!(decision.verdict, Verdict::Deny(_)));
+        shard.routes.add(decision.route.map_or(0, |route| route.number) * 2 + denied);
         if let Some(result) = decision.cache {
             shard.cache_results.add(result as usize);
         }
-        shard.timings[usize::from(matches!(decision.verdict, Verdict::Deny(_)))].add(elapsed);
+        shard.timings[denied].add(elapsed);
         let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
         for header in dropped {
             self.families.dropped_headers.with_label_values(&[&**header]).inc();
@@ -91,6 +99,8 @@ impl Drop for InFlight<'_> {
 pub(super) struct Shards {
     /// The providers' names, by [`ProviderId`].
     pub(super) providers: Vec<String>,
+    /// The routes' names, by their number less 1.
+    routes: Vec<String>,
     by_thread: PerThread<Shard>,
 }
 
@@ -100,21 +110,24 @@ struct Shard {
     /// By provider, then by answer.
     answers: Counts,
     cache_results: Counts,
+    /// By route (0: the defaults), then allowed, denied.
+    routes: Counts,
     /// Of the allowed ones, of the denied ones.
     timings: [Timings; 2],
     in_flight: AtomicI64,
 }
 
 impl Shards {
-    fn new(providers: Vec<String>) -> Self {
+    fn new(providers: Vec<String>, routes: Vec<String>) -> Self {
         let shard = || Shard {
             checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
             answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
             cache_results: Counts::new(CacheResult::ALL.len()),
+            routes: Counts::new((routes.len() + 1) * 2),
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
-        Self { by_thread: PerThread::new(shard), providers }
+        Self { by_thread: PerThread::new(shard), providers, routes }
     }
 }
 
@@ -146,6 +159,15 @@ impl Families {
                 self.token_cache
                     .with_label_values(&[CacheResult::ALL[cell].as_str()])
                     .inc_by(count);
+            }
+            for (cell, count) in shard.routes.take() {
+                let name = (cell / 2).checked_sub(1).map_or("", |at| shards.routes[at].as_str());
+                let mut routes = self.routes();
+                let split = routes.entry(name.to_owned()).or_default();
+                match cell % 2 {
+                    0 => split.allowed += count,
+                    _ => split.denied += count,
+                }
             }
             self.durations.collect_from(&shard.timings);
         }
