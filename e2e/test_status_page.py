@@ -93,6 +93,64 @@ def test_it_can_be_read_everywhere(busy: Gateway, module_stack: Stack, tmp_path:
     assert seen["phone-light"]["back"] != seen["phone-dark"]["back"]
 
 
+THREE_ISSUERS = standard.SERVER + """
+auth:
+  providers:
+    - {name: people, type: oauth2, issuer: "${ISSUER_URL}", require_audience: false}
+    - {name: machines, type: oauth2, issuer: "${ISSUER_URL}", client_ids: [web, root], require_audience: false}
+    - {name: partners, type: oauth2, issuer: "http://127.0.0.1:9", audience: none}
+  routes:
+    - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin]}
+"""
+
+
+def look(stack: Stack, name: str, url: str, tmp_path: Path) -> dict:
+    """What is on the page, in every size and colour."""
+    folder = (Path(SHOTS) if SHOTS else tmp_path) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = browse(stack, "look", url, folder).result()
+    for facts in seen.values():
+        assert facts["trouble"] == [] and facts["overflow"] <= 0, facts
+    return seen["desktop-light"]
+
+
+def test_not_ready_names_the_issuer_that_is_down(stack: Stack, tmp_path: Path):
+    issuer = stack.issuer(*standard.CLIENTS)
+    claimgate = stack.claimgate(THREE_ISSUERS, wait=False, ISSUER_URL=issuer.url)
+    url = f"http://{claimgate.admin}/"
+    fetched = lambda: "Connection refused" in web.get(claimgate.admin, "/status.json").body.decode()
+    web.wait_until(fetched, "a failed fetch")
+    text = look(stack, "three-issuers", url, tmp_path)["text"]
+    assert "not ready" in text
+    assert "this instance is not ready, it waits for partners: no signing keys yet" in text
+    assert f'"url":"{url}"' in claimgate.log.read_text(), "the log has the address"
+
+
+def test_authentication_that_is_off_is_told_right(stack: Stack, tmp_path: Path):
+    claimgate = stack.claimgate(standard.SERVER + "auth: {enabled: false}\n")
+    text = look(stack, "off", f"http://{claimgate.admin}/", tmp_path)["text"]
+    assert "every request is allowed" in text
+    assert "every token is refused" not in text
+
+
+def test_a_flood_hides_no_other_denial(stack: Stack, tmp_path: Path):
+    gateway = standard.gateway(stack)
+    admin = gateway.claimgate.admin
+    gateway.get("/admin/users", [("x-request-id", "rare"), *web.bearer(gateway.token())])
+    with gateway.flow("/orders", lambda: web.bearer("no-such-key")):
+        web.wait_until(lambda: gateway.claimgate.checks("unknown_key") > 500, "a flood")
+    text = look(stack, "flood", f"http://{admin}/", tmp_path)["text"]
+    assert "missing scope admin, granted: invoke" in text
+    narrowed = web.get(admin, "/status.json?reason=insufficient_scope&route=admin&subject=web").json()
+    assert [it["reason"] for it in narrowed["denials"]] == ["insufficient_scope"]
+    assert [(it["subject"], it["count"]) for it in narrowed["causes"]] == [("web", 1)]
+    counts = {it["reason"]: it["count"] for it in web.get(admin, "/status.json").json()["causes"]}
+    assert counts["unknown_key"] > 500
+    page = web.get(admin, "/?reason=insufficient_scope&by=subject").body.decode()
+    assert "missing scope admin" in page and "no-such-key" not in page
+    assert "not known to team-keys" not in page
+
+
 def test_it_works_without_javascript(busy: Gateway, module_stack: Stack):
     url = f"http://{busy.claimgate.admin}/"
     seen = browse(module_stack, "plain", url, "id-7").result()

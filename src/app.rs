@@ -140,6 +140,9 @@ impl App {
             workers,
             "listening"
         );
+        if status_page.is_on(&active.server) {
+            info!(url = %format_args!("http://{admin_address}/"), "status page is on");
+        }
         let reloader = Reloader {
             path: path.into(),
             watch,

@@ -11,7 +11,7 @@
 //! for each other.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -20,8 +20,10 @@ use std::{
 
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
-    proto::MetricFamily,
+    Registry, TextEncoder,
+    core::Collector,
+    process_collector::ProcessCollector,
+    proto::{LabelPair, MetricFamily},
 };
 
 use crate::{
@@ -39,6 +41,7 @@ mod durations;
 mod fetches;
 
 pub use checks::{CheckMeters, InFlight};
+pub use durations::{ByDuration, quantile};
 pub use fetches::FetchMeter;
 
 use checks::Shards;
@@ -68,7 +71,30 @@ struct Families {
     in_flight: IntGauge,
     /// All checks so far, also those whose series was removed.
     totals: ByReason<AtomicU64>,
+    /// Allowed and denied checks so far, by the name of the route; the empty name
+    /// is that of the defaults.
+    routes: Mutex<HashMap<String, Split>>,
     tracked: Mutex<Tracked>,
+}
+
+/// Allowed and denied checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// Allowed ones.
+    pub allowed: u64,
+    /// Denied ones.
+    pub denied: u64,
+}
+
+/// What was counted since the start of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Totals {
+    /// Checks by reason.
+    pub reasons: ByReason,
+    /// Checks by duration.
+    pub durations: ByDuration,
+    /// Look-ups in the token cache, in the order of [`CacheResult::ALL`].
+    pub cache: [u64; CacheResult::ALL.len()],
 }
 
 /// A number for each reason, in the order of [`Reason::ALL`].
@@ -178,6 +204,7 @@ impl Metrics {
                 "Checks being decided right now.",
             )?)?,
             totals: [const { AtomicU64::new(0) }; _],
+            routes: Mutex::default(),
             tracked: Mutex::default(),
             registry,
         };
@@ -259,10 +286,42 @@ impl Metrics {
         tracked.expiring_keys = expiring;
     }
 
-    /// How many checks have ended with each reason since the start of the process.
-    pub fn checks_by_reason(&self) -> ByReason {
+    /// What was counted since the start of the process.
+    pub fn totals(&self) -> Totals {
         self.0.collect_counts();
-        self.0.totals.each_ref().map(|total| total.load(Relaxed))
+        let cached =
+            |result: CacheResult| self.0.token_cache.with_label_values(&[result.as_str()]).get();
+        Totals {
+            reasons: self.0.totals.each_ref().map(|total| total.load(Relaxed)),
+            durations: self.0.durations.totals(),
+            cache: CacheResult::ALL.map(cached),
+        }
+    }
+
+    /// The checks of each route since the start of the process; the empty name
+    /// has those that no route matched.
+    pub fn checks_by_route(&self) -> HashMap<String, Split> {
+        self.0.collect_counts();
+        self.0.routes().clone()
+    }
+
+    /// The checks that each provider decided since the start of the process.
+    pub fn checks_by_provider(&self) -> HashMap<String, Split> {
+        self.0.collect_counts();
+        let mut splits: HashMap<String, Split> = HashMap::new();
+        for metric in self.0.checks.collect().iter().flat_map(MetricFamily::get_metric) {
+            let label = |name: &str| {
+                let found = metric.get_label().iter().find(|label| label.name() == name);
+                found.map(LabelPair::value).unwrap_or_default()
+            };
+            let split = splits.entry(label("provider").to_owned()).or_default();
+            let count = metric.get_counter().get_value() as u64;
+            match label("decision") {
+                "allow" => split.allowed += count,
+                _ => split.denied += count,
+            }
+        }
+        splits
     }
 
     /// The meter of a provider that fetches keys.
@@ -272,6 +331,10 @@ impl Metrics {
 }
 
 impl Families {
+    fn routes(&self) -> MutexGuard<'_, HashMap<String, Split>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Exports series as 0 before they count, so that a first increment is visible
     /// as one.
     fn init_series(&self) {

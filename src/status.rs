@@ -26,6 +26,7 @@ use crate::{
 
 mod chart;
 pub mod denials;
+mod filter;
 pub mod history;
 pub mod http;
 mod page;
@@ -94,7 +95,7 @@ impl StatusPage {
         metrics: Metrics,
     ) -> Self {
         let started = UnixTime::now();
-        let history = History::new(started, metrics.checks_by_reason());
+        let history = History::new(started, metrics.totals());
         Self {
             revision,
             config_path: config.to_owned(),
@@ -117,7 +118,7 @@ impl StatusPage {
         if !self.is_on(&config.server) {
             self.denials.clear();
         }
-        let totals = self.metrics.checks_by_reason();
+        let totals = self.metrics.totals();
         let mut state = self.state();
         // The history was not updated while the page was off.
         if !state.config.as_ref().is_some_and(|before| self.is_on(&before.server)) {
@@ -136,12 +137,14 @@ impl StatusPage {
     /// so that they are counted in the bucket of their time.
     pub fn update_history(&self) {
         if self.config().is_some_and(|config| self.is_on(&config.server)) {
-            let totals = self.metrics.checks_by_reason();
-            self.state().history.update(UnixTime::now(), totals);
+            let (now, totals) = (UnixTime::now(), self.metrics.totals());
+            self.state().history.update(now, totals);
+            self.denials.merge(now);
         }
     }
 
-    fn is_on(&self, settings: &ServerSettings) -> bool {
+    /// Whether the page is on under these settings.
+    pub fn is_on(&self, settings: &ServerSettings) -> bool {
         settings.status_page.unwrap_or(self.address.is_loopback())
     }
 

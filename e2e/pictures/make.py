@@ -31,6 +31,8 @@ PICTURES = tools.ROOT / "docs" / "pictures"
 SECONDS = 40
 """How long traffic flows, which is what the dashboard shows."""
 EXPIRED = "        - {name: old, key: old-key, expires_at: 2020-01-01T00:00:00Z}"
+LONG = "-of-more-than-twenty-characters"
+"""What the tests' short keys lack, for a configuration without warnings."""
 DOWN = "    - {name: partner, type: oauth2, issuer: 'http://127.0.0.1:9', audience: gateway}"
 COLUMNS = 100
 
@@ -39,6 +41,8 @@ def main() -> int:
     with Stack() as stack:
         config = standard.CONFIG.replace("      keys:", f"      keys:\n{EXPIRED}")
         config = config.replace("  required_scopes: [invoke]", f"{DOWN}\n  required_scopes: [invoke]")
+        config = re.sub(r"key: (\w+-key)", rf"key: \1{LONG}", config)
+        config = config.replace("require_audience: false", "require_audience: false\n      client_ids: [web, root]")
         gateway = standard.gateway(stack, standard.CONFIG)
         change(gateway.claimgate.config, config)
         web.wait_until(lambda: gateway.claimgate.reloads("success") == 1, "a reload")
@@ -70,10 +74,10 @@ def traffic(gateway: standard.Gateway) -> None:
     expired = web.bearer(gateway.token(lifetime=-600))
     kinds = {
         "ok": lambda: ("/v1/chat/completions", pick.choice(tokens)),
-        "key": lambda: ("/v1/models", web.bearer("job-key")),
+        "key": lambda: ("/v1/models", web.bearer(f"job-key{LONG}")),
         "expired": lambda: ("/v1/chat/completions", expired),
         "scope": lambda: ("/admin/users", tokens[0]),
-        "revoked": lambda: ("/v1/models", web.bearer("gone-key")),
+        "revoked": lambda: ("/v1/models", web.bearer(f"gone-key{LONG}")),
         "missing": lambda: ("/v1/models", ()),
         "path": lambda: ("/admin//../users", tokens[0]),
     }

@@ -15,7 +15,7 @@ use crate::{
     decision::{CacheResult, Decision, ProviderId, Verdict},
     engine::Engine,
     limits::{LimitResult, Limited, Limits},
-    provider::{AnswerKind, Provider},
+    provider::AnswerKind,
     reason::Reason,
 };
 
@@ -34,24 +34,21 @@ impl CheckMeters {
     /// Removes the series of providers that `engine` does not have, so it must
     /// come after every step that may fail.
     pub fn new(metrics: &Metrics, engine: &Engine) -> Self {
-        let plans = engine.limits().map_or(&[][..], Limits::plans);
-        let providers = engine.providers().map(Provider::name);
-        Self::of(metrics, providers, plans.iter().map(|plan| plan.name.as_str()))
+        let providers = engine.providers().map(|provider| provider.name().to_owned());
+        let routes = engine.route_names().map(String::from);
+        let plans = engine.limits().map_or(&[][..], Limits::plans).iter();
+        let plans = plans.map(|plan| plan.name.clone());
+        Self::of(metrics, Shards::new(providers.collect(), routes.collect(), plans.collect()))
     }
 
     /// As [`Self::new`], for providers of these names.
     pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::of(metrics, names, [])
+        let providers = names.into_iter().map(String::from).collect();
+        Self::of(metrics, Shards::new(providers, Vec::new(), Vec::new()))
     }
 
-    fn of<'a>(
-        metrics: &Metrics,
-        providers: impl IntoIterator<Item = &'a str>,
-        plans: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        let names = |names: &mut dyn Iterator<Item = &'a str>| names.map(String::from).collect();
-        let providers = names(&mut providers.into_iter());
-        let shards = Arc::new(Shards::new(providers, names(&mut plans.into_iter())));
+    fn of(metrics: &Metrics, shards: Shards) -> Self {
+        let shards = Arc::new(shards);
         metrics.0.track(&shards);
         Self { shards, families: Arc::clone(&metrics.0) }
     }
@@ -71,13 +68,15 @@ impl CheckMeters {
         for (ProviderId(id), answer) in &decision.answers {
             shard.answers.add(usize::from(*id) * AnswerKind::ALL.len() + *answer as usize);
         }
+        let denied = usize::from(matches!(decision.verdict, Verdict::Deny(_)));
+        shard.routes.add(decision.route.map_or(0, |route| route.number) * 2 + denied);
         if let Some(result) = decision.cache {
             shard.cache_results.add(result as usize);
         }
         if let Some(limited) = &decision.limited {
             shard.limited(limited);
         }
-        shard.timings[usize::from(matches!(decision.verdict, Verdict::Deny(_)))].add(elapsed);
+        shard.timings[denied].add(elapsed);
         let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
         for header in dropped {
             self.families.dropped_headers.with_label_values(&[&**header]).inc();
@@ -107,6 +106,8 @@ impl Drop for InFlight<'_> {
 pub(super) struct Shards {
     /// The providers' names, by [`ProviderId`].
     pub(super) providers: Vec<String>,
+    /// The routes' names, by their number less 1.
+    routes: Vec<String>,
     /// The plans' names, by position.
     pub(super) plans: Vec<String>,
     by_thread: PerThread<Shard>,
@@ -118,6 +119,8 @@ struct Shard {
     /// By provider, then by answer.
     answers: Counts,
     cache_results: Counts,
+    /// By route (0: the defaults), then allowed, denied.
+    routes: Counts,
     /// By plan (0: no plan), then by result.
     limits: Counts,
     /// Of the allowed ones, of the denied ones.
@@ -126,16 +129,17 @@ struct Shard {
 }
 
 impl Shards {
-    fn new(providers: Vec<String>, plans: Vec<String>) -> Self {
+    fn new(providers: Vec<String>, routes: Vec<String>, plans: Vec<String>) -> Self {
         let shard = || Shard {
             checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
             answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
             cache_results: Counts::new(CacheResult::ALL.len()),
+            routes: Counts::new((routes.len() + 1) * 2),
             limits: Counts::new((plans.len() + 1) * LimitResult::ALL.len()),
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
-        Self { by_thread: PerThread::new(shard), providers, plans }
+        Self { by_thread: PerThread::new(shard), providers, routes, plans }
     }
 }
 
@@ -180,6 +184,15 @@ impl Families {
                 self.token_cache
                     .with_label_values(&[CacheResult::ALL[cell].as_str()])
                     .inc_by(count);
+            }
+            for (cell, count) in shard.routes.take() {
+                let name = (cell / 2).checked_sub(1).map_or("", |at| shards.routes[at].as_str());
+                let mut routes = self.routes();
+                let split = routes.entry(name.to_owned()).or_default();
+                match cell % 2 {
+                    0 => split.allowed += count,
+                    _ => split.denied += count,
+                }
             }
             for (cell, count) in shard.limits.take() {
                 let result = LimitResult::ALL[cell % LimitResult::ALL.len()];

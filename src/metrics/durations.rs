@@ -36,6 +36,22 @@ const BOUNDS: [u64; 17] = [
     1_000_000_000,
 ];
 
+/// A number for each bucket of durations; the last has no bound.
+pub type ByDuration = [u64; BOUNDS.len() + 1];
+
+/// The duration, in microseconds, that this share of the checks did not exceed;
+/// `None` without checks, or if it was more than a second.
+pub fn quantile(counts: &ByDuration, share: f64) -> Option<u64> {
+    let total: u64 = counts.iter().sum();
+    let rank = ((total as f64 * share).ceil() as u64).max(1);
+    let mut below = 0;
+    let bucket = counts.iter().position(|count| {
+        below += count;
+        below >= rank
+    });
+    BOUNDS.get(bucket?).map(|nanoseconds| nanoseconds / 1000)
+}
+
 /// How long checks took, by bucket; the last has no bound.
 #[derive(Debug, Default)]
 pub(super) struct Timings {
@@ -94,6 +110,17 @@ impl Durations {
         let (name, help) = (Self::NAME.into(), Self::HELP.into());
         let desc = Desc::new(name, help, vec![Self::LABEL.into()], HashMap::new())?;
         Ok(Self(Arc::new((desc, Default::default()))))
+    }
+
+    /// How many checks took how long so far: of the allowed and the denied ones
+    /// together, by bucket.
+    pub(super) fn totals(&self) -> ByDuration {
+        let [allowed, denied] = &self.0.1;
+        let mut totals = [0; BOUNDS.len() + 1];
+        for (total, (a, d)) in totals.iter_mut().zip(allowed.buckets.iter().zip(&denied.buckets)) {
+            *total = a.load(Relaxed) + d.load(Relaxed);
+        }
+        totals
     }
 
     /// Moves a shard's counts here: of the allowed checks, of the denied ones.

@@ -4,9 +4,12 @@
 //! worker uses the next free list, since readers merge all of them: there is one
 //! list more than there are workers, and readers lock one at a time, so one is
 //! always free and a decision never waits.
+//!
+//! Readers merge every second. A flood with one reason would push out all other
+//! denials, so of the most frequent reasons fewer are kept; and denials are
+//! counted by what they have in common ([`groups`]).
 
 use std::{
-    collections::VecDeque,
     fmt, mem,
     num::NonZeroUsize,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,67 +17,42 @@ use std::{
 
 use claimgate_core::per_thread::{free, thread_number};
 
-use crate::{reason::Reason, texts::Texts, time::UnixTime};
+use crate::{reason::Reason, time::UnixTime};
+
+mod groups;
+mod record;
+
+pub use groups::Group;
+pub use record::{DenialRecord, NewDenial};
+pub(super) use record::{MAX_VALUE_BYTES, cut};
+
+use groups::{Groups, NewGroups};
 
 /// How many denials are kept.
 pub const CAPACITY: usize = 200;
-
-/// The longest that any one value is kept, in bytes.
-pub(super) const MAX_VALUE_BYTES: usize = 256;
 
 /// A bounded log of the last denials.
 pub struct DenialLog {
     lists: Box<[Mutex<List>]>,
     /// What readers have merged so far; locked by one reader at a time.
-    merged: Mutex<List>,
+    merged: Mutex<Merged>,
 }
 
-/// Denials, the oldest first; never more than [`CAPACITY`].
-type List = VecDeque<DenialRecord>;
-
-/// A denied request, to be recorded.
-#[derive(Clone, Copy, Debug)]
-pub struct NewDenial<'a> {
-    /// When.
-    pub at: UnixTime,
-    /// Why.
-    pub reason: Reason,
-    /// The provider that decided.
-    pub provider: Option<&'a str>,
-    /// The route that the request matched, or that Envoy named.
-    pub route: Option<&'a str>,
-    /// Who sent it, where that is verified.
-    pub subject: Option<&'a str>,
-    /// The OAuth 2.0 client, likewise.
-    pub client_id: Option<&'a str>,
-    /// The name of the API key.
-    pub key: Option<&'a str>,
-    /// Whether the token was accepted, and only the route's rules were not met.
-    pub authenticated: bool,
-    /// What the reason rests on, in one sentence.
-    pub detail: Option<&'a str>,
-    /// The request's method.
-    pub method: &'a str,
-    /// Its path without the query, which may hold a token.
-    pub path: &'a str,
-    /// Its host.
-    pub host: &'a str,
-    /// Its `x-request-id`.
-    pub request_id: Option<&'a str>,
-    /// The trace it belongs to.
-    pub trace_id: Option<&'a str>,
+/// The denials of one thread since the last merge.
+#[derive(Default)]
+struct List {
+    /// In any order; never more than [`CAPACITY`].
+    latest: Vec<DenialRecord>,
+    /// Where a full list looks for the denial to replace.
+    next: usize,
+    groups: NewGroups,
 }
 
-/// A recorded denial; absent values are empty, long ones are cut.
-#[derive(Clone)]
-pub struct DenialRecord {
-    /// When.
-    pub at: UnixTime,
-    /// Why.
-    pub reason: Reason,
-    /// Whether the token was accepted, and only the route's rules were not met.
-    pub authenticated: bool,
-    values: Texts,
+#[derive(Default)]
+struct Merged {
+    /// The oldest first; never more than [`CAPACITY`].
+    latest: Vec<DenialRecord>,
+    groups: Groups,
 }
 
 impl DenialLog {
@@ -89,131 +67,82 @@ impl DenialLog {
         let own = thread_number() % self.lists.len();
         let (before, after) = self.lists.split_at(own);
         let Some(mut list) = after.iter().chain(before).find_map(free) else { return };
-        let is_full = list.len() >= CAPACITY;
-        match list.pop_front_if(|_| is_full) {
-            Some(mut oldest) => {
-                oldest.fill(new);
-                list.push_back(oldest);
-            }
-            None => list.push_back(DenialRecord::of(new)),
-        }
+        list.groups.count(new);
+        list.keep(new);
     }
 
-    /// The last [`CAPACITY`] denials, the latest first.
-    pub fn latest(&self) -> Vec<DenialRecord> {
+    /// Takes over what the threads have recorded since the last time.
+    pub fn merge(&self, now: UnixTime) {
         let mut merged = lock(&self.merged);
         for list in &self.lists {
-            merged.extend(mem::take(&mut *lock(list)));
+            let List { latest, groups, .. } = mem::take(&mut *lock(list));
+            merged.latest.extend(latest);
+            merged.groups.add(groups, now);
         }
-        merged.make_contiguous().sort_by(|a, b| a.at.as_seconds().total_cmp(&b.at.as_seconds()));
-        let surplus = merged.len().saturating_sub(CAPACITY);
-        merged.drain(..surplus);
-        merged.iter().rev().cloned().collect()
+        merged.latest.sort_by(|a, b| a.at.as_seconds().total_cmp(&b.at.as_seconds()));
+        keep_some_of_each_reason(&mut merged.latest);
+    }
+
+    /// The last denials, the latest first: all of the last [`CAPACITY`], or, if
+    /// some reasons are frequent, fewer of these and more of the others.
+    pub fn latest(&self) -> Vec<DenialRecord> {
+        self.merge(UnixTime::now());
+        lock(&self.merged).latest.iter().rev().cloned().collect()
+    }
+
+    /// The denials of the last ten minutes by what they have in common, the
+    /// most frequent first.
+    pub fn groups(&self, now: UnixTime) -> Vec<Group> {
+        self.merge(now);
+        lock(&self.merged).groups.recent(now)
     }
 
     /// Clears the log.
     pub fn clear(&self) {
-        lock(&self.merged).clear();
-        self.lists.iter().for_each(|list| lock(list).clear());
+        *lock(&self.merged) = Merged::default();
+        self.lists.iter().for_each(|list| *lock(list) = List::default());
     }
 }
 
-fn lock(list: &Mutex<List>) -> MutexGuard<'_, List> {
+impl List {
+    /// Keeps a denial; in a full list it replaces an old one of the same reason,
+    /// so a flood replaces itself.
+    fn keep(&mut self, new: &NewDenial<'_>) {
+        if self.latest.len() < CAPACITY {
+            self.latest.push(DenialRecord::of(new));
+            return;
+        }
+        let (before, after) = self.latest.split_at(self.next);
+        let is_same = |denial: &DenialRecord| denial.reason == new.reason;
+        let found = after.iter().position(is_same).map(|at| at + self.next);
+        let at = found.or_else(|| before.iter().position(is_same)).unwrap_or(self.next);
+        self.latest[at].fill(new);
+        self.next = (at + 1) % CAPACITY;
+    }
+}
+
+fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl DenialRecord {
-    fn of(new: &NewDenial<'_>) -> Self {
-        let mut record = Self {
-            at: new.at,
-            reason: new.reason,
-            authenticated: new.authenticated,
-            values: Texts::default(),
-        };
-        record.fill(new);
-        record
+/// Cuts the list to [`CAPACITY`]: of every reason the latest, equally many of
+/// those that have more.
+fn keep_some_of_each_reason(latest: &mut Vec<DenialRecord>) {
+    let mut counts = [0; Reason::ALL.len()];
+    latest.iter().for_each(|denial| counts[denial.reason as usize] += 1);
+    let fits =
+        |most: &usize| counts.iter().map(|count| *count.min(most)).sum::<usize>() <= CAPACITY;
+    let most = (1..=CAPACITY).rev().find(fits).unwrap_or(1);
+    for count in &mut counts {
+        *count = count.saturating_sub(most);
     }
-
-    /// Replaces everything, reusing the memory.
-    fn fill(&mut self, new: &NewDenial<'_>) {
-        (self.at, self.reason, self.authenticated) = (new.at, new.reason, new.authenticated);
-        let known = Option::<&str>::unwrap_or_default;
-        // In the order of the methods below.
-        let values = [
-            known(new.provider),
-            known(new.route),
-            known(new.subject),
-            known(new.client_id),
-            known(new.key),
-            known(new.detail),
-            new.method,
-            new.path,
-            new.host,
-            known(new.request_id),
-            known(new.trace_id),
-        ];
-        self.values.fill(values.into_iter().map(cut));
-    }
-
-    /// The provider that decided.
-    pub fn provider(&self) -> &str {
-        self.values.get(0)
-    }
-
-    /// The route that the request matched, or that Envoy named.
-    pub fn route(&self) -> &str {
-        self.values.get(1)
-    }
-
-    /// Who sent it, where that is verified.
-    pub fn subject(&self) -> &str {
-        self.values.get(2)
-    }
-
-    /// The OAuth 2.0 client, likewise.
-    pub fn client_id(&self) -> &str {
-        self.values.get(3)
-    }
-
-    /// The name of the API key.
-    pub fn key(&self) -> &str {
-        self.values.get(4)
-    }
-
-    /// What the reason rests on, in one sentence.
-    pub fn detail(&self) -> &str {
-        self.values.get(5)
-    }
-
-    /// The request's method.
-    pub fn method(&self) -> &str {
-        self.values.get(6)
-    }
-
-    /// Its path without the query.
-    pub fn path(&self) -> &str {
-        self.values.get(7)
-    }
-
-    /// Its host.
-    pub fn host(&self) -> &str {
-        self.values.get(8)
-    }
-
-    /// Its `x-request-id`.
-    pub fn request_id(&self) -> &str {
-        self.values.get(9)
-    }
-
-    /// The trace it belongs to.
-    pub fn trace_id(&self) -> &str {
-        self.values.get(10)
-    }
-}
-
-/// Cuts a value to the recorded length.
-pub(super) fn cut(value: &str) -> &str {
-    &value[..value.floor_char_boundary(MAX_VALUE_BYTES)]
+    // What is left of the counts is how many of the oldest have to go.
+    latest.retain(|denial| {
+        let surplus = &mut counts[denial.reason as usize];
+        let stays = *surplus == 0;
+        *surplus = surplus.saturating_sub(1);
+        stays
+    });
 }
 
 impl fmt::Debug for DenialLog {
@@ -280,6 +209,26 @@ mod tests {
         let rest = [denial.provider(), denial.route(), denial.subject(), denial.method()];
         assert_eq!(rest, ["issuer", "admin", "me", "GET"]);
         assert_eq!([denial.host(), denial.request_id(), denial.trace_id()], ["h", "r-1", "t-1"]);
+    }
+
+    #[test]
+    fn a_flood_of_one_reason_leaves_the_others() {
+        let denials = log(1);
+        for number in 0..10 {
+            denials.add(&NewDenial {
+                reason: Reason::WrongAudience,
+                ..denial(f64::from(number), "/rare")
+            });
+        }
+        for second in 0..20 {
+            for number in 0..1000 {
+                denials.add(&denial(100.0 + f64::from(second), &format!("/{number}")));
+            }
+            denials.merge(UnixTime::from_seconds(120.0));
+        }
+        let latest = denials.latest();
+        assert_eq!(latest.len(), CAPACITY);
+        assert_eq!(latest.iter().filter(|denial| denial.path() == "/rare").count(), 10);
     }
 
     /// No denial is lost and no thread waits while others read.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    metrics::{ByReason, checks::decision_of},
+    metrics::{ByDuration, ByReason, Totals, checks::decision_of},
     reason::Reason,
     time::UnixTime,
 };
@@ -20,7 +20,7 @@ pub struct History {
     /// When the history began, in seconds since 1970.
     began: f64,
     /// The totals at the last update.
-    totals: ByReason,
+    totals: Totals,
     /// One for every interval since the first, the latest last.
     buckets: VecDeque<Bucket>,
 }
@@ -32,6 +32,10 @@ pub struct Bucket {
     pub start: u64,
     /// The checks, by reason.
     pub counts: ByReason,
+    /// The same, by how long they took.
+    pub durations: ByDuration,
+    /// Look-ups in the token cache: hits, misses.
+    pub cache: [u64; 2],
 }
 
 /// Checks per second.
@@ -45,25 +49,26 @@ pub struct Rates {
 
 impl History {
     /// A history that begins at `now` with these totals.
-    pub fn new(now: UnixTime, totals: ByReason) -> Self {
+    pub fn new(now: UnixTime, totals: Totals) -> Self {
         Self { began: now.as_seconds(), totals, buckets: VecDeque::with_capacity(BUCKETS) }
     }
 
     /// Counts the checks since the last update in the bucket of `now`.
-    pub fn update(&mut self, now: UnixTime, totals: ByReason) {
+    pub fn update(&mut self, now: UnixTime, totals: Totals) {
         let start = now.as_seconds() as u64 / BUCKET_SECONDS * BUCKET_SECONDS;
         self.advance_to(start);
         let Some(bucket) = self.buckets.back_mut() else { return };
-        for ((count, total), before) in bucket.counts.iter_mut().zip(totals).zip(self.totals) {
-            *count += total.saturating_sub(before);
-        }
+        let before = &self.totals;
+        add_growth(&mut bucket.counts, &totals.reasons, &before.reasons);
+        add_growth(&mut bucket.durations, &totals.durations, &before.durations);
+        add_growth(&mut bucket.cache, &totals.cache, &before.cache);
         self.totals = totals;
     }
 
     /// Adds buckets up to the one that begins at `start`. A clock that was set
     /// back keeps using the last one; a larger jump clears the history.
     fn advance_to(&mut self, start: u64) {
-        let empty = |start| Bucket { start, counts: [0; _] };
+        let empty = |start| Bucket { start, counts: [0; _], durations: [0; _], cache: [0; _] };
         let span = BUCKET_SECONDS * BUCKETS as u64;
         match self.buckets.back().map(|last| last.start) {
             Some(last) if start <= last && last - start <= span => {}
@@ -96,6 +101,12 @@ impl History {
     }
 }
 
+fn add_growth(counts: &mut [u64], totals: &[u64], before: &[u64]) {
+    for ((count, total), before) in counts.iter_mut().zip(totals).zip(before) {
+        *count += total.saturating_sub(*before);
+    }
+}
+
 impl Bucket {
     /// Allowed checks.
     pub fn allowed(&self) -> u64 {
@@ -117,11 +128,11 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    fn totals(ok: u64, expired: u64) -> ByReason {
-        let mut totals = [0; _];
-        totals[Reason::Ok as usize] = ok;
-        totals[Reason::Expired as usize] = expired;
-        totals
+    fn totals(ok: u64, expired: u64) -> Totals {
+        let mut reasons = [0; _];
+        reasons[Reason::Ok as usize] = ok;
+        reasons[Reason::Expired as usize] = expired;
+        Totals { reasons, durations: [0; _], cache: [0; _] }
     }
 
     fn at(seconds: f64) -> UnixTime {

@@ -12,22 +12,13 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use serde::Deserialize;
 use tracing::error;
 
-use super::{StatusPage, page, report::Report};
+use super::{StatusPage, filter::Filter, page, report::Report};
 
 /// `/` and `/status.json`; both are 404 where the page is off.
 pub fn router(status_page: Arc<StatusPage>) -> Router {
     Router::new().route("/", get(html)).route("/status.json", get(json)).with_state(status_page)
-}
-
-/// The parameters of the query.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Filter {
-    /// Shows only denials of this request.
-    request_id: String,
 }
 
 async fn html(
@@ -36,7 +27,7 @@ async fn html(
     filter: Query<Filter>,
 ) -> Response {
     let page = match report(&status_page, &headers) {
-        Ok(report) => page::page(&report, filter.request_id.trim()),
+        Ok(report) => page::page(&report, &filter),
         Err(rejection) => return rejection.into_response(),
     };
     match page {
@@ -57,9 +48,7 @@ async fn json(
         Ok(report) => report,
         Err(rejection) => return rejection.into_response(),
     };
-    if !filter.request_id.trim().is_empty() {
-        report.narrow_to(&filter.request_id);
-    }
+    report.narrow_to(&filter);
     (PRIVATE, Json(report)).into_response()
 }
 

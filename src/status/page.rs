@@ -14,18 +14,23 @@ use base64_simd::STANDARD;
 use super::{
     DOCUMENTATION,
     chart::{self, Bar, Stacked},
-    report::{ApiKeyReport, DenialReport, ProviderReport, ReasonReport, Report},
+    filter::Filter,
+    report::{ApiKeyReport, DenialReport, ProviderReport, ReasonReport, Report, RouteReport},
     text::Moment,
 };
+
+mod denied;
+
+use denied::Denied;
 
 const STYLES: &str = include_str!("../../templates/status.css");
 const SCRIPT: &str = include_str!("../../templates/status.js");
 
-/// How many denials are shown; the rest is folded.
-const FIRST_DENIALS: usize = 25;
-
 /// How many API keys are shown; the rest is in the JSON.
 const FIRST_API_KEYS: usize = 200;
+
+/// How many routes are shown; the rest is in the JSON.
+const FIRST_ROUTES: usize = 200;
 
 /// Up to this many providers are unfolded; of more, only the failing ones.
 const MAX_OPEN_PROVIDERS: usize = 8;
@@ -56,8 +61,9 @@ struct Page<'r> {
     now: &'r Moment,
     chart: Stacked,
     reasons: Vec<Reason<'r>>,
-    first_denials: Vec<&'r DenialReport>,
-    more_denials: Vec<&'r DenialReport>,
+    denied: Denied<'r>,
+    first_routes: &'r [RouteReport],
+    more_routes: usize,
     first_api_keys: &'r [ApiKeyReport],
     more_api_keys: usize,
 }
@@ -74,11 +80,13 @@ impl Page<'_> {
     }
 }
 
-/// Renders the page; `search` is the request id to look for, or empty.
+/// Renders the page, with the denials that pass the filters.
 ///
 /// # Errors
 /// A defect of the template, which no input causes.
-pub(super) fn page(report: &Report, search: &str) -> askama::Result<String> {
+pub(super) fn page(report: &Report, filter: &Filter) -> askama::Result<String> {
+    let search = filter.request_id.trim();
+    let shown_routes = report.routes.len().min(FIRST_ROUTES);
     let slots = report.checks.max_buckets;
     let reason = |report| Reason { report, bars: chart::bars(&report.counts, slots) };
     let denials = report.denials.iter();
@@ -89,13 +97,14 @@ pub(super) fn page(report: &Report, search: &str) -> askama::Result<String> {
         script: SCRIPT,
         documentation: DOCUMENTATION,
         search,
-        found: denials.clone().filter(|denial| denial.is_request(search)).collect(),
+        found: denials.filter(|denial| denial.is_request(search)).collect(),
         report,
         now: &report.now,
         chart: chart::stacked(&report.checks),
         reasons: report.checks.reasons.iter().map(reason).collect(),
-        first_denials: denials.clone().take(FIRST_DENIALS).collect(),
-        more_denials: denials.skip(FIRST_DENIALS).collect(),
+        denied: Denied::of(report, filter),
+        first_routes: &report.routes[..shown_routes],
+        more_routes: report.routes.len() - shown_routes,
         first_api_keys: &report.api_keys[..shown_keys],
         more_api_keys: report.api_keys.len() - shown_keys,
     };
@@ -104,9 +113,10 @@ pub(super) fn page(report: &Report, search: &str) -> askama::Result<String> {
 
 /// The title, which shows the number of problems in the browser's tab.
 fn title(report: &Report) -> String {
+    let state = report.state_words();
     match report.problems.len() {
-        0 => format!("Claimgate: {}", report.state),
-        count => format!("({count}) Claimgate: {}", report.state),
+        0 => format!("Claimgate: {state}"),
+        count => format!("({count}) Claimgate: {state}"),
     }
 }
 
@@ -143,6 +153,16 @@ mod filters {
     #[askama::filter_fn]
     pub(super) fn clock(at: &Moment, _: &dyn Values) -> Result<String> {
         Ok(at.clock())
+    }
+
+    /// `under 25 µs`, `under 2.5 ms`.
+    #[askama::filter_fn]
+    pub(super) fn duration(microseconds: &Option<u64>, _: &dyn Values) -> Result<String> {
+        Ok(match microseconds {
+            None => "over 1 s".into(),
+            Some(short) if *short < 1000 => format!("≤ {short} µs"),
+            Some(long) => format!("≤ {} ms", *long as f64 / 1000.0),
+        })
     }
 
     #[askama::filter_fn]

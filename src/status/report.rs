@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::{
     ConfigInfo, StatusPage,
-    denials::{self, DenialRecord},
+    denials::{self, DenialRecord, Group},
+    filter::{Filter, Traits},
     history::{BUCKET_SECONDS, BUCKETS, Bucket, History},
     requirement::{self, requirement},
     text::Moment,
 };
 use crate::{
-    metrics::checks::decision_of,
+    metrics::{ByDuration, checks::decision_of, quantile},
     policy::routes::Routes,
     provider::{
         api_key,
@@ -25,6 +26,7 @@ use crate::{
 };
 
 mod problems;
+mod routes;
 
 pub use problems::Problem;
 
@@ -39,18 +41,26 @@ pub struct Report {
     pub revision: &'static str,
     /// When the process started.
     pub started: Moment,
-    /// `ready`, `starting` or `draining`.
+    /// `ready`, `not_ready` or `draining`.
     pub state: &'static str,
+    /// What it waits for until it is ready, such as `okta: no signing keys yet`.
+    pub waiting_for: Vec<String>,
     /// Current problems, the worst first.
     pub problems: Vec<Problem>,
     /// The configuration.
     pub config: ConfigReport,
     /// The checks of the last minutes.
     pub checks: ChecksReport,
+    /// The denials of the last ten minutes, counted by what they have in common,
+    /// the most frequent first.
+    pub causes: Vec<CauseReport>,
     /// The last denials, the latest first.
     pub denials: Vec<DenialReport>,
     /// All providers, in the order in which they are asked.
     pub providers: Vec<ProviderReport>,
+    /// All routes, in the order in which they are matched; the last, without a
+    /// name, has what applies to all other requests.
+    pub routes: Vec<RouteReport>,
     /// All API keys: those that expire first, then the rest by name.
     pub api_keys: Vec<ApiKeyReport>,
 }
@@ -96,6 +106,55 @@ pub struct ChecksReport {
     pub buckets: Vec<BucketReport>,
     /// The reasons of all checks in these buckets, the most frequent first.
     pub reasons: Vec<ReasonReport>,
+    /// Half of the checks in these buckets took at most so many microseconds;
+    /// null without checks. Durations are counted in the metric's buckets.
+    pub p50_us: Option<u64>,
+    /// And 99 of 100 of them.
+    pub p99_us: Option<u64>,
+    /// Tokens that were found in the cache of verified ones.
+    pub token_cache_hits: u64,
+    /// Those that were not, whose signature was computed.
+    pub token_cache_misses: u64,
+}
+
+/// Denials of the last ten minutes with the same reason, provider, route and
+/// caller. 1000 of them are kept, those with the most denials.
+#[derive(Debug, Serialize)]
+pub struct CauseReport {
+    /// The reason's word.
+    #[serde(serialize_with = "word")]
+    pub reason: Reason,
+    /// The provider that decided.
+    pub provider: Option<String>,
+    /// The route that they matched, or that Envoy named.
+    pub route: Option<String>,
+    /// Who sent them, where that is verified.
+    pub subject: Option<String>,
+    /// The OAuth 2.0 client, likewise.
+    pub client_id: Option<String>,
+    /// The name of the API key.
+    pub key: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// When about the last one was.
+    pub last: Moment,
+    /// What it rested on.
+    pub detail: Option<String>,
+}
+
+/// A route, and what it asks for.
+#[derive(Debug, Serialize)]
+pub struct RouteReport {
+    /// Its name; null for what applies where no route matches.
+    pub name: Option<String>,
+    /// What requests it matches, as `key: value` of the configuration.
+    pub matches: Vec<String>,
+    /// What it asks for, likewise.
+    pub rules: Vec<String>,
+    /// Allowed checks since the start of the process.
+    pub allowed: u64,
+    /// Denied ones.
+    pub denied: u64,
 }
 
 /// One stretch of time.
@@ -167,6 +226,11 @@ pub struct ProviderReport {
     pub kind: &'static str,
     /// The issuer of its tokens.
     pub issuer: Option<String>,
+    /// Checks since the start of the process that it decided and that were
+    /// allowed.
+    pub allowed: u64,
+    /// Denied ones.
+    pub denied: u64,
     /// What it requires of a token, as `key: value` of the configuration.
     pub rules: Vec<String>,
     /// How many API keys it has.
@@ -231,9 +295,14 @@ impl StatusPage {
         let checks = ChecksReport::of(&self.state().history, now);
         let failure = self.state().failure.clone();
         let api_keys = api_keys(&config, now);
-        let providers: Vec<_> =
+        let mut providers: Vec<_> =
             config.auth.providers.iter().map(|known| provider(known, &config)).collect();
         let readiness = self.readiness.state();
+        let by_provider = self.metrics.checks_by_provider();
+        for provider in &mut providers {
+            let split = by_provider.get(&provider.name).copied().unwrap_or_default();
+            (provider.allowed, provider.denied) = (split.allowed, split.denied);
+        }
         let routes = OnceCell::new();
         let mut report = Report {
             now: Moment(now),
@@ -242,8 +311,12 @@ impl StatusPage {
             started: Moment(self.started),
             state: match readiness {
                 State::Ready => "ready",
-                State::Waiting(_) => "starting",
+                State::Waiting(_) => "not_ready",
                 State::Draining => "draining",
+            },
+            waiting_for: match &readiness {
+                State::Waiting(missing) => missing.clone(),
+                State::Ready | State::Draining => Vec::new(),
             },
             problems: Vec::new(),
             config: ConfigReport {
@@ -256,6 +329,7 @@ impl StatusPage {
                     .map(|failure| FailedReload { at: Moment(failure.at), error: failure.error }),
             },
             checks,
+            causes: self.denials.groups(now).iter().map(cause).collect(),
             denials: self
                 .denials
                 .latest()
@@ -263,6 +337,7 @@ impl StatusPage {
                 .map(|record| denial(record, &config, &routes))
                 .collect(),
             providers,
+            routes: routes::of(&config.auth, &self.metrics.checks_by_route()),
             api_keys,
         };
         report.problems = problems::of(&report, &readiness);
@@ -271,9 +346,25 @@ impl StatusPage {
 }
 
 impl Report {
-    /// Keeps the denials of one request: its `x-request-id` or its trace id.
-    pub fn narrow_to(&mut self, request_id: &str) {
-        self.denials.retain(|denial| denial.is_request(request_id));
+    /// The state as it is shown.
+    pub fn state_words(&self) -> String {
+        self.state.replace('_', " ")
+    }
+
+    /// The share of tokens that were found in the cache, in percent.
+    pub fn cache_hits(&self) -> Option<u64> {
+        let checks = &self.checks;
+        let all = checks.token_cache_hits + checks.token_cache_misses;
+        (checks.token_cache_hits * 100).checked_div(all)
+    }
+
+    /// Keeps the denials that a reader asked for.
+    pub(super) fn narrow_to(&mut self, filter: &Filter) {
+        let is_wanted = |denial: &DenialReport| {
+            filter.request_id.trim().is_empty() || denial.is_request(&filter.request_id)
+        };
+        self.denials.retain(|denial| filter.matches(&denial.traits()) && is_wanted(denial));
+        self.causes.retain(|cause| filter.matches(&cause.traits()));
     }
 }
 
@@ -286,9 +377,13 @@ impl ProviderReport {
 }
 
 impl DenialReport {
-    /// Whether it is known who sent the request.
-    pub fn has_caller(&self) -> bool {
-        self.subject.is_some() || self.client_id.is_some()
+    pub(super) fn traits(&self) -> Traits<'_> {
+        Traits {
+            reason: self.reason.as_str(),
+            provider: self.provider.as_deref(),
+            route: self.route.as_deref(),
+            subject: self.subject.as_deref().or(self.client_id.as_deref()),
+        }
     }
 
     /// Whether this is the request with this `x-request-id` or trace id.
@@ -296,6 +391,17 @@ impl DenialReport {
         let id = denials::cut(id.trim());
         let is = |value: &Option<String>| value.as_deref() == Some(id);
         is(&self.request_id) || is(&self.trace_id)
+    }
+}
+
+impl CauseReport {
+    pub(super) fn traits(&self) -> Traits<'_> {
+        Traits {
+            reason: self.reason.as_str(),
+            provider: self.provider.as_deref(),
+            route: self.route.as_deref(),
+            subject: self.subject.as_deref().or(self.client_id.as_deref()),
+        }
     }
 }
 
@@ -318,7 +424,17 @@ impl ChecksReport {
             .filter(|report| report.count > 0)
             .collect();
         reasons.sort_by_key(|report| std::cmp::Reverse(report.count));
+        let mut durations: ByDuration = [0; _];
+        let mut cache = [0; 2];
+        for bucket in history.buckets() {
+            durations.iter_mut().zip(bucket.durations).for_each(|(sum, count)| *sum += count);
+            cache.iter_mut().zip(bucket.cache).for_each(|(sum, count)| *sum += count);
+        }
         Self {
+            p50_us: quantile(&durations, 0.5),
+            p99_us: quantile(&durations, 0.99),
+            token_cache_hits: cache[0],
+            token_cache_misses: cache[1],
             allowed_per_second: rates.allowed,
             denied_per_second: rates.denied,
             bucket_seconds: BUCKET_SECONDS,
@@ -329,8 +445,27 @@ impl ChecksReport {
     }
 }
 
+fn cause(group: &Group) -> CauseReport {
+    let last = &group.last;
+    CauseReport {
+        reason: last.reason,
+        provider: known(last.provider()),
+        route: known(last.route()),
+        subject: known(last.subject()),
+        client_id: known(last.client_id()),
+        key: known(last.key()),
+        count: group.count,
+        last: Moment(last.at),
+        detail: known(last.detail()),
+    }
+}
+
+fn known(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
 fn denial(record: &DenialRecord, config: &ConfigInfo, routes: &OnceCell<Routes>) -> DenialReport {
-    let value = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+    let value = known;
     DenialReport {
         time: Moment(record.at),
         reason: record.reason,
@@ -354,6 +489,8 @@ fn provider(settings: &ProviderSettings, config: &ConfigInfo) -> ProviderReport 
         name: settings.name.clone(),
         kind,
         issuer: None,
+        allowed: 0,
+        denied: 0,
         rules: Vec::new(),
         api_keys: None,
         keys: None,

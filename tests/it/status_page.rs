@@ -411,7 +411,7 @@ async fn a_browser_is_told_to_run_nothing_else() {
 async fn the_configuration_and_its_failures_are_told() {
     let service = Service::start().await;
     let json = service.json().await;
-    assert_eq!((&json["state"], &json["version"]), (&json!("starting"), &json!("0.1.0")));
+    assert_eq!((&json["state"], &json["version"]), (&json!("not_ready"), &json!("0.1.0")));
     assert_eq!(json["config"]["enabled"], true);
     let digest = |json: &Value| json["config"]["digest"].as_str().unwrap().to_owned();
     assert_eq!(digest(&json).len(), "sha256:".len() + 64);

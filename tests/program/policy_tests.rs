@@ -276,7 +276,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place() {
             "cases[1].name: `x` is the name of an earlier case",
         ),
         ("- {name: x, request: '${GONE}', expect: deny}", "needs the environment variable `GONE`"),
-        ("- [", "test file: is not valid YAML"),
+        ("- [", "t.yaml:4:3: is not valid YAML"),
         ("", "cases: is missing"),
     ];
     for (cases, expected) in cases {

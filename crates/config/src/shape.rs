@@ -163,13 +163,14 @@ impl Problem {
                 replace(tree, &self.path, typed.unwrap_or_default());
             }
             ProblemKind::UnknownKey { key, known } => {
-                let meant = meant(&key, &known);
+                let homes = homes::of(&key);
+                let meant = meant(&key, &known, !homes.is_empty());
                 if let Some(meant) = meant {
                     place.key(meant).is_misspelt();
                 }
                 let advice = match meant {
                     Some(meant) => format!("did you mean `{meant}`?"),
-                    None => not_here(&key, &known, &self.path),
+                    None => not_here(&homes, &known, &self.path),
                 };
                 place.key(&key).wrong_key(format_args!("unknown key; {advice}"));
                 if let Some(Value::Object(map)) = find(tree, &self.path) {
@@ -214,20 +215,23 @@ fn typed(text: &str, accepted: &[ValueKind]) -> Option<Value> {
 }
 
 /// What to do about a key that is known nowhere near.
-fn not_here(key: &str, known: &[String], path: &KeyPath) -> String {
+fn not_here(homes: &[String], known: &[String], path: &KeyPath) -> String {
     const FEW: usize = 12;
-    let homes = homes::of(key);
     if homes.contains(&path.without_positions()) {
         return "it belongs to another `type` of provider; remove it, or write that type".into();
     }
-    match (homes.as_slice(), known.len()) {
+    match (homes, known.len()) {
         ([], ..=FEW) => {
             let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
             format!("remove it, or write one of {}", known.join(", "))
         }
         ([], _) => "remove it; docs/config-keys.md lists the keys that there are".into(),
         (homes, _) => {
-            let homes: Vec<_> = homes.iter().take(4).map(|home| format!("`{home}`")).collect();
+            let told = |home: &String| match home.is_empty() {
+                true => "the top level of the file".into(),
+                false => format!("`{home}`"),
+            };
+            let homes: Vec<_> = homes.iter().take(4).map(told).collect();
             format!("it is a key of {}; move it there, or remove it", homes.join(", "))
         }
     }
@@ -251,9 +255,14 @@ fn is_near(word: &str, known: &str) -> bool {
 }
 
 /// The known key that was meant by one that is not known: one that is a few
-/// typos away, or that is longer or shorter by whole words.
-fn meant<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
-    let typo = known.iter().filter(|candidate| is_meant(key, candidate));
+/// typos away, or that is longer or shorter by whole words. A key that has a
+/// place elsewhere is hardly misspelt.
+fn meant<'k>(key: &str, known: &'k [String], has_home: bool) -> Option<&'k str> {
+    let is_typo = |candidate: &&String| match has_home {
+        true => distance(key, candidate) <= 1,
+        false => is_meant(key, candidate),
+    };
+    let typo = known.iter().filter(is_typo);
     let typo = typo.min_by_key(|candidate| distance(key, candidate));
     let by_words = || known.iter().find(|candidate| shares_words(key, candidate));
     typo.or_else(by_words).map(String::as_str)

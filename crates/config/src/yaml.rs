@@ -86,7 +86,9 @@ pub(super) fn set_other_blocks_apart(tree: &mut Map<String, Value>, root: &Place
     let mut advice = Vec::new();
     for name in &others {
         let Some(block) = homes::block_of(name) else {
-            let meant = OWN_BLOCKS.into_iter().find(|block| shape::is_meant(name, block));
+            let meant = OWN_BLOCKS
+                .into_iter()
+                .find(|block| shape::is_meant(name, block) || name.starts_with(block));
             match meant.filter(|block| empty.contains(block)) {
                 Some("auth") => {
                     root.key("auth").is_misspelt();

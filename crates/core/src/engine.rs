@@ -232,6 +232,11 @@ impl Engine {
         self.chain.get(id)
     }
 
+    /// The names of all routes, in order.
+    pub fn route_names(&self) -> impl Iterator<Item = &str> {
+        self.routes.names()
+    }
+
     /// All providers, in order.
     pub fn providers(&self) -> impl ExactSizeIterator<Item = &dyn Provider> {
         self.chain.providers().iter().map(|provider| &**provider)

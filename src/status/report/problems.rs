@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Report;
+use super::{Report, requirement::list};
 use crate::{readiness::State, reason::Reason};
 
 /// An API key that expires within this many seconds is a problem: two weeks.
@@ -42,6 +42,11 @@ pub(super) fn of(report: &Report, readiness: &State) -> Vec<Problem> {
     }
     if *readiness == State::Draining {
         add("config", "this instance is shutting down".to_owned());
+    }
+    if let State::Waiting(missing) = readiness
+        && !missing.is_empty()
+    {
+        add("providers", format!("this instance is not ready, it waits for {}", list(missing)));
     }
     keys(report, &mut add);
     for (reason, text) in [

@@ -8,7 +8,10 @@ fn routes(keys: &str, routes: &[&str]) -> String {
         .enumerate()
         .map(|(at, route)| format!("\n    - {{name: r{at}, required_scopes: [s{at}], {route}}}"))
         .collect();
-    format!("auth:\n  api_keys: [{{name: n, key: k1}}]\n{keys}  routes:{}\n", routes.concat())
+    format!(
+        "auth:\n  api_keys: [{{name: n, key: a-key-of-twenty-bytes}}]\n{keys}  routes:{}\n",
+        routes.concat()
+    )
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn requests() -> Vec<(String, &'static str, &'static str)> {
     }
     let mut requests = Vec::new();
     for path in paths {
-        for method in ["GET", "HEAD", "PUT"] {
+        for method in ["GET", "HEAD", "POST", "PUT"] {
             for host in ["h.example", "g.h.example", "i", "other"] {
                 requests.push((path.clone(), method, host));
             }

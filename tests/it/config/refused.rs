@@ -551,7 +551,7 @@ fn routes() {
             "auth.routes[0].match",
             "both `path` and `path_template`",
         ),
-        (matching("literal: true"), "auth.routes[0].match", "says nothing"),
+        (matching("literal: true"), &m("literal"), "belongs to `path` or `path_prefix`"),
         (
             matching("literal: true, methods: [GET]"),
             &m("literal"),

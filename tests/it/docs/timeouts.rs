@@ -33,7 +33,7 @@ fn envoy_waits_equally_long_everywhere() {
             }
         }
     }
-    assert!(found >= 7, "{found}");
+    assert!(found >= 6, "{found}");
 }
 
 #[test]

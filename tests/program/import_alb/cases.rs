@@ -207,8 +207,9 @@ pub(crate) const CASES: &[(&str, &[Case<'_>])] = &[
                 ),
                 true,
             ),
+            same("GET a.test/tenants/7/keys", ADMIN, true),
             differs(
-                "GET a.test/tenants/7/keys",
+                "GET a.test/tenants/7/8/keys",
                 ADMIN,
                 true,
                 "Stricter than ALB: rule 20 comes first, may match some of these requests",

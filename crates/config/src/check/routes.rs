@@ -93,7 +93,8 @@ fn matching(file: Match, route: RouteSettings, place: &Place) -> RouteSettings {
         ("path_template", file.path_template.is_some()),
     ];
     let paths: Vec<_> = paths.iter().filter(|(_, set)| *set).map(|(key, _)| *key).collect();
-    let written = !paths.is_empty() || file.methods.is_some() || file.hosts.is_some();
+    let is_literal = file.literal.unwrap_or(false);
+    let written = !paths.is_empty() || file.methods.is_some() || file.hosts.is_some() || is_literal;
     if !written && !place.has_error_below() {
         place.error("says nothing; write `path_prefix: /` to match every request");
     }
@@ -103,7 +104,6 @@ fn matching(file: Match, route: RouteSettings, place: &Place) -> RouteSettings {
         let others = others.join("` and `");
         place.error(format_args!("has both `{first}` and `{others}`; write one of them"));
     }
-    let is_literal = file.literal.unwrap_or(false);
     if is_literal && file.path.is_none() && file.path_prefix.is_none() {
         place.key("literal").error("belongs to `path` or `path_prefix`; write one, or remove it");
     }

@@ -51,7 +51,7 @@ fn secure(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
 
 fn report(text: &str, error: NotSecure, place: &Place) {
     let advice = match error {
-        NotSecure::NotAUrl if lacks_scheme(text) => {
+        NotSecure::NotAUrl | NotSecure::NotHttps if lacks_scheme(text) => {
             let rest = text.trim_start_matches('/');
             let is_local = rest.starts_with("localhost") || rest.starts_with("127.");
             let scheme = if is_local { "http" } else { "https" };

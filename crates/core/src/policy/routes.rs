@@ -70,7 +70,8 @@ impl Routes {
         let rules = rules(&settings.routes);
         for (position, (route, rules)) in settings.routes.iter().zip(rules).enumerate() {
             routes.by_name.insert(route.name.clone(), position);
-            routes.routes.push(Route { rules, ..Route::new(route, settings) });
+            let number = position + 1;
+            routes.routes.push(Route { rules, number, ..Route::new(route, settings) });
         }
         routes
     }

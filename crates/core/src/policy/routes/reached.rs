@@ -48,11 +48,18 @@ pub fn unreached(settings: &AuthSettings) -> Vec<Unreached> {
     matched.filter_map(why).collect()
 }
 
+/// The most methods, and hosts, that a route without its own is asked with.
+const MOST: usize = 16;
+
 /// Names that no route has.
 struct Fresh {
     /// A segment, and a label of a host.
     name: String,
-    method: String,
+    /// One that no route has, then those that routes have: where their rules
+    /// are the same, an earlier route may take what a reading would.
+    methods: Vec<String>,
+    /// The same.
+    hosts: Vec<String>,
     /// More segments than any template has.
     below: String,
 }
@@ -74,7 +81,19 @@ impl Fresh {
         let templates = settings.routes.iter().filter_map(|route| route.path_template.as_ref());
         let deepest = templates.map(|template| template.matches('/').count()).max();
         let below = format!("/{name}").repeat(deepest.unwrap_or(0) + 1);
-        Self { method: name.to_ascii_uppercase(), name, below }
+        let all = |list: fn(&RouteSettings) -> &Vec<String>, first: String| {
+            let mut all = vec![first];
+            for text in settings.routes.iter().flat_map(list) {
+                let text = text.replacen('*', &name, 1);
+                if all.len() < MOST && !all.contains(&text) {
+                    all.push(text);
+                }
+            }
+            all
+        };
+        let methods = all(|route| &route.methods, name.to_ascii_uppercase());
+        let hosts = all(|route| &route.hosts, name.clone());
+        Self { methods, hosts, name, below }
     }
 
     fn paths(&self, route: &RouteSettings) -> Vec<String> {
@@ -94,7 +113,7 @@ impl Fresh {
     fn methods(&self, route: &RouteSettings) -> Vec<String> {
         let gets = route.methods.iter().any(|method| method == "GET").then(|| "HEAD".to_owned());
         match route.methods.is_empty() {
-            true => vec![self.method.clone()],
+            true => self.methods.clone(),
             false => route.methods.iter().cloned().chain(gets).collect(),
         }
     }
@@ -102,7 +121,7 @@ impl Fresh {
     fn hosts(&self, route: &RouteSettings) -> Vec<String> {
         let of_pattern = |host: &String| host.replacen('*', &self.name, 1);
         match route.hosts.is_empty() {
-            true => vec![self.name.clone()],
+            true => self.hosts.clone(),
             false => route.hosts.iter().map(of_pattern).collect(),
         }
     }

@@ -11,6 +11,8 @@ use crate::{
 pub struct Route {
     /// Its unique name; empty for the defaults.
     pub name: String,
+    /// Its place among the routes, from 1 on; 0 for the defaults.
+    pub number: usize,
     /// No token is needed.
     pub public: bool,
     /// Scopes that must all be granted.
@@ -44,6 +46,7 @@ impl Route {
         let required_scopes = route.required_scopes.as_ref().unwrap_or(&settings.required_scopes);
         Self {
             name: route.name.clone(),
+            number: 0,
             public: route.public,
             required_scopes: required_scopes.clone(),
             required_claims: route.required_claims.clone(),
