@@ -63,7 +63,8 @@ fn certificate_problem(error: &CertificateError) -> String {
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("it is not valid before {}", date(not_before))
         }
-        CertificateError::UnknownIssuer => {
+        // The other is what an authority of the same name comes to.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("its issuer is not trusted; to trust it, list its certificate in {CA_FILE}")
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
