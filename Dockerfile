@@ -61,6 +61,7 @@ LABEL org.opencontainers.image.title="claimgate" \
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 9001 9003
+# Mount the folder, not the file: a mounted file that is replaced is never seen again.
 ENV CLAIMGATE_CONFIG=/etc/claimgate/gateway.yaml
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["/usr/bin/claimgate", "health"]
 ENTRYPOINT ["/usr/bin/claimgate"]

@@ -1,9 +1,9 @@
 """Measures the cost of a check against the baselines: `make bench`.
 
-Runs every section, or those named, and writes docs/benchmarks.md after a full
-run of all. With --quick, or with sections named, the page goes to stdout;
---write puts what was named into docs/benchmarks.md all the same.
-Takes a Linux machine with two cores and nothing else to do.
+Runs every section, or those named. A full run of all is kept in results.json,
+from which docs/benchmarks.md and its charts are made (page.py). With --quick,
+or with sections named, the page goes to stdout and nothing is kept; --write
+keeps what was named all the same. Takes a Linux machine with two cores and nothing else to do.
 """
 
 from __future__ import annotations
@@ -23,27 +23,30 @@ import load
 import observing
 import page
 import programs
+import record
 import report
+import targets
 import through_envoy
 from settings import FULL, QUICK
 from stack import DidNotStart
 from tools import ToolMissing, say
 
 SECTIONS = {
-    "grpc": grpc_alone.measure,
-    "envoy": through_envoy.measure,
-    "module": inside_envoy.measure,
-    "growth": growth.measure,
-    "engine": engine_pairs.measure,
-    "observing": observing.measure,
+    "grpc": (grpc_alone.measure, record.grpc),
+    "envoy": (through_envoy.measure, record.envoy),
+    "module": (inside_envoy.measure, record.module),
+    "growth": (growth.measure, record.grown),
+    "engine": (engine_pairs.measure, record.engine),
+    "observing": (observing.measure, record.watched),
 }
+"""How each is measured, and what is kept of it."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help="a smoke run; its numbers mean little")
-    parser.add_argument("--write", action="store_true", help="write what was measured into the page")
+    parser.add_argument("--write", action="store_true", help="keep what was measured")
     parser.add_argument("--repetitions", type=int, help="instead of the usual number")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):
@@ -55,22 +58,23 @@ def main() -> int:
         sys.exit("the server and the load need a core each")
 
     programs.install()
-    measured = report.Measured(effort)
+    sections = {}
     for name in arguments.sections or SECTIONS:
         say(f"section {name}")
-        setattr(measured, name, SECTIONS[name](effort))
-    text = report.text(measured)
+        measure, keep = SECTIONS[name]
+        sections[name] = keep(measure(effort))
+    measured = record.of_run(effort, sections)
+    kept = arguments.write or not arguments.sections and effort == FULL
     if arguments.sections and arguments.write:
-        text = page.updated(place.REPORT.read_text(), text, report.note())
-    elif arguments.sections or effort != FULL:
-        print(text)
-    if arguments.write or not arguments.sections and effort == FULL:
-        place.REPORT.write_text(text)
-        say(f"written: {place.REPORT.relative_to(place.ROOT)}")
-    missed = [bar for bar in report.bars(measured) if not bar.is_met]
-    for bar in missed:
-        say("not met: {}: {} (bar {})".format(*(bar.row()[i] for i in (0, 2, 1))))
-    return 0
+        record.save(record.merged(record.load_file(), measured))
+    elif kept:
+        record.save(measured)
+    else:
+        print(report.text(measured))
+    missed = [target for target in targets.targets(measured) if not target.is_met]
+    for target in missed:
+        say("not met: {}: {} (bar {})".format(*(target.row()[i] for i in (0, 2, 1))))
+    return page.again() if kept else 0
 
 
 if __name__ == "__main__":

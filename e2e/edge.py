@@ -16,7 +16,7 @@ from stack import Claimgate, Envoy, Stack, free_port
 EXAMPLE = tools.ROOT / "examples" / "envoy"
 ADMIN, REDIRECT, HTTPS, GATEWAY = 9901, 8080, 8443, 8787
 CLAIMGATES = (9001, 9011)
-LIMITS = ("timeout: 0.25s", "max_interval: 0.2s", "connect_timeout: 0.1s", "timeout: 0.5s")
+LIMITS = ("timeout: 0.2s", "max_interval: 0.2s", "connect_timeout: 0.1s", "timeout: 0.5s")
 """How long the example's Envoy waits for Claimgate; see PATIENCE."""
 
 

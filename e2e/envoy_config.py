@@ -21,6 +21,7 @@ def envoy_config(
     access_log: Path | None = None,
     named_routes: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
+    websockets: bool = False,
 ) -> dict:
     """One listener, on a free port by default, that asks Claimgate about every request.
 
@@ -45,6 +46,7 @@ def envoy_config(
                             "normalize_path": False,
                             "merge_slashes": False,
                             "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+                            "upgrade_configs": [{"upgrade_type": "websocket"}] if websockets else [],
                             "access_log": _access_log(access_log) if access_log else [],
                             "route_config": {
                                 "virtual_hosts": [

@@ -39,8 +39,7 @@ def start(
 ) -> Inside:
     """Starts an upstream, and an Envoy with this configuration of Claimgate."""
     upstream = stack.upstream()
-    file = stack.folder / "gateway.yaml"
-    file.write_text(config)
+    file = stack.config_file("gateway", config, environment)
     ports = {ADMIN: free_port(), LISTENER: free_port(), GATEWAY: int(upstream.rsplit(":", 1)[1])}
     program = tools.module_envoys()[version]
     environment = {**doors.environment(), **environment}

@@ -122,7 +122,7 @@ def start(stack: Stack) -> Servers:
     java = [*tools.servlet_containers(), stack.folder / "tomcat"]
     several = {
         "servlet-containers": java,
-        "node-servers": ["node", tools.node_servers()],
+        "node-servers": [tools.node(), tools.node_servers()],
         "python-servers": tools.python_servers(),
     }
     programs = [stack.start(Program, name, command) for name, command in several.items()]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -201,9 +202,13 @@ class Envoy(Program):
 class Stack:
     """Programs that start and end together."""
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, folder: Path | None = None, *, for_people: bool = False):
+        """`for_people`: its files have values where the tests' have ${NAME}, so that
+        commands work on them as they are; and its programs end with this one, even
+        if it is killed."""
         self.folder = Path(folder or tempfile.mkdtemp(prefix="claimgate-"))
         self.programs: list[Program] = []
+        self._for_people = for_people
 
     def __enter__(self) -> "Stack":
         return self
@@ -246,11 +251,10 @@ class Stack:
         """The service with this configuration, whose `server` block may use
         ${GRPC_PORT} and ${ADMIN_PORT} and whose other variables are given."""
         grpc, admin = grpc or free_port(), free_port()
-        file = _fresh(self.folder / f"{name}.yaml")
-        file.write_text(config)
-        ports = {"GRPC_PORT": str(grpc), "ADMIN_PORT": str(admin)}
+        environment = {"GRPC_PORT": str(grpc), "ADMIN_PORT": str(admin), **environment}
+        file = self.config_file(name, config, environment)
         command = [tools.claimgate(), "serve", "--config", file]
-        program = self.start(Claimgate, name, command, {**ports, **environment})
+        program = self.start(Claimgate, name, command, environment)
         program.grpc, program.admin = f"127.0.0.1:{grpc}", f"127.0.0.1:{admin}"
         program.config = file
         if wait:
@@ -258,6 +262,14 @@ class Stack:
         else:
             program.wait_ready(lambda: web.get(program.admin, "/livez").status == 200)
         return program
+
+    def config_file(self, name: str, config: str, environment: dict[str, str]) -> Path:
+        """A config file of Claimgate's, with this text."""
+        if self._for_people:
+            config = re.sub(r"\$\{(\w+)\}", lambda named: environment.get(named[1], named[0]), config)
+        file = _fresh(self.folder / f"{name}.yaml")
+        file.write_text(config)
+        return file
 
     def envoy(
         self,
@@ -309,6 +321,8 @@ class Stack:
         working_folder: Path | None = None,
     ):
         """Starts a program that ends with the stack."""
+        if self._for_people and shutil.which("setpriv"):
+            command = ["setpriv", "--pdeathsig", "KILL", *command]
         program = kind(name, command, self.folder, environment or {}, working_folder)
         self.programs.append(program)
         return program

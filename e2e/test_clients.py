@@ -100,7 +100,7 @@ def test_values_arrive_as_they_are(endpoint: Endpoint, desk: Desk, auth: str):
 
 @pytest.fixture(scope="module")
 def oidc_provider(module_stack: Stack) -> str:
-    server = module_stack.start(Program, "oidc-provider", ["node", tools.oidc_provider()])
+    server = module_stack.start(Program, "oidc-provider", [tools.node(), tools.oidc_provider()])
     return server.first_line()
 
 

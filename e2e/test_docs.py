@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import own_network
 import token_clients as clients
 import tools
 from stack import free_port
@@ -20,13 +21,18 @@ from stack import free_port
 DOCS = tools.ROOT / "docs"
 PAGES = sorted([tools.ROOT / "README.md", *DOCS.rglob("*.md")])
 
-# Run here, from the first command to the last, with other ports.
+# Run here, from the first command to the last.
 FOLLOWED = ["tutorial.md", "api-keys.md", "key-rotation.md", "outages.md", "many-clients.md"]
+
+# Of these pages, only the sections that need nothing else are.
+FOLLOWED_SECTIONS = {"issuers/cognito.md": ["gateway.yaml", "Check it without AWS"]}
 
 # Not run here, and why.
 ELSEWHERE = {
-    "README.md": "make demo, which builds a release; the end-to-end tests start the same",
+    "README.md": "make demo: test_demo.py; make test, which runs this",
     "clients.md": "test_clients.py",
+    "install.md": "clones, builds and installs; charts/tests/test_install.py has its values",
+    "your-service.md": "followed below, with another issuer",
     "issuers/keycloak.md": "test_keycloak.py",
     "istio.md": "kube/",
     "envoy-gateway.md": "kube/",
@@ -40,11 +46,12 @@ ELSEWHERE = {
     "why-denied.md": "command lines on files of the reader's; tests/program/explain.rs has the output",
     "policy-tests.md": "command lines on files of the reader's; tests/program/policy_tests.rs",
     "leaving-alb.md": "needs an AWS account; tests of import-alb have its files",
+    "corporate-proxies.md": "needs the reader's proxy; tests/program/proxies.rs has one",
     "mcp.md": "command lines on files of the reader's",
     "errors.md": "command lines on files of the reader's",
     "tracing.md": "needs a collector",
     "providers.md": "needs the reader's own service",
-    "issuers/cognito.md": "needs an AWS account; tests/it/docs/issuers.rs has its tokens",
+    "issuers/cognito.md": "the rest needs an AWS account; tests/it/docs/issuers.rs has its tokens",
     "issuers/entra.md": "needs an Entra tenant; tests/it/docs/issuers.rs has its tokens",
     "issuers/okta.md": "needs an Okta organisation; tests/it/docs/issuers.rs has its tokens",
     "issuers/auth0.md": "needs an Auth0 tenant; tests/it/docs/issuers.rs has its tokens",
@@ -81,26 +88,81 @@ def steps(page: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("name", FOLLOWED)
-def test_the_page_works_as_printed(tmp_path: Path, name: str):
+def followed(name: str) -> str:
+    """What is to be run of a page."""
     page = (DOCS / name).read_text()
-    for printed in set(re.findall(r"127\.0\.0\.1:(\d+)", page)):
-        page = page.replace(f"127.0.0.1:{printed}", f"127.0.0.1:{free_port()}")
+    titles = FOLLOWED_SECTIONS.get(name)
+    if titles is None:
+        return page
+    sections = dict(section.split("\n", 1) for section in re.split(r"^## ", page, flags=re.M)[1:])
+    return "".join(sections[title] for title in titles)
+
+
+@pytest.mark.parametrize("name", [*FOLLOWED, *FOLLOWED_SECTIONS])
+def test_the_page_works_as_printed(tmp_path: Path, name: str):
+    page = followed(name)
+    if not own_network.available():
+        page = with_other_ports(page, tmp_path)
+    follow(page, tmp_path)
+
+
+# A token's issuer for the page that is written for the reader's own.
+OWN_ISSUER = {
+    "https://issuer.example.com": "http://127.0.0.1:4400",
+    "# Your service behind it\n": """
+```console
+$ "$NODE" "$OIDC_PROVIDER" 4400 &
+$ curl --silent --retry 60 --retry-delay 1 --retry-all-errors --output up http://127.0.0.1:4400/jwks
+```
+""",
+}
+
+
+@pytest.mark.skipif(not own_network.available(), reason="needs a network of its own for the page's ports")
+def test_your_service_works_as_printed_with_another_issuer(tmp_path: Path):
+    """With npm's oidc-provider as the reader's issuer."""
+    page = (DOCS / "your-service.md").read_text()
+    for old, new in OWN_ISSUER.items():
+        assert old in page
+        page = page.replace(old, new)
+    follow(page, tmp_path, NODE=str(tools.node()), OIDC_PROVIDER=str(tools.oidc_provider()))
+
+
+def with_other_ports(page: str, folder: Path) -> str:
+    """The page, and the example that it names, with ports that are free."""
+    example = tools.ROOT / "examples" / "envoy" / "minimal.yaml"
+    text = example.read_text()
+    for printed in set(re.findall(r"127\.0\.0\.1:(\d+)|--port (\d+)", page)):
+        [port] = filter(None, printed)
+        new = str(free_port())
+        page = re.sub(rf"(127\.0\.0\.1:|--port ){port}\b", rf"\g<1>{new}", page)
+        text = text.replace(f"port_value: {port}}}", f"port_value: {new}}}")
+    (folder / "minimal.yaml").write_text(text)
+    return page.replace("--config-path examples/envoy/minimal.yaml", "--config-path minimal.yaml")
+
+
+def follow(page: str, folder: Path, **environment: str) -> None:
+    """Runs the page's commands in a folder that has what a clone has, and
+    compares what they print."""
     todo = steps(page)
     assert len(todo) >= 4
     script = "".join(
         f"{{ {command}\n}} > out.{number} || {{ echo failed: step {number} >&2; exit 1; }}\n"
         for number, (command, _) in enumerate(todo)
     )
-    own = tmp_path / "bin"
+    own = folder / "bin"
     own.mkdir()
     (own / "claimgate").symlink_to(tools.claimgate())
+    (own / "envoy").symlink_to(tools.envoy())
+    for name in ("examples", "e2e"):
+        (folder / name).symlink_to(tools.ROOT / name)
+    command = ["bash", "-c", script]
     shell = subprocess.Popen(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env={"PATH": f"{own}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        own_network.command(*command) if own_network.available() else command,
+        cwd=folder,
+        env={"PATH": f"{own}:/usr/bin:/bin", "HOME": str(folder), **environment},
         stdout=subprocess.DEVNULL,
-        stderr=(tmp_path / "errors").open("wb"),
+        stderr=(folder / "errors").open("wb"),
         start_new_session=True,
     )
     try:
@@ -109,9 +171,9 @@ def test_the_page_works_as_printed(tmp_path: Path, name: str):
         # The page's background processes.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
-    assert status == 0, (tmp_path / "errors").read_text()
+    assert status == 0, (folder / "errors").read_text()
     for number, (command, shown) in enumerate(todo):
-        lines = (tmp_path / f"out.{number}").read_text().splitlines()
+        lines = (folder / f"out.{number}").read_text().splitlines()
         for expected in shown:
             pattern = re.escape(expected).replace("…", ".+")
             assert any(re.fullmatch(pattern, line) for line in lines), (command, expected, lines)

@@ -179,14 +179,7 @@ def start(stack: Stack, root: Path, issuer: Issuer) -> Claimgate:
 
 def demo_envoy(stack: Stack, claimgate: Claimgate, upstream: str):
     """The demo's Envoy."""
-    text = (demo.HERE / "envoy.yaml").read_text()
-    ports = {
-        "ENVOY_ADMIN_PORT": free_port(),
-        "ENVOY_PORT": free_port(),
-        "CLAIMGATE_PORT": claimgate.grpc.rsplit(":", 1)[1],
-        "UPSTREAM_PORT": upstream.rsplit(":", 1)[1],
-    }
-    return stack.envoy(demo.string.Template(text).substitute(ports))
+    return stack.envoy(demo.minimal_envoy(claimgate.grpc, upstream))
 
 
 def confined(claimgate: Claimgate) -> None:

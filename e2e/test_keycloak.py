@@ -64,7 +64,7 @@ class Keycloak:
     def bound_token(self) -> str:
         """A token that is bound to a key by DPoP."""
         script = tools.HERE / "keycloak" / "dpop.mjs"
-        command = ["node", script, self.endpoint("e2e"), "bound", "bound-secret"]
+        command = [tools.node(), script, self.endpoint("e2e"), "bound", "bound-secret"]
         answer = json.loads(subprocess.check_output(command, timeout=clients.SECONDS))
         assert answer["token_type"] == "DPoP", answer
         return answer["access_token"]

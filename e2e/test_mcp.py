@@ -48,8 +48,8 @@ class Tools:
 
 @pytest.fixture(scope="module")
 def mcp(module_stack: Stack) -> Tools:
-    provider = module_stack.start(Program, "oidc-provider", ["node", tools.oidc_provider()])
-    server = module_stack.start(Program, "mcp-server", ["node", tools.sdk_program("mcp_server.mjs")])
+    provider = module_stack.start(Program, "oidc-provider", [tools.node(), tools.oidc_provider()])
+    server = module_stack.start(Program, "mcp-server", [tools.node(), tools.sdk_program("mcp_server.mjs")])
     issuer = provider.first_line()
     address = f"127.0.0.1:{free_port()}"
     resource = f"http://{address}/mcp"
@@ -62,7 +62,7 @@ def mcp(module_stack: Stack) -> Tools:
 
 
 def test_a_client_library_discovers_the_issuer_and_gets_in(mcp: Tools):
-    client = ["node", tools.sdk_program("mcp_client.mjs"), mcp.resource]
+    client = [tools.node(), tools.sdk_program("mcp_client.mjs"), mcp.resource]
     run = subprocess.run(client, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)

@@ -67,6 +67,24 @@ def test_a_port_belongs_to_one_configuration(stack: Stack):
         module_gateway.start(stack, both[0])
 
 
+def test_a_filter_can_not_move_to_another_file_with_the_same_port(stack: Stack):
+    """Both would be in force for a while, so the old one stays."""
+    port = free_port()
+    files = [stack.folder / f"{name}.yaml" for name in ("one", "two")]
+    for file in files:
+        key = f"{{name: {file.stem}, key: the-key-of-both}}"
+        file.write_text(with_admin(port, f"auth: {{api_keys: [{key}]}}\n"))
+    filter_file = stack.folder / "filter.json"
+    module_gateway.publish(filter_file, {"config_file": str(files[0])}, 0)
+    config = module_gateway.module_config({"config_file": "unused"}, stack.upstream())
+    envoy = module_gateway.start(stack, module_gateway.discovered(config, filter_file))
+    module_gateway.publish(filter_file, {"config_file": str(files[1])}, 1)
+    said = f"server.admin.address: 127.0.0.1:{port} is the admin port of {files[0]} in this Envoy"
+    web.wait_until(lambda: said in envoy.log.read_text(), "the refusal")
+    seen = web.get(envoy.address, "/", web.bearer("the-key-of-both")).seen
+    assert seen.get("x-auth-subject") == "one"
+
+
 def test_a_port_in_use_rejects_the_listener(stack: Stack):
     service = stack.claimgate(standard.SERVER + "auth: {enabled: false}\n")
     port = int(service.admin.rsplit(":", 1)[1])

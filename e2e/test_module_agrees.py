@@ -85,6 +85,7 @@ auth:
     - {header: x-api-key, providers: [keys]}
     - {query: access_token}
     - {cookie: session, providers: [people]}
+    - {websocket_protocol: key.}
   headers: {claims: {client_id: x-auth-client-id, roles: x-auth-roles, nested: x-auth-nested}}
   forward_token: false
 """
@@ -128,12 +129,14 @@ EXTRA = [
     ("content-type", "application/grpc-web"),
     ("content-type", "application/json"),
     ("te", "trailers"),
+    ("sec-websocket-protocol", "chat,, beta"),
+    ("sec-websocket-protocol", "key."),
     ("x-request-id", "0b4f0a86-0000-4000-8000-000000000000"),
     ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 ]
 TEXTS = ["good-key", "good-key", "root-key", "expired-key", "early-key", "revoked-key", "nobody's"]
 ODD = ["a b", "a,b", "...", "a.b.c", ".", "x" * 17_000, "good-key ", "\xe9", "%", "a=b", '"']
-SPOTS = "bearer bearer bearer bearer key key query cookie basic".split()
+SPOTS = "bearer bearer bearer bearer key key query cookie basic protocol".split()
 
 CLAIMS = {
     "iss": [ISSUER, ISSUER, *[ISSUER] * 14, "down", "https://other"],
@@ -208,6 +211,7 @@ class Generator:
                     "basic": ("authorization", f"Basic {token}"),
                     "key": ("x-api-key", token),
                     "cookie": ("cookie", f"a=b; session={token}"),
+                    "protocol": ("sec-websocket-protocol", f"chat, key.{token}, beta"),
                 }[spot]
             )
         body = b"b" * pick([0, 10, 100_000]) if method in ("POST", "PUT") else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import doors
@@ -15,7 +17,7 @@ import standard
 import tools
 import web
 from module_gateway import ModuleGateway
-from stack import Stack
+from stack import Envoy, Issuer, Stack
 
 SLOW = "server:\n  check_timeout_ms: 1000\n" + module_gateway.CONFIG
 
@@ -123,6 +125,52 @@ def test_reloads_good_and_bad(stack: Stack):
     seen = gateway.get("/orders", headers).seen
     assert (seen.get("x-user"), seen.get("x-auth-subject")) == ("web", None)
     assert gateway.issuer.jwks_fetches() == 1
+    # The log says what each of them changed.
+    assert gateway.logged('"changes":"headers"') == 3
+
+
+class SlowKeys(http.server.ThreadingHTTPServer):
+    """Serves another issuer's keys once `open` is set."""
+
+    def __init__(self, issuer: Issuer):
+        self.asked, self.open = threading.Event(), threading.Event()
+        slow = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                slow.asked.set()
+                slow.open.wait(web.TIMEOUT)
+                keys = web.get(issuer.address, "/.well-known/jwks.json").body
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(keys)
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_a_reload_waits_for_the_keys_of_a_new_issuer(stack: Stack):
+    """Until then the old configuration decides."""
+    gateway = module_gateway.gateway(stack, SLOW.replace("1000", "50"))
+    other = stack.issuer(*standard.CLIENTS)
+    headers = web.bearer(other.token("web", "web-secret"))
+    with SlowKeys(other) as keys:
+        place = f"http://127.0.0.1:{keys.server_port}/jwks"
+        added = {"name": "new", "type": "oauth2", "issuer": other.url, "require_audience": False}
+        provider = json.dumps({**added, "jwks_uri": place})
+        with gateway.flow("/orders", lambda: headers) as flow:
+            text = gateway.config.read_text()
+            replace(gateway.config, text.replace("  required_scopes", f"    - {provider}\n  required_scopes", 1))
+            assert keys.asked.wait(web.TIMEOUT)
+            flow.pass_by(100)
+            keys.open.set()
+            web.wait_until(lambda: gateway.logged("configuration reloaded") == 1, "the reload")
+            flow.pass_by(50)
+        keys.shutdown()
+    assert set(flow.outcomes) == {401, 200}, flow.outcomes
 
 
 def test_listeners_share_a_configuration(stack: Stack):
@@ -169,12 +217,14 @@ def test_a_listener_update_fails_no_request_and_fetches_nothing(stack: Stack):
     assert set(flow.outcomes) == {200}, flow.outcomes
     assert issuer.jwks_fetches() == 1
 
-    def counted() -> int:
-        text = web.get(envoy.admin, "/stats/prometheus").body.decode().splitlines()
-        lines = [line for line in text if "claimgate_checks_total{" in line and 'reason="ok"' in line]
-        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+    web.wait_until(lambda: counted(envoy, "ok") == flow.total, "every request in Envoy's statistics")
 
-    web.wait_until(lambda: counted() == flow.total, "every request in Envoy's statistics")
+
+def counted(envoy: Envoy, reason: str) -> int:
+    """How many checks with this reason Envoy's statistics have."""
+    text = web.get(envoy.admin, "/stats/prometheus").body.decode().splitlines()
+    lines = [line for line in text if "claimgate_checks_total{" in line and f'reason="{reason}"' in line]
+    return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 def resident(process: int) -> int:
@@ -244,6 +294,7 @@ def test_a_panic_is_a_500_and_envoy_lives_on(stack: Stack):
     alive(gateway)
     assert gateway.logged("panicked, please report this") == 2
     assert gateway.logged('"planted"') == 0
+    web.wait_until(lambda: counted(gateway.envoy, "internal") == 2, "the count of both")
 
 
 def test_validation_starts_nothing_and_fetches_nothing(stack: Stack):

@@ -44,7 +44,7 @@ class Foreign:
 
 @pytest.fixture(scope="module")
 def foreign(module_stack: Stack) -> Foreign:
-    server = module_stack.start(Program, "oidc-provider", ["node", tools.oidc_provider()])
+    server = module_stack.start(Program, "oidc-provider", [tools.node(), tools.oidc_provider()])
     issuer = server.first_line()
     claimgate = module_stack.claimgate(standard.SERVER + AUTH, ISSUER_URL=issuer)
     envoy = module_stack.envoy(envoy_config(claimgate.grpc, module_stack.upstream()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -36,7 +37,14 @@ auth:
   routes:
     - {name: openai, match: {path_prefix: /v1/chat}, error_format: openai}
     - {name: anthropic, match: {path_prefix: /v1/messages}, error_format: anthropic}
+    - {name: problem, match: {path_prefix: /problem}, error_format: problem}
+    - {name: crossed-openai, match: {path_prefix: /crossed/v1/chat}, error_format: anthropic}
+    - {name: crossed-anthropic, match: {path_prefix: /crossed/v1/messages}, error_format: openai}
 """
+
+# What comes before the API's path selects the format of an error: its own, or
+# another one. Where no route matches, it is the default.
+FORMATS = {"own": "", "oauth2": "/plain", "problem": "/problem", "crossed": "/crossed"}
 
 RETRIES = 2
 
@@ -58,22 +66,34 @@ def unsigned(issuer: str) -> str:
 class Asked:
     """One SDK's result for each token, and the number of its requests."""
 
-    def __init__(self, claimgate: Claimgate, sdk: str, command: list, base_url: str, tokens: dict):
+    def __init__(self, claimgate: Claimgate, sdk: str, language: str, base_url: str, tokens: dict):
         case = {"base_url": base_url, "max_retries": RETRIES}
-        cases = [{**case, "token": token} for token in tokens.values()]
+        expired = [
+            {"base_url": base_url + before, "token": tokens["expired"], "max_retries": 0}
+            for before in FORMATS.values()
+        ]
         before = self._checks(claimgate)
-        run = subprocess.run(
-            [*command, sdk], input=json.dumps(cases), capture_output=True, text=True, timeout=300
-        )
-        assert run.returncode == 0, run.stderr
-        self.outcomes = dict(zip(tokens, json.loads(run.stdout), strict=True))
+        asked = ask(sdk, language, [{**case, "token": token} for token in tokens.values()])
+        self.outcomes = dict(zip(tokens, asked, strict=True))
         after = self._checks(claimgate)
+        self.expired = dict(zip(FORMATS, ask(sdk, language, expired), strict=True))
+        self.sdk, self.language = sdk, language
         self.checks = {reason: after[reason] - before[reason] for reason in after}
 
     @staticmethod
     def _checks(claimgate: Claimgate) -> dict[str, float]:
         reasons = ("ok", "expired", "insufficient_scope", "provider_unavailable")
         return {reason: claimgate.checks(reason) for reason in reasons}
+
+
+def ask(sdk: str, language: str, cases: list[dict]) -> list[dict]:
+    """The SDK's result for each case."""
+    command = [*tools.sdk_clients(language), sdk]
+    run = subprocess.run(
+        command, input=json.dumps(cases), capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +126,7 @@ def gateway(module_stack: Stack):
 )
 def asked(request: pytest.FixtureRequest, gateway) -> Asked:
     claimgate, url, tokens = gateway
-    sdk, language = request.param
-    return Asked(claimgate, sdk, tools.sdk_clients(language), url, tokens)
+    return Asked(claimgate, *request.param, url, tokens)
 
 
 def test_a_good_token_gets_the_upstreams_answer(asked: Asked):
@@ -141,3 +160,15 @@ def test_an_outage_is_retried_and_then_raised(asked: Asked):
     assert asked.checks["provider_unavailable"] == 1 + RETRIES
     # `retry-after: 1` is waited for each time.
     assert outcome["seconds"] >= RETRIES * 0.9
+
+
+def test_what_is_shown_of_each_format_is_on_the_page(asked: Asked):
+    """In the table of errors.md, where `{…}` stands for the body."""
+    name = {"openai": "OpenAI", "anthropic": "Anthropic"}[asked.sdk]
+    language = {"python": "Python", "node": "TypeScript"}[asked.language]
+    page = (tools.ROOT / "docs" / "errors.md").read_text()
+    [row] = re.findall(rf"^\| {name}, {language} \| `(.+)` \| `(.+)` \|$", page, re.M)
+    shown = {name: outcome["shown"] for name, outcome in asked.expired.items()}
+    for format, told in zip(("own", "crossed", "oauth2", "problem"), (row[0], row[0], row[1], row[1])):
+        pattern = re.escape(told).replace(re.escape("{…}"), rf"\{{.*{SENTENCES['expired']}.*\}}")
+        assert re.fullmatch(pattern, shown[format]), (format, told, shown[format])

@@ -37,7 +37,7 @@ class Browser(Program):
 
 
 def browse(stack: Stack, *arguments: str | Path) -> Browser:
-    command = ["node", tools.browser(), *arguments]
+    command = [tools.node(), tools.browser(), *arguments]
     environment = {"CLAIMGATE_CHROMIUM": str(tools.chromium())}
     return stack.start(Browser, "browser", command, environment)
 

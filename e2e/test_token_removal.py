@@ -16,6 +16,7 @@ SOURCES = """
     - {header: x-api-key}
     - {query: access_token}
     - {cookie: session_token}
+    - {websocket_protocol: key.}
 """
 
 
@@ -35,6 +36,7 @@ def places(token: str) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     header = ("authorization", f"Bearer {token}")
     key = ("x-api-key", token)
     cookie = ("cookie", f"theme=dark; session_token={token}; lang=en")
+    protocol = ("sec-websocket-protocol", f"chat, key.{token}, beta.v1")
     return {
         "header": ("?a=1&b=%20x", [header]),
         "api key header": ("?a=1&b=%20x", [key]),
@@ -42,7 +44,8 @@ def places(token: str) -> dict[str, tuple[str, list[tuple[str, str]]]]:
         "query, in between": (f"?a=1&access_token={token}&b=%20x", []),
         "query, percent-encoded name": (f"?a=1&b=%20x&access%5Ftoken={token}", []),
         "cookie": ("?a=1&b=%20x", [cookie]),
-        "all at once": (f"?a=1&access_token={token}&b=%20x", [header, key, cookie]),
+        "protocol": ("?a=1&b=%20x", [protocol]),
+        "all at once": (f"?a=1&access_token={token}&b=%20x", [header, key, cookie, protocol]),
     }
 
 
@@ -65,6 +68,8 @@ def test_the_token_is_gone_and_the_rest_stays(
     assert (kept_path, sorted(kept_query.split("&"))) == (path, ["a=1", "b=%20x"])
     if any(name == "cookie" for name, _ in headers):
         assert seen.get("cookie") == "theme=dark; lang=en"
+    if any(name == "sec-websocket-protocol" for name, _ in headers):
+        assert seen.get("sec-websocket-protocol") == "chat, beta.v1"
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -81,6 +86,13 @@ def test_a_cookie_that_was_only_the_token_goes_whole(secretive: standard.Gateway
     assert seen.get("cookie") is None
 
 
+@pytest.mark.parametrize("path", ["/orders", "/public"])
+def test_of_protocols_in_several_fields_the_others_stay(secretive: standard.Gateway, path: str):
+    values = ["chat", f"key.{secretive.token()}, beta.v1", "gamma"]
+    seen = secretive.get(path, [("sec-websocket-protocol", value) for value in values]).seen
+    assert seen.get("sec-websocket-protocol") == "chat, beta.v1, gamma"
+
+
 def test_a_token_among_others_in_the_query_goes_alone(secretive: standard.Gateway):
     seen = secretive.get(f"/orders?access_token={secretive.token()}").seen
     assert seen.path in ("/orders", "/orders?")
@@ -91,3 +103,26 @@ def test_two_different_tokens_are_a_bad_request(secretive: standard.Gateway):
         f"/orders?access_token={secretive.token()}", web.bearer(secretive.token())
     )
     assert (reply.status, reply.json()["error"]) == (400, "invalid_request")
+
+
+def test_or_the_first_counts_and_none_reaches_the_upstream(module_stack: Stack):
+    """Claude Code with the gateway's key beside a credential of its own."""
+    sources = """
+  token_sources:
+    - {header: x-gateway-key}
+    - {header: authorization, scheme: Bearer}
+  several_tokens: first
+  forward_token: false
+"""
+    gateway = standard.gateway(module_stack, standard.CONFIG + sources)
+    own = ("authorization", "Bearer sk-ant-oat01-own")
+    seen = gateway.get("/orders", [own, ("x-gateway-key", "job-key")]).seen
+    assert seen.get("x-auth-subject") == "job"
+    assert "sk-ant-oat01-own" not in json.dumps(seen.headers)
+    assert "job-key" not in json.dumps(seen.headers)
+    assert gateway.get("/orders", [own, ("x-gateway-key", "gone-key")]).status == 401
+    assert gateway.get("/orders", [own]).status == 401
+    repeated = [own, ("x-gateway-key", "job-key"), ("x-gateway-key", "job-key")]
+    assert gateway.get("/orders", repeated).status == 400
+    seen = gateway.get("/public", [own, ("x-gateway-key", "job-key")]).seen
+    assert (seen.get("authorization"), seen.get("x-gateway-key")) == (None, None)

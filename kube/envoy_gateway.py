@@ -56,11 +56,14 @@ def envoy(
     folder: Path,
     xds: dict[str, list[dict[str, Any]]],
     running: dict[str, str],
+    secrets: dict[str, dict[str, Any]] | None = None,
     **options: Any,
 ) -> Envoy:
     """An Envoy that runs it. Routes and endpoints come from files instead of a
     stream, the listener is on a free port of loopback, and the addresses of
     Services in `running` become those of what runs here; the rest is as it is.
+    `secrets` are what the stream would have for TLS, by the names that clusters
+    give them.
     `options` are those of `Stack.envoy`."""
     for endpoints in xds["endpoints"]:
         for locality in endpoints["endpoints"]:
@@ -71,6 +74,11 @@ def envoy(
         file = folder / f"resource-{number}.json"
         file.write_text(json.dumps({"resources": [each]}))
         files[each.get("clusterName") or each["name"]] = file
+    for name, secret in (secrets or {}).items():
+        file = folder / f"secret-{len(files)}.json"
+        kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+        file.write_text(json.dumps({"resources": [{"@type": kind, "name": name, **secret}]}))
+        files[name] = file
     fields = {
         "rds": ("configSource", "routeConfigName"),
         "edsClusterConfig": ("edsConfig", "serviceName"),
@@ -86,6 +94,9 @@ def envoy(
             if field in copy:
                 path = {"path": str(files[copy[field][name]])}
                 copy[field][source] = {"pathConfigSource": path, "resourceApiVersion": "V3"}
+        if "sdsConfig" in copy:
+            path = {"path": str(files[copy["name"]])}
+            copy["sdsConfig"] = {"pathConfigSource": path, "resourceApiVersion": "V3"}
         return copy
 
     loopback = {"socketAddress": {"address": "127.0.0.1", "portValue": 0}}

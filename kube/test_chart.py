@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,117 @@ def _made_by_the_chart(objects: set[str]) -> set[str]:
     address that the API server leaves to a Service which once had two."""
     others = ("sh.helm.release", "/registry/ipaddresses/")
     return {each for each in objects if not any(other in each for other in others)}
+
+
+def pairs(count: int) -> Iterator[tuple[int, int]]:
+    """A way through all of these: each once, or with UPGRADES=all from each to
+    each other, without repeating one."""
+    if os.environ.get("UPGRADES") != "all":
+        yield from itertools.pairwise(range(count))
+        return
+    for first, second in itertools.combinations(range(count), 2):
+        yield first, second
+        yield second, first
+
+
+def test_upgrades_between_the_examples(cluster: Cluster):
+    """Helm and the API server accept each change, and what the release has then
+    is what the values say."""
+    namespace = cluster.namespace("upgrades", **RESTRICTED)
+    here = ("--namespace", namespace)
+    texts = [cluster.helm("template", "claimgate", CHART, *here, "--values", file) for file in EXAMPLES]
+    for text in texts:
+        make_what_it_expects(cluster, documents(text))
+    now = None
+    for first, second in pairs(len(EXAMPLES)):
+        for wanted in (first, second):
+            if now != wanted:
+                options = (*here, "--install", "--no-hooks", "--values", EXAMPLES[wanted])
+                cluster.helm("upgrade", "claimgate", CHART, *options)
+                now = wanted
+        released = [each for each in documents(texts[second]) if not _is_hook(each)]
+        for each in released:
+            each["metadata"].setdefault("namespace", namespace)
+        cluster.kubectl("get", "--filename", "-", stdin=yaml.safe_dump_all(released))
+    cluster.helm("uninstall", "claimgate", *here)
+
+
+def test_the_autoscaler_takes_over_the_pods_that_there_are(cluster: Cluster):
+    here = ("--namespace", cluster.namespace("autoscaled"))
+    scaled = ("--set", "autoscaling.enabled=true")
+
+    def replicas() -> int:
+        return cluster.get("deployment", "claimgate", *here)["spec"]["replicas"]
+
+    cluster.helm("install", "claimgate", CHART, *here, "--set", "replicas=6")
+    assert replicas() == 6
+    cluster.helm("upgrade", "claimgate", CHART, *here, *scaled)
+    assert replicas() == 6
+    # Later the autoscaler's number stays, too.
+    cluster.kubectl("scale", "deployment", "claimgate", "--replicas=9", *here)
+    cluster.helm("upgrade", "claimgate", CHART, *here, *scaled, "--set", "logLevel=debug")
+    assert replicas() == 9
+    cluster.helm("uninstall", "claimgate", *here)
+
+
+def test_both_address_families(cluster: Cluster):
+    here = ("--namespace", cluster.namespace("families"))
+    families = ("service.ipFamilyPolicy=RequireDualStack", "adminService.ipFamilyPolicy=RequireDualStack")
+    cluster.helm("install", "claimgate", CHART, *here, "--set", ",".join(families))
+    for name in ("claimgate", "claimgate-headless", "claimgate-admin"):
+        spec = cluster.get("service", name, *here)["spec"]
+        assert sorted(spec["ipFamilies"]) == ["IPv4", "IPv6"], name
+        assert (spec["clusterIP"] == "None") == (name == "claimgate-headless")
+    cluster.helm("uninstall", "claimgate", *here)
+
+
+LEFT_TO_THE_API_SERVER = [
+    ("commonLabels: {a: b c}", "a valid label must be"),
+    ("commonLabels: {a b: c}", "name part must consist of"),
+    ("existingSecret: my secret", 'Invalid value: "my secret"'),
+    ("volumes: [{name: config, emptyDir: {}}]", 'duplicate entries for key [name="config"]'),
+    ("secretFiles: [{name: a, secret: b, mountPath: /etc/claimgate/config}]", 'duplicate entries for key [mountPath="/etc/claimgate/config"]'),
+    ("volumeMounts: [{name: a, mountPath: /b}]", 'Not found: "a"'),
+    ("initContainers: [{name: claimgate, image: a}]", 'Duplicate value: "claimgate"'),
+    ("updateStrategy: {rollingUpdate: {maxSurge: 0}}", "may not be 0 when `maxSurge` is 0"),
+    ("resources: {requests: {memory: 1Gi}}", "must be less than or equal to memory limit"),
+    ("resources: {limits: {cpu: lots}}", "quantities must match"),
+    ("dnsPolicy: None", "must provide `dnsConfig` when `dnsPolicy` is None"),
+    ("minReadySeconds: 100\nprogressDeadlineSeconds: 50", "must be greater than minReadySeconds"),
+    ("config: {auth: {enabled: false}, server: {grpc: {address: '0.0.0.0:99999'}}}", "must be between 1 and 65535"),
+    ("autoscaling: {enabled: true, minReplicas: 11}", "greater than or equal to `minReplicas`"),
+    ("podDisruptionBudget: {minAvailable: some}", "a valid percent string"),
+    ("service: {clusterIP: here}", "must be a valid IP address"),
+    ("service: {type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.1]}", "must be a valid CIDR value"),
+    ("service: {ipFamilies: [IPv4, IPv4]}", "Duplicate value"),
+    ("service: {ipFamilies: [IPv4, IPv6], ipFamilyPolicy: SingleStack}", "when multiple IP families are specified"),
+    ("service: {appProtocol: a b}", "service.spec.ports[0].appProtocol|spec.ports[0].appProtocol"),
+    ("service: {nodePort: 30000}", "may not be used when `type` is 'ClusterIP'"),
+    ("service: {clusterIP: None, type: NodePort}", "may not be set to 'None' for NodePort"),
+    ("service: {externalTrafficPolicy: Local}", "may only be set for externally-accessible services"),
+    ("service: {loadBalancerClass: a, type: NodePort}", "may only be used when `type` is 'LoadBalancer'"),
+    ("podMonitor: {enabled: true, interval: often}", "spec.podMetricsEndpoints[0].interval"),
+    ("prometheusRule: {enabled: true, overrides: {ClaimgateIsSlow: {for: long}}}", ".for: Invalid value"),
+    ("istio: {authorizationPolicies: [{name: a, selector: {a: b}, targetRefs: [{kind: Gateway, name: g}]}]}", "only one of targetRefs or selector can be set"),
+    ("envoyGateway: {securityPolicies: [{name: a}]}", "either targetRef or targetRefs must be used|targetSelectors"),
+    ("envoyGateway: {securityPolicies: [{name: A, targetRefs: [{kind: HTTPRoute, name: r}]}]}", "RFC 1123"),
+    ("mode: module\nenvoyGateway: {extensionPolicies: [{name: a}]}", "either targetRef or targetRefs must be used|targetSelectors"),
+    ("mode: module\nistio: {envoyFilters: [{name: a, context: GATEWAY, selector: {a: b}, targetRefs: [{kind: Gateway, name: g}]}]}", "only one of targetRefs or"),
+]
+"""Values that the chart renders, and the API server's own words about them."""
+
+
+def test_the_api_server_refuses_what_the_chart_leaves_to_it(cluster: Cluster, tmp_path: Path):
+    namespace = cluster.namespace("refused")
+    wrong = []
+    for values, words in LEFT_TO_THE_API_SERVER:
+        file = tmp_path / "values.yaml"
+        file.write_text(values)
+        text = cluster.helm("template", "claimgate", CHART, "--namespace", namespace, "--values", file)
+        try:
+            cluster.apply(text, "--dry-run=server")
+            wrong.append(f"{values}: accepted")
+        except CommandFailed as refused:
+            if not any(each in str(refused) for each in words.split("|")):
+                wrong.append(f"{values}: {refused}")
+    assert not wrong, "\n".join(wrong)

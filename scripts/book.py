@@ -3,7 +3,12 @@
 
 mdBook runs this file as a preprocessor too: what a page links to outside docs/
 (the README, an example, a source file) is not part of the book, so that link
-leads to the file in the repository.
+leads to the file in the repository. And a picture that is there for light and
+for dark pages follows the theme that the reader chose in the book; on GitHub it
+follows the browser's.
+
+After the build, the cells of tables get the heads of their columns, which
+book.css shows on phones.
 """
 
 from __future__ import annotations
@@ -40,11 +45,12 @@ def main(arguments: list[str]) -> int:
             for chapter in chapters(book["items"]):
                 if chapter.get("source_path"):
                     page = posixpath.join(DOCS, chapter["source_path"])
-                    chapter["content"] = lead_out_of_the_book(page, chapter["content"])
+                    content = lead_out_of_the_book(page, chapter["content"])
+                    chapter["content"] = in_the_look_of_the_theme(content)
             json.dump(book, sys.stdout)
             return 0
         case ["build", mdbook]:
-            problems = build(mdbook) or [*dead_links_in_book(), *dead_links_in_front_pages()]
+            problems = build(mdbook) or label_tables() or [*dead_links_in_book(), *dead_links_in_front_pages()]
             for problem in problems:
                 print(f"book: {problem}", file=sys.stderr)
             return 1 if problems else 0
@@ -81,6 +87,22 @@ def lead_out_of_the_book(page: str, text: str) -> str:
     return "".join([*parts, LINK.sub(absolute, text[end:])])
 
 
+PICTURE = re.compile(
+    r'<picture>\n<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\n'
+    r'<img alt="(?P<alt>[^"]*)" src="(?P<light>[^"]+)">\n</picture>'
+)
+
+
+def in_the_look_of_the_theme(text: str) -> str:
+    """The page with both looks of a picture, of which book.css shows one. It
+    leads to the whole picture, for those who read on a phone."""
+    return PICTURE.sub(
+        r'<p><a href="\g<light>"><img class="only-light" alt="\g<alt>" src="\g<light>"></a>'
+        r'<a href="\g<dark>"><img class="only-dark" alt="\g<alt>" src="\g<dark>"></a></p>',
+        text,
+    )
+
+
 def build(mdbook: str) -> list[str]:
     """Runs mdBook; a warning counts as an error."""
     command = [mdbook, "build", "--dest-dir", str(BOOK)]
@@ -90,6 +112,48 @@ def build(mdbook: str) -> list[str]:
     if built.returncode != 0 or complaints:
         return [f"mdbook says:\n{complaints or built.returncode}"]
     return []
+
+
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
+CELL = re.compile(r"<td\b([^>]*)>(.*?)</td>", re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
+MANY = 6
+"""So many columns need smaller letters."""
+SHORT = 32
+"""Letters of a name that stays on one line, in the first column."""
+
+
+def label_tables() -> None:
+    """Writes the head of its column into each cell of the book's tables."""
+    for file in BOOK.rglob("*.html"):
+        page = file.read_text()
+        labelled = TABLE.sub(lambda table: labelled_table(table[0]), page)
+        if labelled != page:
+            file.write_text(labelled)
+
+
+def labelled_table(table: str) -> str:
+    heads = [TAG.sub("", head) for head in HEAD.findall(table)]
+
+    def row(found: re.Match[str]) -> str:
+        columns = iter(heads)
+        first = True
+
+        def cell(found: re.Match[str]) -> str:
+            nonlocal first
+            head = next(columns, "").replace('"', "&quot;")
+            label = f' data-head="{head}"' if head else ""
+            if first and len(TAG.sub("", found[2])) <= SHORT:
+                label += ' class="short"'
+            first = False
+            return f"<td{found[1]}{label}>{found[2]}</td>"
+
+        return CELL.sub(cell, found[0])
+
+    kind = "labelled many" if len(heads) >= MANY else "labelled"
+    return ROW.sub(row, table.replace("<table>", f'<table class="{kind}">', 1))
 
 
 class Page(HTMLParser):

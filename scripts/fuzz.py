@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the fuzz targets one after the other, each for some seconds.
+"""Runs the fuzz targets, each for some seconds, as many at once as there are cores.
 
     python3 scripts/fuzz.py CARGO-FUZZ [--seconds 30] [TARGET…]
 
@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +66,12 @@ def main() -> int:
         if target not in known:
             parser.error(f"{target} is not a target; there are {', '.join(known)}")
     binaries = build(arguments.cargo_fuzz.resolve(), targets)
-    outcomes = [run(target, binaries[target], arguments.seconds) for target in targets]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as cores:
+        outcomes = list(cores.map(lambda target: run(target, binaries[target], arguments.seconds), targets))
     for outcome in outcomes:
         print(outcome)
     failed = sum(outcome.failed for outcome in outcomes)
-    # .ci/run counts lines like those of Cargo's tests.
+    # scripts/test.sh counts lines like those of Cargo's tests.
     word = "FAILED" if failed else "ok"
     print(f"test result: {word}. {len(outcomes) - failed} passed; {failed} failed; fuzz targets")
     return 1 if failed else 0

@@ -27,7 +27,7 @@ use tonic::service::Routes;
 use tracing::{error, info, warn};
 
 use crate::{
-    admin,
+    admin, build,
     check::ConfigHandle,
     envoy::{health, reflection, unfinished::Budget},
     metrics::Metrics,
@@ -38,7 +38,9 @@ use crate::{
 
 mod active;
 mod candidate;
+pub mod changes;
 pub mod connection;
+pub mod connection_age;
 mod connection_limit;
 mod descriptors;
 mod grpc;
@@ -60,6 +62,7 @@ pub use start_error::StartError;
 
 use active::ActiveConfig;
 use candidate::Candidate;
+use connection_age::MaxAge;
 use descriptors::ConnectionLimits;
 use grpc::Services;
 use instruments::Instruments;
@@ -101,8 +104,8 @@ impl App {
     /// # Errors
     /// The configuration can't be used or an address can't be bound.
     pub async fn build(path: &Path) -> Result<Self, StartError> {
-        let revision = option_env!("CLAIMGATE_REVISION").unwrap_or("unknown");
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
+        let revision = build::REVISION;
+        let metrics = Metrics::new(build::VERSION, revision)?;
         let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
         let mut watch = FileWatch::new([path.to_owned()]).await.map_err(hung)?;
         let lane = Lane::default();
@@ -125,7 +128,8 @@ impl App {
         let (health, routes) = other_services().await?;
         let unfinished = Budget::default();
         let services = || Services::new(&active.handle, routes(), unfinished.clone());
-        let server = Server::start(listener, workers, &active.tls, services)?;
+        let max_age = MaxAge::new(active.server.grpc.max_connection_age);
+        let server = Server::start(listener, workers, &active.tls, max_age, services)?;
         let limits = ConnectionLimits::allowed(active.server.grpc.max_connections, outgoing);
         let server = server.with_max_connections(limits.grpc);
 

@@ -28,6 +28,7 @@ mod snapshot;
 mod span;
 
 use facts::Facts;
+pub(crate) use log::TARGET as LOG_TARGET;
 pub use snapshot::{ConfigHandle, Snapshot};
 
 /// One request in the form in which its door received it.

@@ -15,5 +15,18 @@ pub async fn explain(
     now: UnixTime,
     limit: Duration,
 ) -> Explanation {
-    claimgate_core::explain::explain(engine, request, now, limit, tokio::time::sleep).await
+    explain_telling(engine, request, now, limit, |_| {}).await
+}
+
+/// The same; `waiting` is told which providers it waits for longer than the
+/// service would.
+pub async fn explain_telling(
+    engine: &Engine,
+    request: &Request<'_>,
+    now: UnixTime,
+    limit: Duration,
+    waiting: impl Fn(&[&str]) + Send + Sync,
+) -> Explanation {
+    let sleep = tokio::time::sleep;
+    claimgate_core::explain::explain(engine, request, now, limit, sleep, waiting).await
 }

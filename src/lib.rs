@@ -36,6 +36,7 @@ pub mod provider {
     }
 }
 
+pub mod build;
 pub mod check;
 
 pub mod envoy;

@@ -6,7 +6,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 
 use claimgate::{
-    cli::{Cli, one_line},
+    cli::{Cli, Log},
     hardening, telemetry,
 };
 
@@ -23,13 +23,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),
     };
-    let _telemetry = telemetry::start("info");
+    let log = cli.default_log();
+    let _telemetry = telemetry::start(log.filter(), log == Log::Everything);
     // Fails only if a provider is installed already; nothing before installs one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    cli.run().unwrap_or_else(|error| {
-        tracing::error!("{}", one_line(&error));
-        ExitCode::FAILURE
-    })
+    cli.run().unwrap_or_else(|error| Cli::failed(log, &error))
 }
 
 /// Prints help, version or a usage error. A usage error exits like any other

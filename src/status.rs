@@ -16,6 +16,7 @@ use std::{
 };
 
 use crate::{
+    config::Finding,
     metrics::Metrics,
     provider::oauth2::key_source::KeySource,
     readiness::Readiness,
@@ -30,7 +31,7 @@ pub mod history;
 pub mod http;
 mod page;
 pub mod report;
-mod requirement;
+pub(crate) mod requirement;
 pub(crate) mod text;
 
 use denials::DenialLog;
@@ -63,6 +64,8 @@ pub struct ConfigInfo {
     pub digest: String,
     /// When it became active.
     pub since: UnixTime,
+    /// What its author may not have intended.
+    pub warnings: Vec<Finding>,
     /// The `server` block.
     pub server: ServerSettings,
     /// The `auth` block.

@@ -120,7 +120,7 @@ pub struct Tracer {
 
 /// A fetch that has ended.
 struct Fetch {
-    provider: String,
+    providers: Vec<String>,
     context: SpanContext,
     time: Range<SystemTime>,
     attributes: Vec<KeyValue>,
@@ -225,8 +225,10 @@ impl Tracer {
         let fetches = self.fetches.load();
         let mut span = self.span(&position, CHECK, SpanKind::Server, time.clone());
         for provider in asked {
-            let waited_for =
-                |fetch: &&Arc<Fetch>| fetch.provider == provider && time.contains(&fetch.time.end);
+            let waited_for = |fetch: &&Arc<Fetch>| {
+                fetch.providers.iter().any(|name| name == provider)
+                    && time.contains(&fetch.time.end)
+            };
             for fetch in fetches.iter().filter(waited_for) {
                 let below = Position { parent: span.span_context.span_id(), ..position.clone() };
                 let time = time.start.max(fetch.time.start)..fetch.time.end;
@@ -249,7 +251,7 @@ impl Tracer {
         let time = end.checked_sub(report.duration).unwrap_or(end)..end;
         let mut span = self.span(&self.root(), KEY_FETCH, SpanKind::Client, time.clone());
         span.attributes = vec![
-            KeyValue::new("claimgate.provider", report.provider.to_owned()),
+            KeyValue::new("claimgate.provider", report.providers.join(", ")),
             KeyValue::new("claimgate.fetch.result", report.result.as_str()),
             KeyValue::new("claimgate.fetch.keys", i64::try_from(report.keys).unwrap_or(i64::MAX)),
         ];
@@ -257,7 +259,7 @@ impl Tracer {
             span.status = Status::error(report.error.unwrap_or_default().to_owned());
         }
         let fetch = Arc::new(Fetch {
-            provider: report.provider.to_owned(),
+            providers: report.providers.to_vec(),
             context: span.span_context.clone(),
             time,
             attributes: span.attributes.clone(),

@@ -32,6 +32,7 @@ pub(crate) fn attacks() -> Vec<Attack> {
     all.extend(other_tokens());
     all.extend(queries());
     all.extend(cookies());
+    all.extend(websocket_protocols());
     all.extend(headers());
     all.extend(paths());
     all.extend(odd_paths());
@@ -392,6 +393,47 @@ fn cookies() -> Vec<Attack> {
     let public = public
         .into_iter()
         .map(|(name, cookie)| attack(name, config(&["/x"]), spec(cookie, "/x"), None));
+    denied.chain(public).collect()
+}
+
+fn websocket_protocols() -> Vec<Attack> {
+    let config = |public: &[&str]| Config {
+        sources: vec![TokenPlace::WebSocketProtocol("key.".into())],
+        public: public.iter().map(|path| (*path).into()).collect(),
+        hides_tokens: true,
+        ..Config::default()
+    };
+    let spec = |protocols: String, path: &str| RequestSpec {
+        path: path.into(),
+        ..RequestSpec::header("sec-websocket-protocol", protocols)
+    };
+    let cases = [
+        ("protocols: one of 60 kB", fill("a", HEADERS), Reason::MissingToken),
+        ("protocols: 1,000", fill("a, ", 3000), Reason::MissingToken),
+        ("protocols: 30,000", fill("a,", HEADERS), Reason::MalformedRequest),
+        (
+            "protocols: 1,000 that are nearly one",
+            fill(&format!("key{},", "a".repeat(50)), 54_000),
+            Reason::MissingToken,
+        ),
+        ("protocols: the prefix without a token", fill("key.,", 5000), Reason::MissingToken),
+        (
+            "protocols: the same token 1,000 times",
+            fill(&format!("key.{},", "a".repeat(50)), 54_000),
+            Reason::MalformedToken,
+        ),
+    ];
+    let denied = cases
+        .into_iter()
+        .map(|(name, protocols, reason)| attack(name, config(&[]), spec(protocols, "/x"), reason));
+    let public = [
+        ("public, protocols: 1,000 and the token", fill("a,", 2000) + "key.x"),
+        ("public, protocols: the token, 1,000 times", fill("key.x,", 6000)),
+        ("public, protocols: 30,000", fill("a,", HEADERS)),
+    ];
+    let public = public
+        .into_iter()
+        .map(|(name, protocols)| attack(name, config(&["/x"]), spec(protocols, "/x"), None));
     denied.chain(public).collect()
 }
 

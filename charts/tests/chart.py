@@ -59,6 +59,11 @@ def template(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return helm("template", RELEASE, CHART, "--namespace", NAMESPACE, *options)
 
 
+HOOK = ("--set", "preUpgradeCheck.enabled=true")
+"""The one option that no example has: an upgrade would wait for its Job, on a
+control plane without nodes for ever."""
+
+
 @functools.cache
 def rendered(values: Path | None = None, *options: str) -> Rendered:
     """The chart's objects, with the values of a file."""

@@ -19,6 +19,12 @@ def example(request: pytest.FixtureRequest) -> chart.Rendered:
     return chart.rendered(request.param)
 
 
+@pytest.fixture(scope="session", params=[*chart.EXAMPLES, None], ids=lambda file: file.stem if file else "checked")
+def everything(request: pytest.FixtureRequest) -> chart.Rendered:
+    """The same, and the chart with the check before an upgrade."""
+    return chart.rendered(request.param) if request.param else chart.rendered(None, *chart.HOOK)
+
+
 @pytest.fixture(scope="session", params=chart.SERVICES, ids=lambda file: file.stem)
 def service(request: pytest.FixtureRequest) -> chart.Rendered:
     """The chart with the values of each example that makes pods."""

@@ -33,6 +33,14 @@ def test_every_value_is_explained():
     assert not [key for key, *_, explained in rows if not explained.strip(" |")]
 
 
+def test_every_default_in_words_is_shown():
+    table = (CHART / "README.md").read_text()
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    words = [line.split("# @default -- ")[1] for line in lines if "# @default -- " in line]
+    assert len(words) > 5
+    assert not [each for each in words if f"| {each} |" not in table]
+
+
 def test_the_package_holds_what_is_needed(tmp_path: Path):
     ran = chart.helm("package", CHART, "--destination", tmp_path)
     assert ran.returncode == 0, ran.stderr

@@ -250,3 +250,37 @@ def test_alert(alert: str, fires: bool, tmp_path: Path):
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [_promtool_case(alert, fires)]}))
     ran = prometheus.promtool("test", "rules", file)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_two_releases_in_one_namespace_are_told_apart(tmp_path: Path):
+    """By the names of their pods; one release's name begins with the other's."""
+    values = tmp_path / "values.yaml"
+    values.write_text("prometheusRule: {enabled: true}\n")
+    groups = chart.rendered(values).one("PrometheusRule")["spec"]["groups"]
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump({"groups": groups}))
+
+    def case(pod: str, alerts: list[dict]) -> dict:
+        series = f'claimgate_jwks_keys{{namespace="{chart.NAMESPACE}",pod="{pod}",provider="p"}}'
+        asked = {"eval_time": "10m", "alertname": "ClaimgateHasNoKeys", "exp_alerts": alerts}
+        return {
+            "interval": "1m",
+            "input_series": [{"series": series, "values": "0x30"}],
+            "alert_rule_test": [asked],
+        }
+
+    rule = ALERTS["ClaimgateHasNoKeys"]
+    own = "claimgate-7d9f8b6c5-abcde"
+    labels = {"namespace": chart.NAMESPACE, "pod": own, "provider": "p", "deployment": chart.RELEASE}
+    expected = {
+        "exp_labels": {**rule["labels"], **labels},
+        "exp_annotations": {
+            "description": rule["annotations"]["description"],
+            "summary": "There is no usable key of p",
+        },
+    }
+    file = tmp_path / "test.yaml"
+    cases = [case(own, [expected]), case("claimgate-b-7d9f8b6c5-abcde", [])]
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": cases}))
+    ran = prometheus.promtool("test", "rules", file)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,7 +1,8 @@
 // An oidc-provider that grants client credentials. The resource asked for
 // determines the access token: urn:e2e:RS256 is a JWT signed with RS256, and
 // so on; urn:e2e:opaque is not a JWT. A URL is its own audience, with tokens
-// signed with RS256. Prints its issuer when it listens.
+// signed with RS256. Prints its issuer when it listens, on the port of its first
+// argument or a free one.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -43,7 +44,7 @@ function resourceServer(_context, resource) {
 }
 
 const server = createServer();
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
     clients: CLIENTS.map(([client_id, client_secret, token_endpoint_auth_method]) => ({

@@ -49,7 +49,8 @@ def outcome(case: dict) -> dict:
             raise
         parsed = error.body if isinstance(error.body, dict) else {}
         # OpenAI's SDK takes the object out of `error`, Anthropic's does not.
-        parsed = parsed.get("error", parsed)
+        inner = parsed.get("error")
+        parsed = inner if isinstance(inner, dict) else parsed
         told = {
             "raised": type(error).__name__,
             "status": error.status_code,

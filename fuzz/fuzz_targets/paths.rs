@@ -15,7 +15,9 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let route = |name: &str| RouteSettings { name: name.into(), ..RouteSettings::default() };
     let below = |name: &str| RouteSettings { path_prefix: Some(format!("/{name}")), ..route(name) };
     let exact = RouteSettings { path: Some("/status".into()), ..route("status") };
-    let routes = vec![RouteSettings { public: true, ..below("open") }, below("admin"), exact];
+    let template = RouteSettings { path_template: Some("/users/{id}/keys".into()), ..route("keys") };
+    let routes =
+        vec![RouteSettings { public: true, ..below("open") }, below("admin"), exact, template];
     engine(AuthSettings { routes, ..AuthSettings::default() }).0
 });
 
@@ -29,6 +31,11 @@ fn expected(path: &[u8]) -> Option<&'static str> {
         .into_iter()
         .find(|name| below(name))
         .or((path == b"/status").then_some("status"))
+        .or_else(|| {
+            let segments: Vec<_> = path.split(|byte| *byte == b'/').collect();
+            let is_it = matches!(segments[..], [b"", b"users", id, b"keys"] if !id.is_empty());
+            is_it.then_some("keys")
+        })
 }
 
 /// Nothing in it can be read in two ways.

@@ -96,6 +96,13 @@ impl TextRequest {
         self.path.contains('?')
     }
 
+    /// The same with another path before its query.
+    pub fn on_path(mut self, path: &str) -> Self {
+        let query = self.path.split_once('?').map(|(_, query)| format!("?{query}"));
+        self.path = format!("{path}{}", query.unwrap_or_default());
+        self
+    }
+
     /// The request as the engine takes it.
     pub fn request(&self) -> Request<'_> {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use claimgate_remote::providers::Source;
+use claimgate_remote::providers::{self, Source};
 use tracing::{info, warn};
 
-use super::{candidate::Candidate, connection::Tls, instruments::Instruments};
+use super::{candidate::Candidate, changes::changes, connection::Tls, instruments::Instruments};
 use crate::{
     check::{ConfigHandle, Snapshot},
+    config::Finding,
     engine::Engine,
     metrics::CheckMeters,
     provider::oauth2::key_source::KeySource,
@@ -22,6 +23,8 @@ pub(crate) struct ActiveConfig {
     pub(crate) handle: ConfigHandle,
     pub(crate) tls: Tls,
     pub(crate) server: ServerSettings,
+    /// To tell what the next reload changes.
+    auth: AuthSettings,
     pub(crate) sources: Vec<Source>,
     /// The settings at the start, to which the listeners are bound.
     bound: ServerSettings,
@@ -36,12 +39,13 @@ impl ActiveConfig {
         instruments: Instruments,
         status_page: Arc<StatusPage>,
     ) -> Self {
-        let Candidate { server, auth, engine, sources, tls, tracer, digest } = candidate;
+        let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
         let snapshot = snapshot(engine, tracer, &server, &instruments, &status_page);
         instruments.metrics.export_key_expiries(&auth);
         instruments.metrics.config_loaded(UnixTime::now());
-        status_page.set_config(config_info(&server, auth, &sources, digest));
+        status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));
         Self {
+            auth,
             handle: ConfigHandle::new(snapshot),
             tls: Arc::new(tls.into()),
             bound: server.clone(),
@@ -55,16 +59,19 @@ impl ActiveConfig {
     /// Replaces the active configuration. Checks in flight keep the one that
     /// they began with.
     pub(crate) fn activate(&mut self, candidate: Candidate) {
-        let Candidate { server, auth, engine, sources, tls, tracer, digest } = candidate;
+        let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
         let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
         self.handle.store(snapshot);
+        providers::adopt(&sources, &self.instruments);
         self.tls.store(tls);
         self.instruments.metrics.export_key_expiries(&auth);
-        self.status_page.set_config(config_info(&server, auth, &sources, digest));
+        self.status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));
+        let changes = changes((&self.server, &self.auth), (&server, &auth));
         self.sources = sources;
         self.server = server;
+        self.auth = auth;
         self.warn_of_restart();
-        info!("configuration reloaded");
+        info!(changes, "configuration reloaded");
     }
 
     /// The signing keys of the providers that have any, by name.
@@ -79,6 +86,10 @@ impl ActiveConfig {
             ("server.grpc.address", bound.grpc.address != new.grpc.address),
             ("server.admin.address", bound.admin_address != new.admin_address),
             ("server.grpc.max_connections", bound.grpc.max_connections != new.grpc.max_connections),
+            (
+                "server.grpc.max_connection_age_seconds",
+                bound.grpc.max_connection_age != new.grpc.max_connection_age,
+            ),
             ("server.workers", bound.workers != new.workers),
         ];
         for (key, _) in changes.into_iter().filter(|(_, changed)| *changed) {
@@ -107,9 +118,10 @@ fn config_info(
     auth: AuthSettings,
     sources: &[Source],
     digest: String,
+    warnings: Vec<Finding>,
 ) -> ConfigInfo {
-    let sources = by_provider(sources);
-    ConfigInfo { digest, since: UnixTime::now(), server: server.clone(), auth, sources }
+    let (sources, server) = (by_provider(sources), server.clone());
+    ConfigInfo { digest, since: UnixTime::now(), warnings, server, auth, sources }
 }
 
 fn by_provider(sources: &[Source]) -> Vec<(String, Arc<KeySource>)> {

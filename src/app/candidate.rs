@@ -4,14 +4,12 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use claimgate_files::{Contents, Hung, Lane};
 use claimgate_remote::providers::{self, ProviderError, Source};
-use futures_util::future::join_all;
+use futures_util::FutureExt;
 use rustls::ServerConfig;
-use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
@@ -20,7 +18,7 @@ use super::{
     watch::FileWatch,
 };
 use crate::{
-    config::{self, ConfigErrors, Loaded, NamedFileKind},
+    config::{self, ConfigErrors, Finding, Loaded, NamedFile, NamedFileKind},
     engine::Engine,
     provider::oauth2::key_source::FetchObserver,
     settings::{AuthSettings, ProviderKind, ServerSettings, Settings},
@@ -28,21 +26,12 @@ use crate::{
     traces::{self, Tracer},
 };
 
-/// How long a candidate waits for the first keys of its new issuers before it
-/// becomes active without them.
-const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Why a configuration can't be used; one line.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is invalid, or one that it names.
-    #[error("{}", OneLine(path, errors))]
-    Config {
-        /// The config file.
-        path: PathBuf,
-        /// Every error.
-        errors: ConfigErrors,
-    },
+    #[error("{}", OneLine(.0))]
+    Config(ConfigErrors),
     /// The file, or one that it names, is on a mount that hangs.
     #[error("{}: {hung}", path.display())]
     Hung {
@@ -62,21 +51,34 @@ pub enum LoadError {
     Tracing(#[from] traces::ExporterError),
 }
 
-/// Several errors of a file on one line.
-struct OneLine<'a>(&'a Path, &'a ConfigErrors);
+impl LoadError {
+    /// This error, with its position in the config file if one of these files
+    /// is to blame.
+    pub(super) fn located(self, files: &[NamedFile]) -> Self {
+        let found = match &self {
+            Self::Tls(error) => {
+                let (key, reason) = error.key_and_reason();
+                files.iter().find(|file| file.key == key).map(|file| file.finding(reason))
+            }
+            Self::Provider(error) => {
+                let reason = error.to_string();
+                let is_named = |file: &&NamedFile| reason.contains(&*file.path.to_string_lossy());
+                files.iter().find(is_named).map(|file| file.finding(reason.clone()))
+            }
+            _ => None,
+        };
+        found.map_or(self, |error| Self::Config(error.into()))
+    }
+}
+
+/// Several errors on one line.
+struct OneLine<'a>(&'a ConfigErrors);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.0.display().to_string();
-        write!(f, "{file}: ")?;
-        for (index, error) in self.1.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             let separator = if index > 0 { "; " } else { "" };
-            // An error without a key is about the file, which is named already.
-            if error.place == file {
-                write!(f, "{separator}{}", error.message)?;
-            } else {
-                write!(f, "{separator}{error}")?;
-            }
+            write!(f, "{separator}{error}")?;
         }
         Ok(())
     }
@@ -92,6 +94,8 @@ pub(crate) struct Candidate {
     pub(super) tracer: Option<Arc<Tracer>>,
     /// Of the config file; empty without one.
     pub(super) digest: String,
+    /// What its author may not have intended.
+    pub(super) warnings: Vec<Finding>,
 }
 
 impl Candidate {
@@ -110,10 +114,8 @@ impl Candidate {
     ) -> Result<Self, LoadError> {
         let hung = |hung| LoadError::Hung { path: path.to_owned(), hung };
         let config = path.to_owned();
-        let invalid = move |errors| LoadError::Config { path: config.clone(), errors };
-        let config = path.to_owned();
-        let loaded = lane.run(move || config::read(&config)).await.map_err(hung)?;
-        let loaded = loaded.map_err(&invalid)?;
+        let read = move || config::read(&config).map_err(ConfigErrors::with_those_of_files);
+        let loaded = lane.run(read).await.map_err(hung)?.map_err(LoadError::Config)?;
         // Before the files are read, so that no later change is missed. Token
         // files are read for each fetch, so their changes need no reload.
         let files = loaded.files.iter().filter(|file| file.kind != NamedFileKind::Token);
@@ -123,14 +125,15 @@ impl Candidate {
         let contents = watch.contents().clone();
         let (existing, instruments) = (existing.to_vec(), instruments.clone());
         let build = move || {
-            config::check_files(&files).map_err(invalid)?;
-            Self::build(settings, &contents, &existing, &instruments)
+            config::check_files(&files).map_err(LoadError::Config)?;
+            let built = Self::build(settings, &contents, &existing, &instruments);
+            built.map_err(|error| error.located(&files))
         };
         let candidate = lane.run(build).await.map_err(hung)??;
         for warning in &warnings {
-            warn!(config = %path.display(), "{warning}");
+            warn!("{warning}");
         }
-        Ok(Self { digest, ..candidate })
+        Ok(Self { digest, warnings, ..candidate })
     }
 
     /// Builds a candidate from `settings`; `contents` are those of the files that
@@ -153,7 +156,8 @@ impl Candidate {
         let engine = Engine::new(&settings.auth, providers.list, cache);
         let (server, auth) = (settings.server, settings.auth);
         let sources = providers.sources;
-        Ok(Self { server, auth, engine, sources, tls, tracer, digest: String::new() })
+        let (digest, warnings) = (String::new(), Vec::new());
+        Ok(Self { server, auth, engine, sources, tls, tracer, digest, warnings })
     }
 
     /// How many connections the service may open itself at a time: one to each
@@ -164,14 +168,15 @@ impl Candidate {
         providers.count() + usize::from(self.server.tracing.is_some())
     }
 
+    /// The providers whose issuers have not answered yet.
+    pub(crate) fn without_answer(&self) -> Vec<&str> {
+        let waits = |source: &&Source| source.keys.first_fetch_done().now_or_never().is_none();
+        self.sources.iter().filter(waits).map(|source| source.provider.as_str()).collect()
+    }
+
     /// Waits, up to a limit, until the keys of every issuer that is not in
     /// `existing` were fetched or failed to be.
     pub(crate) async fn wait_for_keys(&self, existing: &[Source]) {
-        let is_new = |source: &&Source| !existing.iter().any(|existing| existing.is(source));
-        let new = self.sources.iter().filter(is_new);
-        let fetched = join_all(new.map(|source| source.keys.first_fetch_done()));
-        if timeout(FIRST_FETCH_TIMEOUT, fetched).await.is_err() {
-            warn!("not every new issuer has answered yet, continuing without their keys");
-        }
+        providers::wait_for_keys(&self.sources, existing).await;
     }
 }

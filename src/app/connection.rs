@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
+    connection_age::MaxAge,
     connection_limit::Handshake,
     listen::{Accepted, Registered},
 };
@@ -106,6 +107,7 @@ pub(crate) async fn serve<S: HttpService>(
     accepted: Accepted,
     handshake: Arc<Handshake>,
     tls: Tls,
+    max_age: MaxAge,
     service: S,
     draining: watch::Receiver<bool>,
 ) {
@@ -114,8 +116,10 @@ pub(crate) async fn serve<S: HttpService>(
         Err(error) => return debug!(%error, "connection lost before it was served"),
     };
     match registered {
-        Registered::Tcp(stream) => secure(stream, handshake, tls, service, draining).await,
-        Registered::Unix(stream) => secure(stream, handshake, tls, service, draining).await,
+        Registered::Tcp(stream) => secure(stream, handshake, tls, max_age, service, draining).await,
+        Registered::Unix(stream) => {
+            secure(stream, handshake, tls, max_age, service, draining).await
+        }
     }
 }
 
@@ -123,18 +127,19 @@ async fn secure<S: HttpService>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handshake: Arc<Handshake>,
     tls: Tls,
+    max_age: MaxAge,
     service: S,
     draining: watch::Receiver<bool>,
 ) {
     let Some(config) = tls.load_full() else {
-        return http2(stream, handshake, service, draining).await;
+        return http2(stream, handshake, max_age, service, draining).await;
     };
     let secured = tokio::select! {
         secured = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)) => secured,
         () = handshake.evicted() => return evicted(),
     };
     match secured {
-        Ok(Ok(stream)) => http2(stream, handshake, service, draining).await,
+        Ok(Ok(stream)) => http2(stream, handshake, max_age, service, draining).await,
         // TCP probes connect and hang up.
         Ok(Err(error)) if is_hang_up(&error) => debug!(%error, "client left the TLS handshake"),
         Ok(Err(error)) => warn_throttled(&error),
@@ -164,6 +169,7 @@ fn is_hang_up(error: &io::Error) -> bool {
 async fn http2<S: HttpService>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handshake: Arc<Handshake>,
+    max_age: MaxAge,
     service: S,
     mut draining: watch::Receiver<bool>,
 ) {
@@ -171,6 +177,7 @@ async fn http2<S: HttpService>(
         HandshakeStream { stream, awaited: PREFACE_BYTES, handshake: Arc::clone(&handshake) };
     let mut connection = pin!(builder().serve_connection(TokioIo::new(stream), service));
     let mut handshake_timeout = pin!(sleep_until(Instant::now() + HANDSHAKE_TIMEOUT));
+    let mut old = pin!(max_age.reached());
     let mut is_pending = true;
     let mut is_closing = false;
     loop {
@@ -193,10 +200,14 @@ async fn http2<S: HttpService>(
                     return evicted();
                 }
             }
+            // Sends GOAWAY without a last stream, waits a round trip for the
+            // streams on their way, then sends the last stream's id.
+            () = &mut old, if !is_closing => {
+                is_closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
             _ = draining.wait_for(|draining| *draining), if !is_closing => {
                 is_closing = true;
-                // Sends GOAWAY without a last stream, waits a round trip for the
-                // streams on their way, then sends the last stream's id.
                 connection.as_mut().graceful_shutdown();
                 let sooner = Instant::now() + HANDSHAKE_TIMEOUT_DRAINING;
                 if is_pending && handshake_timeout.deadline() > sooner {
@@ -306,7 +317,8 @@ mod tests {
         client.write_all(bytes).await.unwrap();
         let draining = watch::Sender::new(draining);
         let start = Instant::now();
-        serve(accepted, Arc::default(), tls, service, draining.subscribe()).await;
+        serve(accepted, Arc::default(), tls, MaxAge::default(), service, draining.subscribe())
+            .await;
         start.elapsed()
     }
 

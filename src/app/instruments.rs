@@ -28,8 +28,10 @@ impl FetchObserver for Instruments {
         if let Some(tracer) = self.tracer.load() {
             tracer.fetched(report);
         }
-        let meter = self.metrics.fetch_meter(report.provider);
-        meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
+        for provider in report.providers {
+            let meter = self.metrics.fetch_meter(provider);
+            meter.fetched(report.result, report.duration, report.keys, UnixTime::now());
+        }
     }
 
     fn loaded(&self, provider: &str, keys: usize) {

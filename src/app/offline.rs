@@ -7,6 +7,7 @@ use std::{
 };
 
 use claimgate_files::Contents;
+use tokio::{pin, time::timeout};
 use tracing::warn;
 
 use super::{
@@ -18,19 +19,20 @@ use crate::{
     config::{self, Loaded},
     engine::Engine,
     metrics::Metrics,
-    settings::{KeyLocation, OAuth2Settings, ProviderKind, Settings},
+    settings::{KeyLocation, OAuth2Settings, ProviderKind},
 };
 
-/// Builds everything that the service would build from `settings`, and drops it;
-/// binds no address and fetches nothing.
+/// Builds everything that the service would build from a configuration, and
+/// drops it; binds no address and fetches nothing.
 ///
 /// # Errors
-/// The service could not start with them.
-pub async fn dry_run(settings: Settings) -> Result<(), StartError> {
+/// The service could not start with it.
+pub async fn dry_run(loaded: &Loaded) -> Result<(), StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "")?;
+    let settings = loaded.settings.clone();
     // Without an await before the drop, no task that fetches keys runs.
-    drop(Candidate::build(settings, &Contents::new(), &[], &Instruments::from(metrics))?);
-    Ok(())
+    let built = Candidate::build(settings, &Contents::new(), &[], &Instruments::from(metrics));
+    built.map(drop).map_err(|error| error.located(&loaded.files).into())
 }
 
 /// A configuration that decides without serving.
@@ -40,7 +42,12 @@ pub struct Offline {
     pub engine: Engine,
     /// How long a decision may wait for a provider, `server.check_timeout_ms`.
     pub check_timeout: Duration,
+    /// How many warnings the config file has; they are in the log.
+    pub warnings: usize,
 }
+
+/// How long a command waits before it says for whom.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A file with an issuer's signing keys, used instead of the configured ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +82,21 @@ impl Offline {
     /// # Errors
     /// The configuration can't be used.
     pub async fn open(path: &Path, local: &[LocalKeys]) -> Result<Self, OfflineError> {
-        let invalid = |errors| LoadError::Config { path: path.to_owned(), errors };
-        let mut loaded = config::read(path).map_err(invalid).map_err(StartError::from)?;
+        Self::open_telling(path, local, |_| {}).await
+    }
+
+    /// The same; `waiting` is told the names of the providers whose issuers let
+    /// it wait.
+    ///
+    /// # Errors
+    /// The configuration can't be used.
+    pub async fn open_telling(
+        path: &Path,
+        local: &[LocalKeys],
+        waiting: impl FnOnce(&[&str]),
+    ) -> Result<Self, OfflineError> {
+        let invalid = |errors| StartError::from(LoadError::Config(errors));
+        let mut loaded = config::read(path).map_err(invalid)?;
         loaded.settings.server.grpc.tls = None;
         loaded.settings.server.tracing = None;
         for keys in local {
@@ -84,17 +104,24 @@ impl Offline {
         }
         let named = loaded.settings.files();
         loaded.files.retain(|file| named.contains(&file.path));
-        loaded.check_files().map_err(invalid).map_err(StartError::from)?;
+        loaded.check_files().map_err(invalid)?;
         for warning in &loaded.warnings {
-            warn!(config = %path.display(), "{warning}");
+            warn!("{warning}");
         }
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), "").map_err(StartError::from)?;
         let check_timeout = loaded.settings.server.check_timeout;
         let instruments = Instruments::from(metrics);
         let candidate = Candidate::build(loaded.settings, &Contents::new(), &[], &instruments);
         let candidate = candidate.map_err(StartError::from)?;
-        candidate.wait_for_keys(&[]).await;
-        Ok(Self { engine: candidate.engine, check_timeout })
+        {
+            let keys = candidate.wait_for_keys(&[]);
+            pin!(keys);
+            if timeout(SILENCE, &mut keys).await.is_err() {
+                waiting(&candidate.without_answer());
+                keys.await;
+            }
+        }
+        Ok(Self { engine: candidate.engine, check_timeout, warnings: loaded.warnings.len() })
     }
 }
 

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     connection::{HttpService, Tls},
+    connection_age::MaxAge,
     connection_limit::ConnectionLimit,
     listen::{BoundAddress, Listener},
     workers::Workers,
@@ -61,9 +62,10 @@ impl Server {
         listener: Listener,
         workers: NonZeroUsize,
         tls: &Tls,
+        max_age: MaxAge,
         service: impl FnMut() -> S,
     ) -> io::Result<Self> {
-        let workers = Workers::start(workers, tls, service)?;
+        let workers = Workers::start(workers, tls, max_age, service)?;
         Ok(Self { listener, workers, max_connections: usize::MAX / 4 })
     }
 

@@ -26,9 +26,9 @@ use crate::settings::TlsSettings;
 
 /// Why the listener's TLS files can't be used; names the setting and the file.
 #[derive(Debug, thiserror::Error)]
+#[error("{}: {}", self.key_and_reason().0, self.key_and_reason().1)]
 pub enum TlsError {
     /// A file can't be read, or isn't the PEM it should be.
-    #[error("server.grpc.tls.{key}: {}: {reason}", path.display())]
     File {
         /// The setting that names the file.
         key: &'static str,
@@ -38,17 +38,30 @@ pub enum TlsError {
         reason: String,
     },
     /// The private key belongs to another certificate.
-    #[error(
-        "server.grpc.tls.key_file: {} does not belong to the certificate in {}",
-        key_file.display(),
-        cert_file.display()
-    )]
     Mismatch {
         /// The private key.
         key_file: PathBuf,
         /// The certificate chain.
         cert_file: PathBuf,
     },
+}
+
+impl TlsError {
+    /// The key path that names the file, and what is wrong with the file.
+    pub(super) fn key_and_reason(&self) -> (String, String) {
+        let (key, reason) = match self {
+            Self::File { key, path, reason } => (*key, format!("{}: {reason}", path.display())),
+            Self::Mismatch { key_file, cert_file } => (
+                "key_file",
+                format!(
+                    "{} does not belong to the certificate in {}",
+                    key_file.display(),
+                    cert_file.display()
+                ),
+            ),
+        };
+        (format!("server.grpc.tls.{key}"), reason)
+    }
 }
 
 /// Reads the files that `settings` names.

@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeSet,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -42,6 +43,8 @@ pub struct FileWatch {
     lane: Lane,
     /// Whether a hanging read was logged.
     hangs: bool,
+    /// The files of which it was logged that they will not change any more.
+    cut_off: BTreeSet<PathBuf>,
     events: Arc<Notify>,
 }
 
@@ -85,6 +88,7 @@ impl FileWatch {
             folders: Arc::new(Mutex::new(folders)),
             lane: Lane::default(),
             hangs: false,
+            cut_off: BTreeSet::new(),
             events,
         };
         watch.set_files(files).await?;
@@ -146,9 +150,29 @@ impl FileWatch {
         }
         self.hangs = hung.is_some();
         let Ok(current) = current else { return false };
+        self.warn_of_cut_off().await;
         let changed = self.contents != current;
         self.contents = current;
         changed
+    }
+
+    /// Warns once of each file that was deleted where it comes from, but is
+    /// still mounted here: what replaced it there will never be seen. Editors
+    /// that write a new file and rename it do that to a bind mount of one file.
+    async fn warn_of_cut_off(&mut self) {
+        let files: Vec<_> = self.contents.keys().cloned().collect();
+        let look = move || files.into_iter().filter(|file| is_cut_off(file)).collect();
+        let Ok(cut_off): Result<BTreeSet<PathBuf>, Hung> = self.lane.run(look).await else {
+            return;
+        };
+        for file in cut_off.difference(&self.cut_off) {
+            warn!(
+                file = %file.display(),
+                "this file was replaced where it is mounted from, and the new one can't be seen \
+                 here: mount its folder instead of the file, and restart"
+            );
+        }
+        self.cut_off = cut_off;
     }
 
     /// Watches the folders of `files` and reads the files.
@@ -180,6 +204,12 @@ impl Folders {
 
 fn rewatch(watcher: &mut RecommendedWatcher, folder: &Path) -> notify::Result<()> {
     watcher.watch(folder, RecursiveMode::NonRecursive)
+}
+
+/// Whether a file is open to be read here under a name that its file system
+/// does not have any more.
+fn is_cut_off(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.nlink() == 0)
 }
 
 /// Waits until a burst of events is over.
@@ -358,6 +388,23 @@ mod tests {
         fs::remove_file(&file).unwrap();
         fs::write(&file, "one").unwrap();
         assert!(detects_change(&mut watch).await, "a file again");
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_name_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        fs::write(&file, "one").unwrap();
+        assert!(!is_cut_off(&file));
+        // What a mount of a file that was deleted shows, without a mount.
+        let open = fs::File::open(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let mounted = PathBuf::from(format!("/dev/fd/{}", open.as_raw_fd()));
+        assert!(is_cut_off(&mounted));
+        assert!(!is_cut_off(&file));
+        let mut watch = FileWatch::new([mounted.clone()]).await.unwrap();
+        watch.poll().await;
+        assert_eq!(watch.cut_off, [mounted].into());
     }
 
     #[test]

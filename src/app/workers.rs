@@ -24,6 +24,7 @@ use tracing::error;
 
 use super::{
     connection::{self, HttpService, Tls},
+    connection_age::MaxAge,
     connection_limit::Handshake,
     listen::Accepted,
 };
@@ -67,10 +68,12 @@ impl Workers {
     pub fn start<S: HttpService>(
         count: NonZeroUsize,
         tls: &Tls,
+        max_age: MaxAge,
         mut service: impl FnMut() -> S,
     ) -> io::Result<Self> {
         let draining = watch::Sender::new(false);
-        let start = |index| Worker::start(index, service(), Arc::clone(tls), draining.subscribe());
+        let start =
+            |index| Worker::start(index, service(), Arc::clone(tls), max_age, draining.subscribe());
         let workers = (0..count.get()).map(start).collect::<io::Result<_>>()?;
         Ok(Self { workers, assigned: AtomicU64::new(0), draining, closed: Arc::default() })
     }
@@ -130,13 +133,14 @@ impl Worker {
         index: usize,
         service: S,
         tls: Tls,
+        max_age: MaxAge,
         draining: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (inbox, accepted) = mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || run(&runtime, accepted, service, tls, draining))?;
+            .spawn(move || run(&runtime, accepted, service, tls, max_age, draining))?;
         Ok(Self { inbox, open: Arc::default(), thread })
     }
 }
@@ -146,12 +150,13 @@ fn run<S: HttpService>(
     mut accepted: mpsc::UnboundedReceiver<(Accepted, Arc<Handshake>, ConnectionGuard)>,
     service: S,
     tls: Tls,
+    max_age: MaxAge,
     draining: watch::Receiver<bool>,
 ) {
     runtime.block_on(async {
         while let Some((connection, handshake, guard)) = accepted.recv().await {
             let (tls, service, draining) = (Arc::clone(&tls), service.clone(), draining.clone());
-            let served = connection::serve(connection, handshake, tls, service, draining);
+            let served = connection::serve(connection, handshake, tls, max_age, service, draining);
             tokio::spawn(async move {
                 served.await;
                 drop(guard);

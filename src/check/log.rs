@@ -13,7 +13,7 @@ use super::facts::{Facts, shortened};
 use crate::request::Request;
 
 /// The target of these lines, for filters.
-const TARGET: &str = "claimgate::check";
+pub(crate) const TARGET: &str = "claimgate::check";
 
 /// Whether a denied or an allowed request is logged.
 #[inline]
@@ -40,7 +40,7 @@ pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
     let trace_id = request.traceparent().map(|parent| parent.trace_id);
     warn!(
         target: TARGET, ?names, request_id, trace_id,
-        "identity headers are too long and left off"
+        "identity headers are left off: too long, or a number of more than 64 bits"
     );
 }
 

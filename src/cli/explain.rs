@@ -6,16 +6,21 @@ use std::{
     io::{self, Read, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, bail, ensure};
 use tokio::runtime::Builder;
 
-use super::args::{ConfigArgs, OutputFormat};
+use super::{
+    args::{ConfigArgs, OutputFormat},
+    paint,
+    waiting::Waiting,
+};
 use crate::{
     app::offline::{LocalKeys, Offline},
     envoy::capture::Capture,
-    explain::{Explanation, Sent, explain},
+    explain::{Explanation, Sent, explain_telling},
     time::{NoTime, UnixTime},
 };
 
@@ -28,6 +33,11 @@ const DENIED: u8 = 3;
 /// Fetches the issuers' keys as the service would. Exits with 0 for allow, 3
 /// for deny and 1 for an error.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate explain --config gateway.yaml --path /v1/models --token-file token
+  claimgate explain --path /admin --method POST --header 'x-api-key: KEY'
+  claimgate explain --check-request captured.json --at request --output json")]
 pub struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -128,18 +138,25 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let output = args.output;
     let explanation = runtime.block_on(explained(args))?;
     runtime.shutdown_background();
+    let (explanation, note) = explanation;
     let text = match output {
-        OutputFormat::Text => explanation.to_string(),
+        OutputFormat::Text => paint::explanation(&format!("{explanation}{note}")),
         OutputFormat::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
     };
-    io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    let mut stdout = anstream::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // The exit code still says what was decided.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.context("cannot write to stdout")?,
+    }
     Ok(match explanation.decision {
         "allow" => ExitCode::SUCCESS,
         _ => ExitCode::from(DENIED),
     })
 }
 
-async fn explained(args: ExplainArgs) -> anyhow::Result<Explanation> {
+/// The explanation, and a line on what else was seen.
+async fn explained(args: ExplainArgs) -> anyhow::Result<(Explanation, String)> {
     let is_stdin = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
     if is_stdin(&args.check_request) && is_stdin(&args.token_file) {
         bail!("--check-request and --token-file can't both read stdin; put one into a file");
@@ -155,11 +172,34 @@ async fn explained(args: ExplainArgs) -> anyhow::Result<Explanation> {
             captured_at.context("--at request: no captured request says when it was")?
         }
     };
-    let offline = Offline::open(&args.config.config, &args.local_keys).await?;
-    if let Some(file) = &args.token_file {
-        sent.present(&read_token(file)?, offline.engine.token_sources())?;
+    // Before anything is waited for.
+    let token = args.token_file.as_deref().map(read_token).transpose()?;
+    let line = Mutex::new(Waiting::default());
+    let show = |text: &str| line.lock().unwrap_or_else(PoisonError::into_inner).show(text);
+    let config = &args.config.config;
+    let offline = Offline::open_telling(config, &args.local_keys, |providers| {
+        show(&format!("waiting up to 5 s for the keys of {}", providers.join(", ")));
+    })
+    .await?;
+    if let Some(token) = &token {
+        sent.present(token, offline.engine.token_sources())?;
     }
-    Ok(explain(&offline.engine, &sent.request(), now, offline.check_timeout).await)
+    let late = |providers: &[&str]| {
+        let providers = providers.join(", ");
+        show(&format!("{providers} was not in time; waiting up to 30 s for a later answer"));
+    };
+    let (engine, limit) = (&offline.engine, offline.check_timeout);
+    let explanation = explain_telling(engine, &sent.request(), now, limit, late).await;
+    // Those that log nothing have not seen the warnings.
+    let note = match offline.warnings {
+        0 => String::new(),
+        count => format!(
+            "\nconfig: {count} warning{}, see `claimgate validate --config {}`\n",
+            if count == 1 { "" } else { "s" },
+            config.display()
+        ),
+    };
+    Ok((explanation, note))
 }
 
 impl ExplainArgs {

@@ -3,14 +3,28 @@
 use std::{
     io::{self, IsTerminal, Read, Write},
     process::ExitCode,
+    time::Duration,
 };
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
 use crate::config::key;
 
-/// Reads an API key on stdin and prints its hash for `key_hash`.
+/// Print the hash of an API key for `key_hash`.
+///
+/// Reads the key on stdin; from a terminal without showing it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate hash-key < key
+  claimgate hash-key        # asks for the key")]
 pub struct Args {}
 
 /// Longer input is not a key: no header can carry it.
@@ -18,21 +32,76 @@ const LONGEST: usize = 1 << 20;
 
 /// Prints the hash of the key on stdin, or says why it could not be used.
 pub fn run(_: &Args) -> io::Result<ExitCode> {
-    if io::stdin().is_terminal() {
-        writeln!(io::stderr(), "type the key, then Enter and Ctrl-D:")?;
-    }
-    // As long as it may get from the start: a buffer that grows leaves copies.
-    let mut input = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    io::stdin().take(LONGEST as u64 + 1).read_to_end(&mut input)?;
+    let input = if io::stdin().is_terminal() {
+        match typed() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            typed => typed?,
+        }
+    } else {
+        // As long as it may get from the start: a buffer that grows leaves copies.
+        let mut input = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+        io::stdin().take(LONGEST as u64 + 1).read_to_end(&mut input)?;
+        input
+    };
     match hash_line(&input) {
         Ok(hash) => {
             writeln!(io::stdout(), "{hash}")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(defect) => {
-            writeln!(io::stderr(), "the key on stdin {defect}, so no request could carry it")?;
+            writeln!(io::stderr(), "error: the key {defect}, so no request could carry it")?;
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// The exit status of a program killed by SIGINT, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+/// Asks for a key on the terminal, without showing what is typed.
+fn typed() -> io::Result<Zeroizing<Vec<u8>>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let typed = runtime.block_on(async {
+        // With a handler, Ctrl-C does not end the program before the terminal is
+        // put right again.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        // Before the prompt is there, so that nothing typed after it is shown.
+        let _quiet = Quiet::new()?;
+        let prompt = "the API key (what you type is not shown): ";
+        let mut reading = spawn_blocking(move || rpassword::prompt_password(prompt));
+        tokio::select! {
+            typed = &mut reading => typed.map_err(io::Error::other)?,
+            _ = interrupt.recv() => {
+                // It changes the terminal once more if it saw Ctrl-C itself.
+                let _ = timeout(Duration::from_millis(200), reading).await;
+                Err(io::ErrorKind::Interrupted.into())
+            }
+        }
+    });
+    runtime.shutdown_background();
+    typed.map(|typed| Zeroizing::new(typed.into_bytes()))
+}
+
+/// The terminal without echo, until this is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn new() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A terminal that has gone needs no echo.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        let _ = writeln!(io::stderr());
     }
 }
 

@@ -21,6 +21,10 @@ const LONGEST: usize = 4096;
 
 /// Ask a running service, on its admin port, whether it is ready.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate health --config gateway.yaml
+  claimgate health --address 127.0.0.1:9003 --live")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -69,9 +73,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn ask(url: &str, limit: Duration) -> anyhow::Result<(StatusCode, String)> {
     // No TLS is spoken here, so no root certificates are read.
     let client = Client::builder().no_proxy().timeout(limit).tls_certs_only([]).build()?;
-    let response = client.get(url).send().await.with_context(|| format!("no answer from {url}"))?;
+    // The errors say the URL, too; once is enough.
+    let once = reqwest::Error::without_url;
+    let response = client.get(url).send().await.map_err(once);
+    let response = response.with_context(|| format!("no answer from {url}"))?;
     let status = response.status();
-    let mut text = response.text().await.with_context(|| format!("{url} stopped in mid-answer"))?;
+    let text = response.text().await.map_err(once);
+    let mut text = text.with_context(|| format!("{url} stopped in mid-answer"))?;
     text.truncate(text.floor_char_boundary(LONGEST));
     Ok((status, text))
 }

@@ -25,6 +25,11 @@ const FINDINGS: u8 = 3;
 /// than ALB did. Exits with 0, or 1 for an error; with --lint 0 if nothing is
 /// unsafe and 3 otherwise.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  aws elbv2 describe-rules --listener-arn ARN > rules.json
+  claimgate import-alb rules.json > gateway.yaml
+  claimgate import-alb --lint rules.json")]
 pub struct Args {
     /// The document; `-` reads stdin.
     #[arg(value_name = "FILE")]

@@ -22,6 +22,10 @@ const DEMO_CLIENT: &str =
 /// requests. A token request may ask for its own `lifetime` (seconds, also
 /// negative), `resource` and `audience`.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  claimgate issuer
+  claimgate issuer --address 127.0.0.1:0 --client 'app:secret:read write'")]
 pub struct IssuerArgs {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9010")]

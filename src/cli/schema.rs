@@ -7,8 +7,11 @@ use std::{
 
 use crate::config;
 
-/// Prints the JSON Schema of the config file.
+/// Print the JSON Schema of the config file.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate schema > claimgate.schema.json")]
 pub struct Args {}
 
 /// Prints the schema to stdout.

@@ -13,6 +13,10 @@ const INTERRUPTED: u8 = 143;
 
 /// Run the service.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate serve --config gateway.yaml
+  RUST_LOG=info,claimgate::check=debug claimgate serve   # logs allowed requests")]
 pub struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,

@@ -26,6 +26,10 @@ mod junit;
 /// Needs no issuer and no network: tokens are made on the spot. Exits with 0
 /// if every case came out as expected, else with 1.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate test gateway.test.yaml
+  claimgate test --junit results.xml deploy/*.test.yaml")]
 pub struct TestArgs {
     /// Files of cases, in YAML.
     #[arg(required = true, value_name = "FILE")]
@@ -84,7 +88,7 @@ async fn run_file(
 ) -> anyhow::Result<Vec<CaseReport>> {
     let env = |name: &str| std::env::var(name).ok();
     let text = fs::read_to_string(path).context("can't be read")?;
-    let file = TestFile::read(&text, &env)?;
+    let file = TestFile::read(&path.display().to_string(), &text, &env)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let config = match (config, file.config()) {
         (Some(config), _) => config.to_owned(),
@@ -97,7 +101,7 @@ async fn run_file(
     let text = fs::read_to_string(&config)
         .with_context(|| format!("the config {} can't be read", config.display()))?;
     let look_up = |name: &str| file.variable(name).or_else(|| env(name));
-    let loaded = config::load(&text, &look_up)
+    let loaded = config::load_named(&config.display().to_string(), &text, &look_up)
         .with_context(|| format!("the config {} can't be used", config.display()))?;
     let cases = file.cases(&loaded, folder)?;
     let mut harness = Harness::new(&loaded);

@@ -25,6 +25,11 @@ use crate::token_client::{AccessToken, ClientSettings, TokenError, cached_token,
 /// Exits with 0 for a token, 1 if a variable is missing or unusable, 2 if the
 /// request failed, 3 if the answer is not JSON or has no access_token.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claimgate token > token
+  printf 'Authorization: Bearer %s\\n' \"$(claimgate token)\" |
+    curl --header @- https://gateway.example.com/v1/models")]
 pub struct TokenArgs {
     /// Ask for a new token, and leave the cache alone.
     #[arg(long)]
@@ -43,7 +48,13 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     match token {
         Ok(token) => {
-            writeln!(io::stdout(), "{}", token.text).context("cannot write to stdout")?;
+            match writeln!(io::stdout(), "{}", token.text) {
+                // Silent, with the code that the documentation has for it.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(ExitCode::FAILURE);
+                }
+                written => written.context("cannot write to stdout")?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {

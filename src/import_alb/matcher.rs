@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     alb::{Condition, Field, Rule},
     pattern::{Glob, Shape},
-    region::{PathSet, Region},
+    region::{PathSet, Region, leading},
 };
 
 /// A rule's conditions.
@@ -127,6 +127,9 @@ impl Matcher {
             Shape::Beginning(path) => {
                 (Some(PathSet::Under(path)), PathSet::Under(glob.folder()), false)
             }
+            Shape::Template(segments) => {
+                (Some(PathSet::Template(segments)), PathSet::Under(glob.folder()), false)
+            }
             Shape::Vague => (None, PathSet::Under(glob.folder()), false),
         };
         if !is_whole {
@@ -198,6 +201,9 @@ impl Fence {
             (None, _) => true,
             (Some(pattern), PathSet::Exact(path)) => pattern.matches(path),
             (Some(pattern), PathSet::Under(folder)) => pattern.may_match_below(folder),
+            (Some(pattern), PathSet::Template(segments)) => {
+                pattern.may_match_below(&leading(segments))
+            }
         }
     }
 }
@@ -302,7 +308,8 @@ mod tests {
             (vec![condition(Field::Path, &["/a", "/a/*"])], 1, 0, ""),
             (vec![condition(Field::Path, &["/a", "/b"])], 2, 0, ""),
             (vec![condition(Field::Path, &["/a*"])], 1, 1, "path /a*"),
-            (vec![condition(Field::Path, &["/a/*/b"])], 0, 1, "path /a/*/b"),
+            (vec![condition(Field::Path, &["/a/*/b"])], 1, 1, "path /a/*/b"),
+            (vec![condition(Field::Path, &["/a/*/b*"])], 0, 1, "path /a/*/b*"),
             (vec![condition(Field::Host, &["A.example.com", "*.b.example.com"])], 1, 0, ""),
             (vec![condition(Field::Host, &["*"])], 1, 0, ""),
             (vec![condition(Field::Host, &["a.example.com", "b?.example.com"])], 1, 1, "host b?"),

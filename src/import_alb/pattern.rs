@@ -1,7 +1,7 @@
 //! ALB's wildcard patterns: `*` is any number of characters, `?` exactly one,
 //! and both cross `/`.
 
-use crate::policy::path;
+use crate::{config, policy::path};
 
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub(super) enum Shape {
     /// This path and all below it, and besides what merely begins with the
     /// same letters, which can't be expressed.
     Beginning(String),
+    /// Paths of these segments, `None` being any one. ALB's `*` also matches
+    /// several, or none, which can't be expressed.
+    Template(Vec<Option<String>>),
     /// None of it.
     Vague,
 }
@@ -102,7 +105,7 @@ impl Glob {
         }
         let start = self.literal_start();
         if self.0.len() != start.len() + 1 || !self.0.ends_with('*') {
-            return Shape::Vague;
+            return self.template().map_or(Shape::Vague, Shape::Template);
         }
         match start.strip_suffix('/') {
             Some("") => Shape::Below(String::new()),
@@ -110,6 +113,22 @@ impl Glob {
             None if is_plain(start) => Shape::Beginning(start.into()),
             _ => Shape::Vague,
         }
+    }
+
+    /// Its segments, if each is a name or `*`.
+    fn template(&self) -> Option<Vec<Option<String>>> {
+        let segment = |segment: &str| match segment {
+            "*" => Some(None),
+            "" => None,
+            name if config::looks_like_pattern(name) => None,
+            name => is_plain(&format!("/{name}")).then(|| Some(name.to_owned())),
+        };
+        let has_wildcard = |segment: &str| segment.len() > 1 && segment.contains('*');
+        let segments = self.0.strip_prefix('/')?.split('/');
+        if segments.clone().any(has_wildcard) {
+            return None;
+        }
+        segments.map(segment).collect()
     }
 
     /// The deepest folder that holds every match of a path pattern; empty for
@@ -171,6 +190,10 @@ mod tests {
     fn what_routes_can_say_of_a_pattern() {
         let shape = |pattern| Glob::new(pattern).shape();
         let folder = |pattern| Glob::new(pattern).folder();
+        let template = |path: &str| {
+            let any = |segment: &str| (segment != "*").then(|| segment.to_owned());
+            Shape::Template(path.split('/').skip(1).map(any).collect())
+        };
         let cases = [
             ("/a", Shape::Exact("/a".into()), ""),
             ("/a/b", Shape::Exact("/a/b".into()), "/a"),
@@ -180,7 +203,13 @@ mod tests {
             ("*", Shape::Below(String::new()), ""),
             ("/a*", Shape::Beginning("/a".into()), ""),
             ("/a/b*", Shape::Beginning("/a/b".into()), "/a"),
-            ("/a/*/b", Shape::Vague, "/a"),
+            ("/a/*/b", template("/a/*/b"), "/a"),
+            ("/*/b", template("/*/b"), ""),
+            ("/a/*/b/*", template("/a/*/b/*"), "/a"),
+            ("/a/*/b*", Shape::Vague, "/a"),
+            ("/a/*/b/", Shape::Vague, "/a"),
+            ("/a/*/B;x", Shape::Vague, ""),
+            ("/a/*/{x}", Shape::Vague, "/a"),
             ("/a/?", Shape::Vague, "/a"),
             ("*.js", Shape::Vague, ""),
             ("/a%20b", Shape::Vague, ""),

@@ -267,6 +267,15 @@ fn matching(region: &Region) -> Value {
             members.insert("path_prefix".into(), escaped(folder).into());
         }
         PathSet::Under(_) => {}
+        PathSet::Template(segments) => {
+            let template = PathSet::template(segments);
+            members.insert("path_template".into(), escaped(&template).into());
+        }
+    }
+    if let PathSet::Exact(path) | PathSet::Under(path) = &region.path
+        && config::looks_like_pattern(path)
+    {
+        members.insert("literal".into(), true.into());
     }
     if let Some(methods) = &region.methods {
         members.insert("methods".into(), json!(methods));

@@ -22,6 +22,8 @@ pub(super) enum PathSet {
     Exact(String),
     /// A path and all below it; the empty one is the root.
     Under(String),
+    /// Paths of these segments; `None` is any that is not empty.
+    Template(Vec<Option<String>>),
 }
 
 impl Region {
@@ -77,9 +79,21 @@ impl Region {
 impl PathSet {
     fn and(&self, other: &Self) -> Option<Self> {
         if self.is_within(other) {
-            Some(self.clone())
-        } else {
-            other.is_within(self).then(|| other.clone())
+            return Some(self.clone());
+        }
+        if other.is_within(self) {
+            return Some(other.clone());
+        }
+        match (self, other) {
+            (Self::Template(segments), Self::Template(others)) => {
+                (segments.len() == others.len()).then(|| joined(segments, others)).flatten()
+            }
+            (Self::Template(segments), Self::Under(folder))
+            | (Self::Under(folder), Self::Template(segments)) => {
+                let folder: Vec<_> = folder.split('/').skip(1).map(|it| Some(it.into())).collect();
+                (folder.len() <= segments.len()).then(|| joined(segments, &folder)).flatten()
+            }
+            _ => None,
         }
     }
 
@@ -87,8 +101,66 @@ impl PathSet {
         match (self, other) {
             (Self::Exact(path), Self::Exact(other)) => path == other,
             (Self::Exact(path) | Self::Under(path), Self::Under(other)) => is_within(path, other),
-            (Self::Under(_), Self::Exact(_)) => false,
+            (Self::Template(segments), Self::Under(folder)) => {
+                is_within(&leading(segments), folder)
+            }
+            (Self::Template(segments), Self::Template(others)) => {
+                segments.len() == others.len()
+                    && segments
+                        .iter()
+                        .zip(others)
+                        .all(|(own, other)| other.is_none() || own == other)
+            }
+            (Self::Exact(path), Self::Template(segments)) => {
+                let names: Vec<_> = path.split('/').skip(1).collect();
+                let fits = |(name, wanted): (&&str, &Option<String>)| match wanted {
+                    Some(wanted) => wanted == name,
+                    None => !name.is_empty(),
+                };
+                names.len() == segments.len() && names.iter().zip(segments).all(fits)
+            }
+            (Self::Under(_), Self::Exact(_) | Self::Template(_))
+            | (Self::Template(_), Self::Exact(_)) => false,
         }
+    }
+
+    /// As `path_template` has it.
+    pub(super) fn template(segments: &[Option<String>]) -> String {
+        let mut any = 0;
+        let mut text = String::new();
+        for segment in segments {
+            text.push('/');
+            match segment {
+                Some(name) => text.push_str(name),
+                None => {
+                    any += 1;
+                    text.push_str(&format!("{{any{any}}}"));
+                }
+            }
+        }
+        text
+    }
+}
+
+/// The folder that holds all paths of a template.
+pub(super) fn leading(segments: &[Option<String>]) -> String {
+    let names = segments.iter().map_while(|segment| segment.as_ref());
+    names.map(|name| format!("/{name}")).collect()
+}
+
+/// The paths of a template that have these segments, too.
+fn joined(segments: &[Option<String>], others: &[Option<String>]) -> Option<PathSet> {
+    let mut joined = segments.to_vec();
+    for (own, other) in joined.iter_mut().zip(others) {
+        match (&*own, other) {
+            (Some(own), Some(other)) if own != other => return None,
+            (None, Some(other)) => *own = Some(other.clone()),
+            _ => {}
+        }
+    }
+    match joined.iter().all(Option::is_some) {
+        true => Some(PathSet::Exact(leading(&joined))),
+        false => Some(PathSet::Template(joined)),
     }
 }
 
@@ -138,6 +210,11 @@ mod tests {
         PathSet::Exact(path.into())
     }
 
+    fn template(path: &str) -> PathSet {
+        let any = |segment: &str| (segment != "*").then(|| segment.to_owned());
+        PathSet::Template(path.split('/').skip(1).map(any).collect())
+    }
+
     fn under(path: &str) -> PathSet {
         PathSet::Under(path.into())
     }
@@ -167,6 +244,34 @@ mod tests {
                 None,
             ),
             (region(under(""), &[], &["GET"]), region(under(""), &[], &["PUT"]), None),
+            (
+                region(template("/a/*/c"), &[], &[]),
+                region(under("/a"), &[], &[]),
+                Some(region(template("/a/*/c"), &[], &[])),
+            ),
+            (
+                region(template("/a/*/c"), &[], &[]),
+                region(under("/a/b"), &[], &[]),
+                Some(region(exact("/a/b/c"), &[], &[])),
+            ),
+            (
+                region(template("/a/*/*"), &[], &[]),
+                region(under("/a/b"), &[], &[]),
+                Some(region(template("/a/b/*"), &[], &[])),
+            ),
+            (
+                region(template("/a/*/*"), &[], &[]),
+                region(template("/*/*/c"), &[], &[]),
+                Some(region(template("/a/*/c"), &[], &[])),
+            ),
+            (
+                region(template("/a/*"), &[], &[]),
+                region(exact("/a/b"), &[], &[]),
+                Some(region(exact("/a/b"), &[], &[])),
+            ),
+            (region(template("/a/*"), &[], &[]), region(exact("/a/"), &[], &[]), None),
+            (region(template("/a/*"), &[], &[]), region(under("/a/b/c"), &[], &[]), None),
+            (region(template("/a/*"), &[], &[]), region(template("/b/*"), &[], &[]), None),
         ];
         for (left, right, expected) in cases {
             assert_eq!(left.and(&right), expected, "{left:?} {right:?}");

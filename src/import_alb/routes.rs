@@ -118,7 +118,7 @@ impl Planner<'_> {
                 let Some(region) = part.region.and(scope) else { continue };
                 let hole = match (&part.hole, &region.path) {
                     (Some(hole), PathSet::Exact(path)) if hole == path => continue,
-                    (_, PathSet::Exact(_)) => None,
+                    (_, PathSet::Exact(_) | PathSet::Template(_)) => None,
                     (hole, PathSet::Under(_)) => hole.as_ref(),
                 };
                 if let Some(path) = hole {

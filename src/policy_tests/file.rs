@@ -9,7 +9,7 @@ use std::path::Path;
 use super::case::Case;
 use crate::config::{
     ConfigErrors, Loaded,
-    document::{Document, Place, Report},
+    document::{Document, Findings},
 };
 
 mod check;
@@ -20,24 +20,29 @@ use shape::{CasesFile, scalar_text};
 /// A policy-test file, read but not yet compared with the config it tests.
 pub struct TestFile {
     file: CasesFile,
-    report: Report,
+    findings: Findings,
 }
 
 impl TestFile {
-    /// Reads the text of a file; `env` looks an environment variable up.
+    /// Reads the text of the file `name`; `env` looks an environment variable
+    /// up.
     ///
     /// # Errors
     /// The text is not a YAML mapping. [`TestFile::cases`] reports every other
     /// error.
-    pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut document = Document::parse(text, "test file")?;
+    pub fn read(
+        name: &str,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut document = Document::parse(text, name)?;
         let own = shape::variables(document.get("env"));
         document.substitute(&|name| {
             let own = own.iter().find(|(own, _)| own == name);
             own.map(|(_, value)| value.clone()).or_else(|| env(name))
         });
-        let (file, report) = document.read();
-        Ok(Self { file, report })
+        let (file, findings) = document.read();
+        Ok(Self { file, findings })
     }
 
     /// The config file that it names, relative to the test file.
@@ -57,8 +62,8 @@ impl TestFile {
     /// # Errors
     /// Everything that is wrong with the file.
     pub fn cases(self, config: &Loaded, folder: &Path) -> Result<Vec<Case>, ConfigErrors> {
-        let Self { file, report } = self;
-        let cases = check::cases(file, &config.settings.auth, folder, &Place::root(&report));
-        report.into_result().map(|()| cases)
+        let Self { file, findings } = self;
+        let cases = check::cases(file, &config.settings.auth, folder, &findings.root());
+        findings.into_result().map(|()| cases)
     }
 }

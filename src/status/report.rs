@@ -76,6 +76,8 @@ pub struct ConfigReport {
     pub loaded: Moment,
     /// Whether authentication is on.
     pub enabled: bool,
+    /// What its author may not have intended, with file, line and column.
+    pub warnings: Vec<String>,
     /// The last reload, if it failed.
     pub failed_reload: Option<FailedReload>,
 }
@@ -322,6 +324,7 @@ impl StatusPage {
                 digest: config.digest.clone(),
                 loaded: Moment(config.since),
                 enabled: config.auth.enabled,
+                warnings: config.warnings.iter().map(ToString::to_string).collect(),
                 failed_reload: failure
                     .map(|failure| FailedReload { at: Moment(failure.at), error: failure.error }),
             },
@@ -543,7 +546,7 @@ impl KeysReport {
             source: match settings.keys.location {
                 KeyLocation::File(_) => "jwks_file",
                 KeyLocation::Url(_) => "jwks_uri",
-                KeyLocation::Discovery(_) => "discovery",
+                KeyLocation::Discovery { .. } => "discovery",
             },
             usable: status.keys.into_iter().map(key).collect(),
             last_fetch: status.last_attempt.map(moment),

@@ -110,12 +110,18 @@ fn oauth2<'c>(config: &'c ConfigInfo, provider: &str) -> Option<&'c OAuth2Settin
 
 /// The places where tokens are looked for.
 pub(super) fn places(sources: &[TokenSourceSettings]) -> impl Iterator<Item = String> {
-    sources.iter().map(|source| match &source.place {
+    sources.iter().map(place)
+}
+
+/// One of them.
+pub(crate) fn place(source: &TokenSourceSettings) -> String {
+    match &source.place {
         TokenPlace::Header { name, scheme: Some(scheme) } => format!("{name}: {scheme} …"),
         TokenPlace::Header { name, scheme: None } => format!("{name}: …"),
         TokenPlace::Query(name) => format!("query parameter {name}"),
         TokenPlace::Cookie(name) => format!("cookie {name}"),
-    })
+        TokenPlace::WebSocketProtocol(prefix) => format!("sec-websocket-protocol: {prefix}…"),
+    }
 }
 
 fn is_asked(route: Option<&RouteSettings>, provider: &str) -> bool {

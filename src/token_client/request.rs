@@ -49,6 +49,7 @@ async fn send(settings: &ClientSettings) -> Result<Response, TokenError> {
     // It follows no redirect: the secret goes to the configured endpoint only.
     let client = HttpClientBuilder::new(&settings.endpoint)
         .ca_file(settings.ca_file.as_deref())
+        .takes_gzip()
         .build()
         .map_err(|error| TokenError::Request(error.to_string()))?;
     let request = client

@@ -50,9 +50,12 @@ fn folder(name: &str) -> Vec<std::path::PathBuf> {
 }
 
 mod accepted;
+mod mistakes;
 mod paths;
+mod properties;
 mod refused;
 mod schema;
+mod warned;
 
 #[test]
 fn every_example_loads_without_a_warning() {
@@ -84,5 +87,5 @@ fn a_file_that_is_not_text_is_an_error_with_its_line() {
     let path = folder.path().join("gateway.yaml");
     fs::write(&path, b"auth:\n  realm: \"\xff\"\n").unwrap();
     let errors = config::read(&path).unwrap_err().to_string();
-    assert!(errors.contains("line 2 is not UTF-8"), "{errors}");
+    assert!(errors.contains(":2:11: is not UTF-8 from here on"), "{errors}");
 }

@@ -23,6 +23,7 @@ use crate::support::envoy::{self, check, connect, http};
 mod custom_provider;
 mod issuers;
 mod reference;
+mod timeouts;
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -104,21 +105,47 @@ fn snippets<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
 
 /// Every page of the book, by its path in the repository.
 fn book_pages() -> Vec<String> {
-    fn visit(folder: &str, pages: &mut Vec<String>) {
+    files("docs", ".md")
+}
+
+/// Every YAML file below a folder, by its path in the repository.
+fn yaml_files(folder: &str) -> Vec<String> {
+    files(folder, ".yaml")
+}
+
+fn files(folder: &str, ending: &str) -> Vec<String> {
+    fn visit(folder: &str, ending: &str, found: &mut Vec<String>) {
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
             let entry = entry.unwrap();
             let name = format!("{folder}/{}", entry.file_name().to_str().unwrap());
             if entry.file_type().unwrap().is_dir() {
-                visit(&name, pages);
-            } else if name.ends_with(".md") {
-                pages.push(name);
+                visit(&name, ending, found);
+            } else if name.ends_with(ending) {
+                found.push(name);
             }
         }
     }
-    let mut pages = Vec::new();
-    visit("docs", &mut pages);
-    pages.sort();
-    pages
+    let mut found = Vec::new();
+    visit(folder, ending, &mut found);
+    found.sort();
+    found
+}
+
+#[test]
+fn every_example_names_the_schema_for_editors() {
+    let schema = config::schema();
+    let url = schema["$id"].as_str().unwrap();
+    let place = url.strip_prefix(env!("CARGO_PKG_REPOSITORY")).unwrap();
+    let file = place.strip_prefix("/raw/main/").unwrap();
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file}");
+    let line = format!("# yaml-language-server: $schema={url}\n");
+    let files = ["examples", "demo"].into_iter().flat_map(yaml_files);
+    let configs: Vec<_> = files.filter(|name| page(name).contains("\nauth:")).collect();
+    assert!(configs.len() >= 11, "{configs:?}");
+    for name in configs {
+        assert!(page(&name).starts_with(&line), "{name}");
+    }
+    assert!(page("docs/configuration.md").contains(&line));
 }
 
 #[test]
@@ -134,7 +161,7 @@ fn every_page_is_in_the_book() {
 fn variable(name: &str) -> String {
     match name.ends_with("_HASH") {
         true => key::format_hash(&key::hash(name)),
-        false => format!("value-of-{name}"),
+        false => format!("value-of-the-variable-{name}"),
     }
 }
 
@@ -162,7 +189,9 @@ fn every_config_that_is_shown_loads() {
         for snippet in snippets(&text, "yaml") {
             let Some(config) = config_in(snippet, &name) else { continue };
             let errors = match config::load(&config, &|name| Some(variable(name))) {
-                Ok(config) => config.warnings.join("\n"),
+                Ok(config) => {
+                    config.warnings.iter().map(|warning| format!("{warning}\n")).collect()
+                }
                 Err(errors) => errors.to_string(),
             };
             assert!(errors.is_empty(), "{name}: {errors}\nin\n{snippet}");

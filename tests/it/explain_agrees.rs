@@ -88,6 +88,8 @@ auth:
     - {header: x-api-key, providers: [keys]}
     - {query: access_token}
     - {cookie: session, providers: [people]}
+    - {websocket_protocol: key., providers: [keys, people]}
+  several_tokens: SEVERAL
   headers: {claims: {client_id: x-auth-client-id, roles: x-auth-roles}}
   forward_token: false
   max_token_bytes: 2000
@@ -104,9 +106,10 @@ struct Both {
 }
 
 impl Both {
-    fn start(key: &SigningKey, other: &SigningKey) -> Self {
+    fn start(several_tokens: &str, key: &SigningKey, other: &SigningKey) -> Self {
         let unreachable = Reserved::new();
         let config = CONFIG.replace("UNREACHABLE", &unreachable.address.to_string());
+        let config = config.replace("SEVERAL", several_tokens);
         let folder = Folder::with_keys(&config, &[key, other]);
         let path = folder.config();
         let runtime = Runtime::new().unwrap();
@@ -134,7 +137,7 @@ impl Both {
     fn explain(&self, request: &CheckRequest) -> (Outcome, Explanation) {
         let capture = Capture::read(&request.encode_to_vec()).unwrap();
         let sent = capture.sent().unwrap();
-        let Offline { engine, check_timeout } = &self.offline;
+        let Offline { engine, check_timeout, .. } = &self.offline;
         let (request, now) = (sent.request(), UnixTime::now());
         let told = self.runtime.block_on(explain(engine, &request, now, *check_timeout));
         (Outcome::of_explanation(&told), told)
@@ -312,11 +315,12 @@ enum Spot {
     Key,
     Query,
     Cookie,
+    WebSocket,
 }
 
 fn spot() -> impl Strategy<Value = Spot> {
-    use Spot::{Basic, Bearer, Cookie, Key, Query};
-    select(vec![Bearer, Bearer, Bearer, Bearer, Key, Key, Query, Cookie, Basic])
+    use Spot::{Basic, Bearer, Cookie, Key, Query, WebSocket};
+    select(vec![Bearer, Bearer, Bearer, Bearer, Key, Key, Query, Cookie, WebSocket, Basic])
 }
 
 /// Everything about a request but its tokens' text.
@@ -421,6 +425,8 @@ impl Shape {
                 Spot::Basic => headers.push(("authorization".into(), format!("Basic {token}"))),
                 Spot::Key => headers.push(("x-api-key".into(), token)),
                 Spot::Cookie => headers.push(("cookie".into(), format!("a=b; session={token}"))),
+                Spot::WebSocket => headers
+                    .push(("sec-websocket-protocol".into(), format!("realtime, key.{token}, b"))),
                 Spot::Query => {
                     path.push(if path.contains('?') { '&' } else { '?' });
                     let escaped: String =
@@ -459,8 +465,17 @@ impl Shape {
 
 #[test]
 fn explain_and_the_service_agree() {
+    agree("refuse");
+}
+
+#[test]
+fn explain_and_the_service_agree_on_the_first_of_several_tokens() {
+    agree("first");
+}
+
+fn agree(several_tokens: &str) {
     let keys = [Algorithm::Es256; 3].map(|algorithm| SigningKey::generate(algorithm).unwrap());
-    let both = Both::start(&keys[0], &keys[1]);
+    let both = Both::start(several_tokens, &keys[0], &keys[1]);
     let unreachable = both.offline.engine.providers().filter_map(|it| it.issuer()).last();
     let unreachable = unreachable.expect("an issuer that can't be reached").to_owned();
     let seen = std::cell::RefCell::new(BTreeMap::<String, u32>::new());

@@ -77,10 +77,26 @@ fn headers() {
         (json!({"typ": "id+jwt"}), Reason::WrongTokenType),
         (json!({"typ": ""}), Reason::WrongTokenType),
         (json!({"typ": 1}), Reason::MalformedToken),
-        (json!({"cty": "JWT"}), Reason::MalformedToken),
+        // These mean nothing in a signed claims set.
+        (json!({"cty": "JWT"}), Reason::Ok),
         (json!({"cty": "json"}), Reason::Ok),
-        (json!({"crit": ["exp"]}), Reason::MalformedToken),
+        (json!({"cty": null}), Reason::Ok),
+        (json!({"zip": "DEF"}), Reason::Ok),
+        (json!({"zip": null}), Reason::Ok),
+        (json!({"b64": true}), Reason::Ok),
+        (json!({"zip": "DEF", "cty": "application/jwt", "b64": true}), Reason::Ok),
+        // These change what was signed, or would have to be understood.
         (json!({"b64": false}), Reason::MalformedToken),
+        (json!({"b64": "true"}), Reason::MalformedToken),
+        (json!({"b64": 1}), Reason::MalformedToken),
+        (json!({"b64": null}), Reason::MalformedToken),
+        (json!({"crit": ["exp"]}), Reason::MalformedToken),
+        (json!({"crit": []}), Reason::MalformedToken),
+        (json!({"crit": null}), Reason::MalformedToken),
+        (json!({"crit": ["b64"], "b64": true}), Reason::MalformedToken),
+        (json!({"crit": ["b64"], "b64": false}), Reason::MalformedToken),
+        (json!({"enc": "A128GCM"}), Reason::MalformedToken),
+        (json!({"enc": null, "zip": "DEF"}), Reason::MalformedToken),
         (json!({"kid": 1}), Reason::MalformedToken),
         (json!({"kid": "unknown"}), Reason::UnknownKid),
         (json!({"kid": ""}), Reason::UnknownKid),
@@ -91,6 +107,10 @@ fn headers() {
         (json!({"alg": "es256"}), Reason::AlgorithmNotAllowed),
         (json!({"alg": 1}), Reason::MalformedToken),
         (json!({"alg": "ES384"}), Reason::AlgorithmNotAllowed),
+        (json!({"alg": "Ed25519"}), Reason::AlgorithmNotAllowed),
+        (json!({"alg": "ed25519"}), Reason::AlgorithmNotAllowed),
+        (json!({"alg": ""}), Reason::AlgorithmNotAllowed),
+        (json!({"alg": null}), Reason::MalformedToken),
         (json!({"jwk": key.jwk(), "jku": "https://evil.example", "x5c": ["x"]}), Reason::Ok),
     ];
     for (change, expected) in cases {
@@ -101,6 +121,131 @@ fn headers() {
     }
     let without_kid = key.sign_with(&json!({"alg": "ES256"}), &claims(json!({}))).unwrap();
     assert_eq!(check(&engine, &without_kid, NOW).reason, Reason::Ok);
+}
+
+/// A payload that is no claims set, however the header calls it.
+#[test]
+fn nested_and_compressed_tokens_are_refused() {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let engine = engine(vec![settings()], &[&key]);
+    let inner = key.sign(&claims(json!({}))).unwrap();
+    // Raw DEFLATE (RFC 1951): one stored block.
+    let stored = |claims: &[u8]| {
+        let length = u16::try_from(claims.len()).unwrap();
+        [&[1], &length.to_le_bytes()[..], &(!length).to_le_bytes(), claims].concat()
+    };
+    for (header, payload) in [
+        (json!({"cty": "JWT"}), inner.clone().into_bytes()),
+        (json!({}), inner.clone().into_bytes()),
+        (json!({"cty": "JWT"}), json!(inner).to_string().into_bytes()),
+        (json!({"zip": "DEF"}), stored(&claims(json!({})))),
+        (json!({"b64": true}), b"text".to_vec()),
+    ] {
+        let header = mint::changed(mint::header(&key, "ES256"), header);
+        let token = key.sign_with(&header, &payload).unwrap();
+        assert_eq!(check(&engine, &token, NOW).reason, Reason::MalformedToken, "{header}");
+    }
+}
+
+/// RFC 9864 names the algorithm by its curve.
+#[test]
+fn ed25519_is_eddsa_by_its_newer_name() {
+    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let named = |alg: &str| key.sign_with(&mint::header(&key, alg), &claims(json!({}))).unwrap();
+    let only = OAuth2Settings { algorithms: vec![Algorithm::EdDsa], ..settings() };
+    let engine_of = |settings| engine(vec![settings], &[&key]);
+    for (alg, expected) in [
+        ("EdDSA", Reason::Ok),
+        ("Ed25519", Reason::Ok),
+        ("Ed448", Reason::AlgorithmNotAllowed),
+        ("ED25519", Reason::AlgorithmNotAllowed),
+    ] {
+        assert_eq!(check(&engine_of(only.clone()), &named(alg), NOW).reason, expected, "{alg}");
+    }
+    let without = OAuth2Settings { algorithms: vec![Algorithm::Es256], ..settings() };
+    let reason = check(&engine_of(without), &named("Ed25519"), NOW).reason;
+    assert_eq!(reason, Reason::AlgorithmNotAllowed);
+}
+
+/// The keys of an issuer, each with the `kid` that its key set gives it, and
+/// which of them a token with a `kid` is by.
+#[test]
+fn a_token_whose_kid_no_key_has_may_be_by_a_key_without_one() {
+    let keys: Vec<_> = (0..10).map(|_| SigningKey::generate(Algorithm::Es256).unwrap()).collect();
+    let rsa = SigningKey::generate(Algorithm::Rs256).unwrap();
+    let named =
+        |key: &SigningKey, kid: Value| mint::changed(key.jwk().clone(), json!({"kid": kid}));
+    let none = || Value::Null;
+    let token = |number: usize, kid: &str| {
+        let header = json!({"alg": "ES256", "kid": kid});
+        keys[number].sign_with(&header, &claims(json!({}))).unwrap()
+    };
+    let all: Vec<_> = keys.iter().map(|key| named(key, none())).collect();
+    let cases = [
+        (vec![named(&keys[0], none())], token(0, "a"), Reason::Ok),
+        (vec![named(&keys[0], none())], token(0, ""), Reason::Ok),
+        (vec![named(&keys[0], json!(""))], token(0, "a"), Reason::Ok),
+        (vec![named(&keys[0], none())], token(1, "a"), Reason::UnknownKid),
+        (vec![named(&rsa, none())], token(0, "a"), Reason::UnknownKid),
+        (vec![named(&rsa, none()), named(&keys[0], none())], token(0, "a"), Reason::Ok),
+        // A key that has the token's kid is the only one asked.
+        (vec![named(&keys[0], none()), named(&keys[1], json!("a"))], token(1, "a"), Reason::Ok),
+        (
+            vec![named(&keys[0], none()), named(&keys[1], json!("a"))],
+            token(0, "a"),
+            Reason::BadSignature,
+        ),
+        (
+            vec![named(&keys[0], none()), named(&rsa, json!("a"))],
+            token(0, "a"),
+            Reason::AlgorithmNotAllowed,
+        ),
+        // A key that has another kid is not asked.
+        (vec![named(&keys[0], json!("b"))], token(0, "a"), Reason::UnknownKid),
+        (
+            vec![named(&keys[0], json!("b")), named(&keys[1], none())],
+            token(0, "a"),
+            Reason::UnknownKid,
+        ),
+        // Numbers are their digits.
+        (vec![named(&keys[0], json!(7))], token(0, "7"), Reason::Ok),
+        (vec![named(&keys[0], json!(7))], token(0, "07"), Reason::UnknownKid),
+        // So many are tried and no more.
+        (all.clone(), token(7, "a"), Reason::Ok),
+        (all, token(8, "a"), Reason::UnknownKid),
+    ];
+    for (number, (keys, token, expected)) in cases.into_iter().enumerate() {
+        let document = json!({ "keys": keys }).to_string();
+        let set = KeySet::parse(document.as_bytes()).unwrap().set;
+        let engine = oauth2::engine(vec![settings()], set);
+        for _ in 0..2 {
+            assert_eq!(check(&engine, &token, NOW).reason, expected, "case {number}");
+        }
+    }
+}
+
+/// Two accounts of thirty digits must not become one.
+#[test]
+fn numbers_of_more_than_64_bits_equal_nothing() {
+    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    for (wanted, claim, expected) in [
+        ("18446744073709551615", "18446744073709551615", Reason::Ok),
+        ("18446744073709551615", "18446744073709551616", Reason::WrongClaim),
+        ("18446744073709551616", "18446744073709551616", Reason::WrongClaim),
+        ("9007199254740993", "9007199254740993", Reason::Ok),
+        ("9007199254740993", "9007199254740992", Reason::WrongClaim),
+        ("-9223372036854775808", "-9223372036854775809", Reason::WrongClaim),
+        ("7", "7.0", Reason::Ok),
+        ("7", "[18446744073709551616, 7]", Reason::Ok),
+    ] {
+        let rule = ClaimRule { claim: ClaimPath::named("account"), any_of: vec![read(wanted)] };
+        let settings = OAuth2Settings { required_claims: vec![rule], ..settings() };
+        let engine = engine(vec![settings], &[&key]);
+        let text = String::from_utf8(claims(json!({"account": "REPLACED"}))).unwrap();
+        let token = key.sign(text.replace("\"REPLACED\"", claim).as_bytes()).unwrap();
+        assert_eq!(check(&engine, &token, NOW).reason, expected, "{claim} as {wanted}");
+    }
 }
 
 #[test]

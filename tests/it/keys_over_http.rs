@@ -19,6 +19,9 @@ use tokio::task::JoinHandle;
 use self::server::{Seen, Server, jwks, redirect, status};
 use crate::support::{ports::Reserved, wait::eventually};
 
+mod certificates;
+mod documents;
+mod engine;
 mod server;
 
 const ISSUER: &str = "https://issuer.example";
@@ -37,7 +40,7 @@ struct Reports(Mutex<Vec<(FetchResult, usize, String)>>);
 
 impl FetchObserver for Reports {
     fn fetched(&self, report: &FetchReport<'_>) {
-        assert_eq!(report.provider, "test");
+        assert_eq!(report.providers, ["test"]);
         let error = report.error.unwrap_or_default().to_owned();
         self.0.lock().unwrap().push((report.result, report.keys, error));
     }
@@ -47,7 +50,8 @@ impl Opened {
     fn new(settings: &KeySourceSettings) -> Self {
         let reports = Arc::new(Reports::default());
         let observer = Arc::clone(&reports) as Arc<dyn FetchObserver>;
-        let (source, task) = KeySource::open("test", ISSUER, settings, observer).unwrap();
+        let (source, task) =
+            KeySource::open(vec!["test".into()], ISSUER, settings, observer).unwrap();
         Self { source, reports, task: tokio::spawn(task) }
     }
 
@@ -96,12 +100,16 @@ fn at(url: String) -> KeySourceSettings {
 }
 
 fn discovered(url: String) -> KeySourceSettings {
-    KeySourceSettings { location: KeyLocation::Discovery(url), ..at(String::new()) }
+    KeySourceSettings {
+        location: KeyLocation::Discovery { url, otherwise: None },
+        ..at(String::new())
+    }
 }
 
 /// Why a source does not open.
 fn refusal(settings: &KeySourceSettings) -> OpenError {
-    let opened = KeySource::open("test", ISSUER, settings, Arc::new(Reports::default()));
+    let opened =
+        KeySource::open(vec!["test".into()], ISSUER, settings, Arc::new(Reports::default()));
     opened.map(drop).unwrap_err()
 }
 
@@ -470,8 +478,15 @@ async fn a_discovery_document_that_does_not_fit_is_a_failed_fetch() {
         serde_json::json!({"issuer": issuer, "jwks_uri": jwks_uri}).to_string()
     };
     for (document, message) in [
-        (metadata("https://issuer.example/", &keys.url("/")), "its issuer is not the configured"),
-        (metadata("https://evil.example", &keys.url("/")), "its issuer is not the configured one"),
+        (
+            metadata("https://issuer.example/", &keys.url("/")),
+            "its issuer is \"https://issuer.example/\", the configured one is \
+             \"https://issuer.example\"; write the slash at its end, too",
+        ),
+        (
+            metadata("https://evil.example", &keys.url("/")),
+            "its issuer is \"https://evil.example\", the configured one is",
+        ),
         (metadata(ISSUER, "http://keys.example/"), "its jwks_uri is not https"),
         (metadata(ISSUER, "/jwks"), "its jwks_uri is not a URL"),
         (jwks(&["a"]), "it names no issuer"),
@@ -588,7 +603,8 @@ async fn a_local_file_is_read_at_once_or_named() {
 
     fs::write(&file, jwks(&["a"])).unwrap();
     let (source, task) =
-        KeySource::open("test", ISSUER, &settings, Arc::new(Reports::default())).unwrap();
+        KeySource::open(vec!["test".into()], ISSUER, &settings, Arc::new(Reports::default()))
+            .unwrap();
     task.await;
     assert_eq!(source.keys().len(), 1);
     assert!(source.ready().await && source.status().ready);

@@ -35,21 +35,25 @@ enum Kind {
     Prefix,
     /// One path.
     Exact,
+    /// Paths of two segments, one of which is any.
+    Template,
 }
 
 /// `/open` is public, `/admin` needs its own scope, and the rest another one.
 fn routes(kind: Kind) -> Routes {
     let route = |name: &str| {
-        let path = format!("/{name}");
-        let (exact, prefix) = match kind {
-            Kind::Exact => (Some(path), None),
-            Kind::Prefix => (None, Some(path)),
-        };
-        RouteSettings {
-            name: name.into(),
-            path: exact,
-            path_prefix: prefix,
-            ..RouteSettings::default()
+        let path = || Some(format!("/{name}"));
+        let route = RouteSettings { name: name.into(), ..RouteSettings::default() };
+        match kind {
+            Kind::Exact => RouteSettings { path: path(), ..route },
+            Kind::Prefix => RouteSettings { path_prefix: path(), ..route },
+            Kind::Template => {
+                let path_template = match name {
+                    "open" => "/open/{id}",
+                    _ => "/{id}/admin",
+                };
+                RouteSettings { path_template: Some(path_template.into()), ..route }
+            }
         }
     };
     let open = RouteSettings { public: true, ..route("open") };
@@ -77,6 +81,16 @@ fn handler(server: &Server, kind: Kind, path: &[u8]) -> Option<&'static str> {
         path.pop();
     }
     let is_it = |name: &&&'static str| {
+        if kind == Kind::Template {
+            let mut segments = path.split(|byte| *byte == b'/').skip(1);
+            let (Some(first), Some(second), None) =
+                (segments.next(), segments.next(), segments.next())
+            else {
+                return false;
+            };
+            let (named, any) = if **name == "open" { (first, second) } else { (second, first) };
+            return named == name.as_bytes() && !any.is_empty();
+        }
         let rest = path.strip_prefix(b"/").and_then(|path| path.strip_prefix(name.as_bytes()));
         rest.is_some_and(|rest| rest.is_empty() || kind == Kind::Prefix && rest[0] == b'/')
     };
@@ -143,7 +157,7 @@ fn check(path: &str, envoys: &[Envoy], kinds: &[(Kind, Routes)], counts: &Counts
 #[test]
 fn no_server_takes_an_accepted_path_for_one_of_another_route() {
     let counts = Counts::default();
-    let kinds = [Kind::Prefix, Kind::Exact].map(|kind| (kind, routes(kind)));
+    let kinds = [Kind::Prefix, Kind::Exact, Kind::Template].map(|kind| (kind, routes(kind)));
     check("/", ENVOYS, &kinds, &counts);
     // Paths start with a slash; the token `//` is one of those that follow.
     std::thread::scope(|scope| {

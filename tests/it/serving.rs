@@ -10,6 +10,7 @@ use claimgate::{
     admin,
     app::{
         connection::Tls,
+        connection_age::MaxAge,
         listen::{BoundAddress, Listener},
         server::{Drained, Server},
         tls,
@@ -51,6 +52,10 @@ struct Fixture {
 
 impl Fixture {
     async fn start(address: &ListenAddress, workers: usize) -> Self {
+        Self::with_max_age(address, workers, MaxAge::default()).await
+    }
+
+    async fn with_max_age(address: &ListenAddress, workers: usize, max_age: MaxAge) -> Self {
         let listener = Listener::bind("server.grpc.address", address).await.unwrap();
         let tls = Tls::default();
         let gate = watch::Sender::new(true);
@@ -67,7 +72,7 @@ impl Fixture {
             })
         };
         let workers = NonZeroUsize::new(workers).unwrap();
-        let server = Arc::new(Server::start(listener, workers, &tls, service).unwrap());
+        let server = Arc::new(Server::start(listener, workers, &tls, max_age, service).unwrap());
         let accepting = accept(&server);
         Self { server, tls, gate, waiting, accepting }
     }
@@ -184,6 +189,47 @@ async fn a_unix_socket_serves_and_is_removed() {
     drop(client);
     assert_eq!(fixture.drain(GRACE).await, Drained::InTime);
     assert!(!path.exists());
+}
+
+/// With GOAWAY, after which the calls in flight are answered and the connection
+/// ends in good order.
+#[tokio::test]
+async fn an_old_connection_is_replaced() {
+    let age = MaxAge::new(Some(Duration::from_millis(300)));
+    let any = ListenAddress::Tcp("127.0.0.1:0".into());
+    let fixture = Fixture::with_max_age(&any, 2, age).await;
+    let mut old = fixture.client().await;
+    assert!(old.is_served().await);
+    fixture.gate.send_replace(false);
+    let mut in_flight = Vec::new();
+    eventually("the client learns that it must go", async || {
+        let refused = in_flight.extract_if(.., |call: &mut JoinHandle<_>| call.is_finished());
+        let is_refused = refused.count() > 0;
+        in_flight.push(tokio::spawn(old.call()));
+        is_refused
+    })
+    .await;
+    eventually("all others are being served", async || {
+        in_flight.retain(|call| !call.is_finished());
+        in_flight.len() + 1 == *fixture.waiting.borrow()
+    })
+    .await;
+    assert!(!in_flight.is_empty());
+    assert_eq!(fixture.counts().iter().sum::<usize>(), 1, "the connection waits for them");
+    let mut young = fixture.client().await;
+    let another = tokio::spawn(young.call());
+    eventually("so is a new connection's", async || {
+        in_flight.len() + 2 == *fixture.waiting.borrow()
+    })
+    .await;
+
+    fixture.gate.send_replace(true);
+    for call in in_flight.into_iter().chain([another]) {
+        assert_eq!(timeout(LIMIT, call).await.unwrap().unwrap().unwrap(), "served");
+    }
+    assert!(old.connection.await.unwrap().is_ok(), "it ended in good order");
+    drop(young);
+    eventually("none is left", async || fixture.counts().iter().sum::<usize>() == 0).await;
 }
 
 #[tokio::test]

@@ -19,10 +19,10 @@ const AUTH: &str = r#"
     - name: keys
       type: api_key
       keys:
-        - {name: client, key: good-key-abcdef, scopes: [read]}
-        - {name: old, key: expired-key-abcdef, expires_at: 2020-01-01T00:00:00Z}
-        - {name: new, key: early-key-abcdef, not_before: 2100-01-01T00:00:00Z}
-        - {name: stolen, key: revoked-key-abcdef, revoked: true}
+        - {name: client, key: good-key-abcdefghijklmno, scopes: [read]}
+        - {name: old, key: expired-key-abcdefghijklmno, expires_at: 2020-01-01T00:00:00Z}
+        - {name: new, key: early-key-abcdefghijklmno, not_before: 2100-01-01T00:00:00Z}
+        - {name: stolen, key: revoked-key-abcdefghijklmno, revoked: true}
     - name: issuer
       type: oauth2
       issuer: https://issuer.example.com
@@ -224,15 +224,15 @@ async fn denials_are_told_with_what_would_have_been_needed() {
         (
             Reason::AmbiguousPath,
             "/%2561dmin",
-            "good-key-abcdef".into(),
+            "good-key-abcdefghijklmno".into(),
             "read as it stands, the path is /%2561dmin and leads to no route; read decoded until \
              nothing changes (several servers in a row), the path is /admin and leads to route \
              admin",
         ),
-        (Reason::KeyNotYetValid, "/", "early-key-abcdef".into(), "new"),
-        (Reason::KeyExpired, "/", "expired-key-abcdef".into(), "old"),
-        (Reason::KeyRevoked, "/", "revoked-key-abcdef".into(), "stolen"),
-        (Reason::InsufficientScope, "/admin", "good-key-abcdef".into(), "admin-scope"),
+        (Reason::KeyNotYetValid, "/", "early-key-abcdefghijklmno".into(), "new"),
+        (Reason::KeyExpired, "/", "expired-key-abcdefghijklmno".into(), "old"),
+        (Reason::KeyRevoked, "/", "revoked-key-abcdefghijklmno".into(), "stolen"),
+        (Reason::InsufficientScope, "/admin", "good-key-abcdefghijklmno".into(), "admin-scope"),
         (
             Reason::ProviderUnavailable,
             "/",

@@ -22,7 +22,7 @@ fn claimgate(arguments: &[&str], folder: &Path) -> Ended {
 fn validate_refuses_what_serve_could_not_start_with() {
     let folder = Folder::new(
         "server: {grpc: {tls: {cert_file: cert.pem, key_file: key.pem}}}
-auth: {api_keys: [{name: a, key: k}]}",
+auth: {api_keys: [{name: a, key: a-key-of-twenty-bytes}]}",
     );
     let make = || rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("made");
     let (one, other) = (make(), make());
@@ -32,7 +32,10 @@ auth: {api_keys: [{name: a, key: k}]}",
     let refused = claimgate(&["validate"], folder.path());
     assert_eq!(refused.code, 1);
     let complaint = refused.stderr;
-    assert!(complaint.starts_with("server.grpc.tls.key_file: key.pem does not"), "{complaint}");
+    assert!(
+        complaint.starts_with("gateway.yaml:1:54: server.grpc.tls.key_file: key.pem does not"),
+        "{complaint}"
+    );
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
 
     write("key.pem", one.signing_key.serialize_pem());
@@ -41,12 +44,79 @@ auth: {api_keys: [{name: a, key: k}]}",
 }
 
 #[test]
+fn validate_says_what_it_read() {
+    let folder = Folder::new("");
+    let file = "server: {grpc: {address: 'unix:/run/claimgate.sock'}}
+auth:
+  providers:
+    - {name: team, type: api_key, keys: [{name: a, key: a-key-of-twenty-bytes}]}
+    - {name: idp, type: oauth2, issuer: 'https://idp.example', audience: api}
+  required_scopes: [use]
+  public_paths: [/v1/health]
+  routes: [{name: open, match: {path_prefix: /open}, public: true}]
+";
+    folder.write("good.yaml", file);
+    let good = claimgate(&["validate", "--strict", "good.yaml"], folder.path());
+    assert_eq!((good.code, good.stderr.as_str()), (0, ""));
+    assert_eq!(
+        good.stdout,
+        "good.yaml is valid
+  gRPC          unix:/run/claimgate.sock (plaintext)
+  admin         0.0.0.0:9003
+  providers     2
+                - team: 1 API key
+                - idp: JWTs of https://idp.example, keys from https://idp.example/.well-known/jwks.json
+  scopes        use
+  routes        1: open (public)
+  public paths  /v1/health
+  tokens from   authorization: Bearer …
+"
+    );
+}
+
+#[test]
+fn a_warning_fails_only_a_strict_validation() {
+    let folder = Folder::new("models: {}\nauth: {enabled: false}");
+    let told = "gateway.yaml:1:1: other top-level keys than `auth` and `server` are ignored: \
+                `models`\n";
+    let lenient = claimgate(&["validate"], folder.path());
+    assert_eq!((lenient.code, lenient.stderr), (0, format!("warning: {told}")));
+    let strict = claimgate(&["validate", "--strict"], folder.path());
+    assert_eq!((strict.code, strict.stderr.as_str(), strict.stdout.as_str()), (1, told, ""));
+}
+
+#[test]
+fn errors_of_the_file_and_of_files_that_it_names_are_told_at_once() {
+    let folder = Folder::new(
+        "auth:
+  realm: 5
+  oauth2: {issuer: https://idp.example, audience: a, ca_file: gone.pem}
+  mode: oauth2",
+    );
+    let refused = claimgate(&["validate", "--config", "gateway.yaml"], folder.path());
+    let places: Vec<_> = refused
+        .stderr
+        .lines()
+        .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect();
+    assert_eq!(
+        places,
+        ["gateway.yaml:2:10: auth.realm", "gateway.yaml:3:63: auth.oauth2.ca_file"],
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(refused.code, 1);
+    let both = claimgate(&["validate", "a.yaml", "--config", "b.yaml"], folder.path());
+    assert!(both.code == 1 && both.stderr.contains("cannot be used with"), "{}", both.stderr);
+}
+
+#[test]
 fn a_start_that_fails_says_why_once() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address");
     let folder = Folder::new(&format!(
         "server: {{grpc: {{address: 'unix:missing/socket'}}, admin: {{address: '{address}'}}}}
-auth: {{api_keys: [{{name: a, key: k}}]}}"
+auth: {{api_keys: [{{name: a, key: a-key-of-twenty-bytes}}]}}"
     ));
     let failed = claimgate(&["serve"], folder.path());
     assert_eq!(failed.code, 1);
@@ -69,7 +139,7 @@ fn explain_tells_what_every_provider_says() {
     let allowed = claimgate(&arguments, folder.path());
     let report = allowed.stdout;
     assert_eq!(allowed.code, 0, "{report}");
-    let other = format!("provider idp: not_mine\n  it is no JWT of \"http://{closed}\"\n");
+    let other = format!("provider idp: not_mine\n  it is not a JWT of \"http://{closed}\"\n");
     assert!(report.contains(&other), "{report}");
     // An empty RUST_LOG does not silence the log.
     let log = allowed.stderr;

@@ -55,7 +55,10 @@ fn explain(folder: &Path, arguments: &[&str], token: Option<&str>) -> (i32, Stri
     let _ = writeln!(stdin, "{}", token.unwrap_or_default());
     drop(stdin);
     let Ended { code, stdout, stderr } = child.wait_with_output().unwrap().into();
-    (code, stdout, stderr)
+    let fits = |line: &str| line.chars().count() <= 100 || arguments.contains(&"json");
+    assert!(stdout.lines().all(fits), "{stdout}");
+    // Long lines are wrapped, and what follows is indented by four.
+    (code, stdout.replace("\n    ", " "), stderr)
 }
 
 /// Arguments, token, exit code and expected text on stdout.
@@ -236,6 +239,12 @@ fn scripts_get_the_same_in_json() {
         "decision": "deny",
         "reason": "insufficient_scope",
         "description": "the token does not grant the required scope",
+        "next": {
+            "step": "let the issuer grant the client the missing scopes, or correct required_scopes",
+            "see": concat!(
+                env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/reasons.md#insufficient_scope"
+            ),
+        },
         "status": 403,
         "detail": "missing scope admin, granted: read",
         "at": "2027-01-15T08:00:00Z",
@@ -250,7 +259,7 @@ fn scripts_get_the_same_in_json() {
                 {"source": "header x-api-key", "seen": "not sent"},
                 {"source": "cookie session", "seen": "not sent"},
             ],
-            "summary": "an opaque token, no JWT",
+            "summary": "an opaque token, not a JWT",
             "issuer": null, "kid": null, "algorithm": null,
         },
         "providers": [
@@ -371,5 +380,43 @@ auth:
         "HTTP 503",
     ] {
         assert!(out.contains(text), "no {text:?} in\n{out}");
+    }
+}
+
+/// A good API key that no provider of API keys is asked about, and a client
+/// with two credentials: the reason alone misleads there.
+#[test]
+fn the_next_step_names_what_to_change() {
+    const KEYS: &str = "{name: keys, type: api_key, keys: [{name: client, key: good-key}]}";
+    const JWTS: &str = "{name: jwts, type: oauth2, issuer: 'https://issuer.example.com', \
+                        jwks_file: JWKS, audience: us}";
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let route = "routes: [{name: people, match: {path_prefix: /people}, providers: [jwts]}]";
+    let source = "token_sources: [{header: authorization, scheme: Bearer, providers: [jwts]}]";
+    let two = "token_sources: [{header: authorization, scheme: Bearer}, {header: x-api-key}]";
+    let first = format!("{two}, several_tokens: first");
+    let both = [KEYS, JWTS].join(", ");
+    let own: &[&str] = &["--header", "x-api-key: own"];
+    for (providers, more, path, headers, expected) in [
+        (
+            &*both,
+            route,
+            "/people/1",
+            &[][..],
+            "route people asks no provider of API keys; add keys",
+        ),
+        (&both, source, "/", &[], "the source that it was found in asks no provider of API keys"),
+        (JWTS, "realm: r", "/", &[], "the config has no provider of API keys"),
+        (&both, two, "/", own, "`several_tokens: first` lets the earliest source's count"),
+        (&both, two, "/", &["--header", "x-api-key: a,b"], "next: send one token, once\nsee:"),
+        (&both, &first, "/", own, "allow: ok"),
+    ] {
+        let config = format!("auth: {{providers: [{providers}], {more}}}");
+        let folder = Folder::with_keys(&config, &[&key]);
+        let arguments = [&["--path", path], headers].concat();
+        let (_, out, error) = explain(folder.path(), &arguments, Some("good-key"));
+        // Its long line is wrapped with two columns more than it begins with.
+        let text = out.replace("\n  ", " ");
+        assert!(text.contains(expected), "no {expected:?} in\n{out}{error}");
     }
 }

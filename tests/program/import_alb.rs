@@ -147,7 +147,10 @@ fn every_document_has_cases_and_loads_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("gateway.yaml"), &config).unwrap();
         let validated = claimgate(&["validate"], folder.path());
-        assert_eq!(validated.stderr, "", "{name}\n{config}");
+        // ALB looks at no audience either.
+        let is_open = |line: &&str| line.contains("accepts any token of its issuer");
+        let others: Vec<_> = validated.stderr.lines().filter(|line| !is_open(line)).collect();
+        assert!(others.is_empty(), "{name}: {others:?}\n{config}");
         assert_eq!(validated.code, 0, "{name}");
         // Checks for every import.
         let comments = comments(&config);

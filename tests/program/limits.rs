@@ -63,7 +63,7 @@ impl Config {
     fn write(&self, grpc: &str, auth: &str) {
         let text = format!(
             "server:\n  grpc: {{address: '127.0.0.1:0'{grpc}}}\n  admin: {{address: '127.0.0.1:0'}}\n  \
-             workers: 2\nauth:\n{auth}"
+             workers: 2\n  check_timeout_ms: 60000\nauth:\n{auth}"
         );
         self.0.write("gateway.yaml", text);
     }

@@ -15,6 +15,7 @@ mod explain;
 mod import_alb;
 mod limits;
 mod policy_tests;
+mod proxies;
 mod reasons;
 mod serve;
 

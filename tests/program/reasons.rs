@@ -87,7 +87,7 @@ impl Program {
     }
 
     /// The output of `claimgate explain` for a captured request, with only the
-    /// config.
+    /// config; its long lines, which are wrapped, in one.
     fn explain(&self, captured: &[u8]) -> String {
         self.folder.write("request", captured);
         self.explain_as("text")
@@ -107,7 +107,8 @@ impl Program {
             .arg(self.folder.at("request"))
             .output()
             .unwrap();
-        String::from_utf8(told.stdout).unwrap()
+        let told = String::from_utf8(told.stdout).unwrap();
+        told.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// The counts of `claimgate_checks_total`, by reason.
@@ -208,7 +209,7 @@ async fn every_reason_is_one_word_everywhere() {
             Reason::MalformedToken,
             401,
             get("/", "Bearer a.b.c"),
-            "no readable JWT: its header is not base64url",
+            "not a readable JWT: its header is not base64url",
             "its header is not base64url",
             nobody,
         ),

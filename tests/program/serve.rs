@@ -433,6 +433,27 @@ async fn sighup_reloads() {
 }
 
 #[tokio::test]
+async fn warnings_are_logged_with_their_position_and_shown() {
+    let config = Config::new(&api_keys(&["a-key-of-twenty-bytes"]));
+    let mut process = Process::start(&config.path(), "info");
+    let path = config.path().display().to_string();
+    config.write(&(api_keys(&["a-key-of-twenty-bytes"]) + "  required_scopes: [read write]\n"));
+    process.signal("HUP");
+    let mut log = process.log();
+    let told = format!("{path}:7:21: auth.required_scopes[0]: `read write` holds a space");
+    let is_it = |line: &Value| line["message"].as_str().is_some_and(|it| it.starts_with(&told));
+    let line = log.find(is_it).expect("the warning");
+    assert_eq!(line["level"], "WARN");
+    assert!(log.any(|line| line["message"] == "configuration reloaded"));
+    let report: Value =
+        serde_json::from_str(&http::fetch(&process.admin, "/status.json").await.1).unwrap();
+    let warnings = report["config"]["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().starts_with(&told), "{report}");
+    process.signal("INT");
+    assert!(process.ended().await.success());
+}
+
+#[tokio::test]
 async fn a_log_that_nobody_reads_holds_up_no_decision() {
     let config = Config::new(&api_keys(&["one"]));
     let mut process = Process::start(&config.path(), "claimgate=debug");
@@ -450,7 +471,7 @@ async fn a_log_that_nobody_reads_holds_up_no_decision() {
 async fn a_start_that_cannot_succeed_says_why_in_one_line() {
     let listening = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = listening.local_addr().unwrap();
-    let good = "auth:\n  api_keys:\n    - {name: a, key: k}\n";
+    let good = "auth:\n  api_keys:\n    - {name: a, key: a-key-of-twenty-bytes}\n";
     let grpc = |grpc: &str| format!("server:\n  grpc: {grpc}\n{good}");
     let config = |text: &str| {
         let folder = tempfile::tempdir().unwrap();

@@ -23,7 +23,9 @@ server:
 
 {{/* Not empty where clients must present a certificate. */}}
 {{- define "claimgate.isMutual" -}}
-{{- if or .Values.tls.clientCA.existingSecret .Values.tls.clientCA.existingConfigMap }}true{{ end }}
+{{- with .Values.tls.clientCA }}
+{{- if or .existingSecret .existingConfigMap .fromCertificate }}true{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* The file as text. */}}
@@ -63,6 +65,10 @@ they can't be read), `graceSeconds`, `hasTls`, `certFile`, `grpcAddress`,
 {{- $tls := get $grpc "tls" | default dict }}
 {{- if not (kindIs "map" $tls) }}{{ $tls = dict }}{{ end }}
 {{- $grace := get $server "shutdown_grace_seconds" }}
+{{- $restart := list $grpcAddress $adminAddress (get $server "workers") }}
+{{- range $key := list "max_connections" "max_connection_age_seconds" }}
+{{- if get $grpc $key }}{{ $restart = append $restart (dict $key (get $grpc $key)) }}{{ end }}
+{{- end }}
 grpcAddress: {{ $grpcAddress | quote }}
 adminAddress: {{ $adminAddress | quote }}
 grpcPort: {{ include "claimgate.port" $grpcAddress }}
@@ -70,7 +76,7 @@ adminPort: {{ include "claimgate.port" $adminAddress }}
 graceSeconds: {{ ternary (int64 $grace) 20 (or (kindIs "float64" $grace) (kindIs "int64" $grace)) }}
 hasTls: {{ gt (len $tls) 0 }}
 certFile: {{ get $tls "cert_file" | default "" | toString | quote }}
-restart: {{ list $grpcAddress $adminAddress (get $server "workers") | toJson | sha256sum | trunc 16 | quote }}
+restart: {{ $restart | toJson | sha256sum | trunc 16 | quote }}
 {{- end }}
 
 {{/* The port at the end of `host:port`; 0 if missing. */}}

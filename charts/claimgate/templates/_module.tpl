@@ -18,12 +18,12 @@ config_file: /etc/claimgate/config/gateway.yaml
 
 {{/* The namespaces of Envoy's pods. */}}
 {{- define "claimgate.moduleNamespaces" -}}
-{{- .Values.module.namespaces | default (list .Release.Namespace) | uniq | toYaml }}
+{{- .Values.module.namespaces | default (list (include "claimgate.namespace" .)) | uniq | toYaml }}
 {{- end }}
 
 {{- define "claimgate.moduleImage" -}}
 {{- $suffix := ternary "-init" "" (eq .Values.module.from "init-container") }}
-{{- include "claimgate.imageName" (dict "image" .Values.module.image "tag" (printf "%s%s" .Chart.AppVersion $suffix)) }}
+{{- include "claimgate.imageName" (dict "root" . "image" .Values.module.image "tag" (printf "%s%s" .Chart.AppVersion $suffix)) }}
 {{- end }}
 
 {{- define "claimgate.moduleVolumes" -}}

@@ -13,6 +13,25 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty unless a chart that depends on this one has turned it off. */}}
+{{- define "claimgate.isEnabled" -}}
+{{- if ne (toString .Values.enabled) "false" }}true{{ end }}
+{{- end }}
+
+{{- define "claimgate.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace }}
+{{- end }}
+
+{{/* The gRPC Service's whole name in DNS. */}}
+{{- define "claimgate.host" -}}
+{{- printf "%s.%s.svc.%s" (include "claimgate.fullname" .) (include "claimgate.namespace" .) .Values.clusterDomain }}
+{{- end }}
+
+{{/* The whole name that has an address for each pod. */}}
+{{- define "claimgate.headlessHost" -}}
+{{- printf "%s-headless.%s.svc.%s" (include "claimgate.fullname" .) (include "claimgate.namespace" .) .Values.clusterDomain }}
+{{- end }}
+
 {{/* The pods' selector; must never change. */}}
 {{- define "claimgate.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "claimgate.name" . }}
@@ -51,7 +70,7 @@ The metadata of an object: a dict of `root` and, where it applies, `name`,
 */}}
 {{- define "claimgate.metadata" -}}
 name: {{ .name | default (include "claimgate.fullname" .root) }}
-namespace: {{ .namespace | default .root.Release.Namespace }}
+namespace: {{ .namespace | default (include "claimgate.namespace" .root) }}
 labels:
   {{- include "claimgate.labels" (dict "root" .root "component" .component "extra" .labels) | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
@@ -78,17 +97,40 @@ annotations:
 {{- end }}
 
 {{- define "claimgate.image" -}}
-{{- include "claimgate.imageName" (dict "image" .Values.image "tag" .Chart.AppVersion) }}
+{{- include "claimgate.imageName" (dict "root" . "image" .Values.image "tag" .Chart.AppVersion) }}
 {{- end }}
 
-{{/* An image's whole name: a dict of `image`, as in the values, and the default `tag`. */}}
+{{/* An image's whole name: a dict of `root`, `image`, as in the values, and the default `tag`. */}}
 {{- define "claimgate.imageName" -}}
 {{- $image := .image }}
-{{- $name := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") }}
+{{- $registry := .root.Values.global.imageRegistry | default $image.registry }}
+{{- $name := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") }}
 {{- if $image.digest }}
 {{- $name = printf "%s%s@%s" $name (ternary (printf ":%s" $image.tag) "" (ne $image.tag "")) $image.digest }}
 {{- else }}
 {{- $name = printf "%s:%s" $name ($image.tag | default .tag) }}
 {{- end }}
 {{- $name }}
+{{- end }}
+
+{{/* Secrets to pull images with; the global ones may be names alone. */}}
+{{- define "claimgate.imagePullSecrets" -}}
+{{- $secrets := .Values.image.pullSecrets | default list }}
+{{- range .Values.global.imagePullSecrets }}
+{{- $secrets = append $secrets (ternary (dict "name" .) . (kindIs "string" .)) }}
+{{- end }}
+{{- with $secrets | uniq }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/*
+A name that another release of the same name, in another namespace, does not
+have: for objects in a namespace that several share. A dict of `root`,
+`namespace` and `suffix`.
+*/}}
+{{- define "claimgate.nameIn" -}}
+{{- $own := include "claimgate.namespace" .root }}
+{{- $name := printf "%s%s" (include "claimgate.fullname" .root) (.suffix | default "") }}
+{{- ternary $name (printf "%s-%s" $own $name) (has .namespace (list "" $own)) }}
 {{- end }}

@@ -10,6 +10,92 @@ gateway.yaml, try it with `claimgate validate --config gateway.yaml`, and
 {{- end }}
 {{- end }}
 
+{{/*
+For a plain Envoy: docs/envoy.md without its comments, with this release's name.
+*/}}
+{{- define "claimgate.notes.envoy" -}}
+{{- $host := include "claimgate.host" . }}
+{{- $port := .Values.service.port }}
+{{- if .Values.headlessService.enabled }}
+{{- $host = include "claimgate.headlessHost" . }}
+{{- $port = (include "claimgate.facts" . | fromYaml).grpcPort }}
+{{- end }}
+
+Plain Envoy, among the HTTP connection manager's filters before the router:
+
+  - name: envoy.filters.http.ext_authz
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+      transport_api_version: V3
+      failure_mode_allow: false
+      status_on_error: {code: ServiceUnavailable}
+      grpc_service:
+        timeout: 0.2s
+        envoy_grpc: {cluster_name: claimgate, authority: claimgate}
+        retry_policy:
+          retry_on: connect-failure,refused-stream,reset,unavailable
+          num_retries: 3
+          retry_host_predicate:
+            - name: envoy.retry_host_predicates.previous_hosts
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+          host_selection_retry_max_attempts: 10
+          retry_back_off: {base_interval: 0.005s, max_interval: 0.2s}
+
+and among the clusters:
+
+  - name: claimgate
+    type: STRICT_DNS
+    connect_timeout: 0.1s
+    lb_policy: ROUND_ROBIN
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          http2_protocol_options:
+            connection_keepalive: {interval: 5s, timeout: 1s}
+    health_checks:
+      - timeout: 0.5s
+        interval: 1s
+        no_traffic_interval: 1s
+        unhealthy_threshold: 2
+        healthy_threshold: 1
+        grpc_health_check: {authority: claimgate}
+    common_lb_config:
+      healthy_panic_threshold: {value: 1}
+    circuit_breakers:
+      thresholds:
+        - {max_requests: 10000, max_retries: 1000}
+    load_assignment:
+      cluster_name: claimgate
+      endpoints:
+        - lb_endpoints:
+            - endpoint: {address: {socket_address: {address: {{ $host }}, port_value: {{ $port }}}}}
+    {{- if .Values.tls.enabled }}
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: {{ $host }}
+        common_tls_context:
+          # The files are where you mount them.
+          validation_context:
+            trusted_ca: {filename: /etc/envoy/claimgate/ca.crt}
+            match_typed_subject_alt_names:
+              - {san_type: DNS, matcher: {exact: {{ $host }}}}
+          {{- if include "claimgate.isMutual" . }}
+          tls_certificates:
+            - certificate_chain: {filename: /etc/envoy/claimgate/tls.crt}
+              private_key: {filename: /etc/envoy/claimgate/tls.key}
+          {{- end }}
+    {{- end }}
+
+Envoy learns of a new pod when the cluster's DNS answers anew (30 s where it
+caches, and Envoy's own 5 s). shutdown.delaySeconds, which is {{ .Values.shutdown.delaySeconds }}, and the time a
+pod takes to drain must together be longer, or a rollout can replace every pod
+that Envoy knows.
+{{- end }}
+
 {{- define "claimgate.notes.module" -}}
 Claimgate {{ .Chart.AppVersion }} decides inside Envoy; its file is the ConfigMap {{ include "claimgate.configMapName" . }} in
 {{- range include "claimgate.moduleNamespaces" . | fromYamlArray }} {{ . }}{{ end }}, where Envoy's pods must be.
@@ -19,7 +105,7 @@ Claimgate {{ .Chart.AppVersion }} decides inside Envoy; its file is the ConfigMa
 Envoy Gateway loads it where a GatewayClass or a Gateway names the EnvoyProxy:
 
   # spec of a GatewayClass; for a Gateway under infrastructure, without namespace
-  parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: {{ (first .).name }}, namespace: {{ (first .).namespace | default $.Release.Namespace }}}
+  parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: {{ (first .).name }}, namespace: {{ (first .).namespace | default (include "claimgate.namespace" $) }}}
 {{- end }}
 {{- if or .Values.istio.envoyFilters (not .Values.envoyGateway.extensionPolicies) }}
 

@@ -72,10 +72,10 @@
       - key: {{ .Values.tls.keyKey }}
         path: {{ .Values.tls.keyKey }}
 {{- with .Values.tls.clientCA }}
-{{- if .existingSecret }}
+{{- if or .existingSecret .fromCertificate }}
 - name: client-ca
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ .existingSecret | default (include "claimgate.tlsSecretName" $) }}
     defaultMode: 0440
     items:
       - key: {{ .key }}

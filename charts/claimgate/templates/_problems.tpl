@@ -1,6 +1,7 @@
 {{/*
 Values that can't work, one sentence a line, each with what to change. The
-schema has already found unknown keys and wrong types.
+schema has already found unknown keys and wrong types; what the API server says
+as clearly is left to it.
 */}}
 {{- define "claimgate.problems" -}}
 {{- include "claimgate.problems.mode" . }}
@@ -98,8 +99,8 @@ schema has already found unknown keys and wrong types.
 {{- if and (eq $tls.certManager.privateKey.algorithm "RSA") (lt (int $tls.certManager.privateKey.size) 2048) }}
 - tls.certManager.privateKey.size is {{ $tls.certManager.privateKey.size }}, too small for RSA: set it to 2048 or more
 {{- end }}
-{{- if and $tls.clientCA.existingSecret $tls.clientCA.existingConfigMap }}
-- tls.clientCA.existingSecret and tls.clientCA.existingConfigMap are both set: remove one of them
+{{- if gt (len (compact (list $tls.clientCA.existingSecret $tls.clientCA.existingConfigMap (ternary "true" "" $tls.clientCA.fromCertificate)))) 1 }}
+- tls.clientCA.existingSecret, tls.clientCA.existingConfigMap and tls.clientCA.fromCertificate are not all needed: leave one
 {{- end }}
 {{- if and $tls.allowedClientSANs (not (include "claimgate.isMutual" .)) }}
 - tls.allowedClientSANs needs roots to check clients' certificates by: set tls.clientCA.existingSecret or tls.clientCA.existingConfigMap
@@ -111,10 +112,6 @@ schema has already found unknown keys and wrong types.
 - tls.enabled is true, but config has a server block without it: add {{ include "claimgate.tlsBlock" . | fromYaml | toJson }} to config, or leave server out of it
 {{- else if ne $facts.certFile (printf "/etc/claimgate/tls/%s" $tls.certKey) }}
 - tls.enabled is true, but config.server.grpc.tls.cert_file is {{ $facts.certFile | quote }}: write /etc/claimgate/tls/{{ $tls.certKey }}, where the chart mounts the certificate
-{{- end }}
-{{- else }}
-{{- if or $tls.existingSecret $tls.certManager.enabled $tls.allowedClientSANs (include "claimgate.isMutual" .) }}
-- tls has settings, but tls.enabled is false: set it to true, or remove the others
 {{- end }}
 {{- end }}
 {{- end }}
@@ -129,9 +126,6 @@ schema has already found unknown keys and wrong types.
 {{- end }}
 {{- $hpa := .Values.autoscaling }}
 {{- if $hpa.enabled }}
-{{- if gt (int $hpa.minReplicas) (int $hpa.maxReplicas) }}
-- autoscaling.minReplicas is {{ $hpa.minReplicas }}, over autoscaling.maxReplicas, which is {{ $hpa.maxReplicas }}: raise the one or lower the other
-{{- end }}
 {{- if not (or $hpa.targetCPUUtilizationPercentage $hpa.targetMemoryUtilizationPercentage $hpa.metrics) }}
 - autoscaling.enabled is true without a target: set autoscaling.targetCPUUtilizationPercentage or autoscaling.metrics
 {{- end }}
@@ -147,37 +141,18 @@ schema has already found unknown keys and wrong types.
 {{- $pods := ternary (int $hpa.minReplicas) (int .Values.replicas) $hpa.enabled }}
 {{- if and (not (kindIs "invalid" $pdb.minAvailable)) (not (kindIs "invalid" $pdb.maxUnavailable)) }}
 - podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable are both set: remove one of them
-{{- else if not (kindIs "invalid" $pdb.minAvailable) }}
-{{- $min := $pdb.minAvailable | toString }}
-{{- if not (regexMatch "^([0-9]+|[0-9]{1,2}%|100%)$" $min) }}
-- podDisruptionBudget.minAvailable is {{ $min | quote }}: write a number or a percentage
-{{- else if or (eq $min "100%") (and (regexMatch "^[0-9]+$" $min) (ge (int $min) $pods) (gt $pods 0)) }}
-- podDisruptionBudget.minAvailable is {{ $min }} of {{ $pods }} pods, so that no node can ever be drained: lower it, or run more pods
 {{- end }}
-{{- else if not (kindIs "invalid" $pdb.maxUnavailable) }}
+{{- $min := $pdb.minAvailable | toString }}
 {{- $max := $pdb.maxUnavailable | toString }}
-{{- if not (regexMatch "^([0-9]+|[0-9]{1,2}%|100%)$" $max) }}
-- podDisruptionBudget.maxUnavailable is {{ $max | quote }}: write a number or a percentage
+{{- if or (eq $min "100%") (and (regexMatch "^[0-9]+$" $min) (ge (int $min) $pods) (gt $pods 0)) }}
+- podDisruptionBudget.minAvailable is {{ $min }} of {{ $pods }} pods, so that no node can ever be drained: lower it, or run more pods
 {{- else if has $max (list "0" "0%") }}
 - podDisruptionBudget.maxUnavailable is {{ $max }}, so that no node can ever be drained: set it to 1 or more
-{{- end }}
 {{- end }}
 {{- end }}
 {{- $policy := .Values.networkPolicy }}
 {{- if and $policy.enabled (not $policy.envoyNamespaces) (not $policy.envoyPeers) }}
 - networkPolicy.enabled is true, but no peer may reach the gRPC port: name Envoy's namespaces in networkPolicy.envoyNamespaces, or its pods in networkPolicy.envoyPeers
-{{- end }}
-{{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") }}
-- service.nodePort is set, but service.type is ClusterIP: remove it, or set service.type to NodePort
-{{- end }}
-{{- range $key := list "externalTrafficPolicy" "loadBalancerClass" "loadBalancerSourceRanges" }}
-{{- $fits := ternary (list "NodePort" "LoadBalancer") (list "LoadBalancer") (eq $key "externalTrafficPolicy") }}
-{{- if and (get $.Values.service $key) (not (has $.Values.service.type $fits)) }}
-- service.{{ $key }} is set, but service.type is {{ $.Values.service.type }}: remove it, or set service.type to {{ join " or " $fits }}
-{{- end }}
-{{- end }}
-{{- if and (eq .Values.service.clusterIP "None") (ne .Values.service.type "ClusterIP") }}
-- service.clusterIP is None, but service.type is {{ .Values.service.type }}: only a Service of type ClusterIP can be headless
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) .Values.apiServerToken.enabled (not .Values.serviceAccount.name) }}
 - apiServerToken.enabled is true without a ServiceAccount of its own: set serviceAccount.create to true, or serviceAccount.name
@@ -207,16 +182,16 @@ schema has already found unknown keys and wrong types.
 {{- $istio := .Values.istio }}
 {{- $outside := eq (get .Values.podLabels "sidecar.istio.io/inject" | default "") "false" }}
 {{- range $i, $policy := $istio.authorizationPolicies }}
-{{- $namespace := $policy.namespace | default $root.Release.Namespace }}
-{{- if and $policy.selector $policy.targetRefs }}
-- istio.authorizationPolicies[{{ $i }}] has both selector and targetRefs: remove one of them
-{{- else if and (not $policy.selector) (not $policy.targetRefs) (has $namespace (list $root.Release.Namespace $istio.rootNamespace)) (not $outside) }}
+{{- $namespace := $policy.namespace | default (include "claimgate.namespace" $root) }}
+{{- if and (not $policy.selector) (not $policy.targetRefs) (has $namespace (list (include "claimgate.namespace" $root) $istio.rootNamespace)) (not $outside) }}
 - istio.authorizationPolicies[{{ $i }}] holds for every workload of {{ ternary "the mesh" (printf "namespace %s" $namespace) (eq $namespace $istio.rootNamespace) }}, and so for Claimgate itself, which would have to check its own requests: give it a selector or targetRefs, or keep Claimgate out of the mesh with podLabels: {sidecar.istio.io/inject: "false"}
 {{- end }}
 {{- end }}
-{{- range $i, $policy := .Values.envoyGateway.securityPolicies }}
-{{- if and (not $policy.targetRefs) (not $policy.targetSelectors) }}
-- envoyGateway.securityPolicies[{{ $i }}] is for no route: name routes or gateways in its targetRefs
+{{- $tls := .Values.envoyGateway.backendTLS }}
+{{- if and .Values.envoyGateway.securityPolicies .Values.tls.enabled $tls.enabled (not $tls.caCertificateRefs) (not $tls.wellKnownCACertificates) }}
+- envoyGateway.securityPolicies would have Envoy speak plain text to a port that expects TLS: name the roots of Claimgate's certificate in envoyGateway.backendTLS.caCertificateRefs, or set envoyGateway.backendTLS.enabled to false and make a BackendTLSPolicy of your own
 {{- end }}
+{{- if and $tls.clientCertificate (not .Values.envoyGateway.envoyProxies) }}
+- envoyGateway.backendTLS.clientCertificate is set, but no EnvoyProxy would show it: name one in envoyGateway.envoyProxies, or write it into yours as spec.backendTLS.clientCertificateRef
 {{- end }}
 {{- end }}

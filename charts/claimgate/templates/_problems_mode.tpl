@@ -5,8 +5,8 @@
 {{- else }}
 {{- range list "envoyGateway.envoyProxies" "envoyGateway.extensionPolicies" "istio.envoyFilters" }}
 {{- $path := splitList "." . }}
-{{- if get (get $.Values (first $path)) (last $path) }}
-- {{ . }} is set, but mode is service: set mode to module, or remove it
+{{- if and (get (get $.Values (first $path)) (last $path)) (not (and (eq . "envoyGateway.envoyProxies") $.Values.envoyGateway.backendTLS.clientCertificate)) }}
+- {{ . }} is set, but mode is service: set mode to module, or remove it{{ if eq . "envoyGateway.envoyProxies" }}; for mTLS, set envoyGateway.backendTLS.clientCertificate{{ end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -32,21 +32,11 @@
 {{- end }}
 {{- end }}
 {{- $gateway := .Values.envoyGateway }}
-{{- range $i, $policy := $gateway.extensionPolicies }}
-{{- if and (not $policy.targetRefs) (not $policy.targetSelectors) }}
-- envoyGateway.extensionPolicies[{{ $i }}] is for no route: name routes or gateways in its targetRefs
-{{- end }}
-{{- end }}
 {{- range $i, $proxy := $gateway.envoyProxies }}
 {{- range dig "dynamicModules" list ($proxy.spec | default dict) }}
 {{- if eq (get . "name") "claimgate" }}
 - envoyGateway.envoyProxies[{{ $i }}].spec.dynamicModules has claimgate, which the chart adds by itself: remove it
 {{- end }}
-{{- end }}
-{{- end }}
-{{- range $i, $filter := .Values.istio.envoyFilters }}
-{{- if and $filter.selector $filter.targetRefs }}
-- istio.envoyFilters[{{ $i }}] has both selector and targetRefs: remove one of them
 {{- end }}
 {{- end }}
 {{- end }}

@@ -13,7 +13,9 @@ mod denials;
 mod headers;
 mod metadata;
 mod oauth2;
+mod open;
 mod path;
+mod pattern;
 mod providers;
 mod resources;
 mod routes;
@@ -29,6 +31,12 @@ use claimgate_core::settings::AuthSettings;
 use super::{file::File, report::Place};
 use crate::settings::Settings;
 
+/// Whether a route takes this path without an error or a warning only with
+/// `literal: true`.
+pub fn looks_like_pattern(path: &str) -> bool {
+    pattern::sign(path).or_else(|| pattern::faint_sign(path)).is_some()
+}
+
 /// Checks a file against the rules.
 pub(super) fn settings(file: File, root: &Place) -> Settings {
     let server = server::server(file.server.unwrap_or_default(), &root.key("server"));
@@ -37,8 +45,8 @@ pub(super) fn settings(file: File, root: &Place) -> Settings {
         Some(auth) => auth::auth(auth, &place),
         None => {
             place.missing(
-                "write an `auth` block; authentication is turned off only by saying so, with \
-                 `auth: {enabled: false}`",
+                "write a line `auth:` and below it, indented by two spaces, who may pass: \
+                 `providers`, or `api_keys`",
             );
             AuthSettings::default()
         }

@@ -3,28 +3,44 @@
 
 use deserr::Deserr;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
-use super::{environment, errors::ConfigErrors, shape, yaml};
+use super::{
+    environment,
+    errors::ConfigErrors,
+    report::{Report, Source},
+    shape, yaml,
+};
 
 pub use super::{
     file::forms::{Entries, List, OneOrMany, Scalar, Switchable, wrong_kind},
-    report::{Place, Report},
+    report::Place,
     shape::{Problems, one_of},
 };
 
 /// A parsed document whose values are not checked yet.
 pub struct Document {
     tree: Map<String, Value>,
+    findings: Findings,
+}
+
+/// What was found in a document so far.
+pub struct Findings {
     report: Report,
+    name: String,
+    /// It may hold a token.
+    text: Zeroizing<String>,
 }
 
 impl Document {
-    /// Parses a text; `what` names it in errors.
+    /// Parses a text; `name` names it in errors.
     ///
     /// # Errors
     /// The text is not a YAML mapping.
-    pub fn parse(text: &str, what: &str) -> Result<Self, ConfigErrors> {
-        yaml::parse(text, what).map(|tree| Self { tree, report: Report::default() })
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigErrors> {
+        let tree = yaml::parse(Source { name, text })?;
+        let (report, name, text) = (Report::default(), name.into(), Zeroizing::new(text.into()));
+        Ok(Self { tree, findings: Findings { report, name, text } })
     }
 
     /// The value of a top-level key.
@@ -34,16 +50,31 @@ impl Document {
 
     /// Replaces the variables in every string; `env` looks one up.
     pub fn substitute(&mut self, env: &dyn Fn(&str) -> Option<String>) {
-        environment::substitute(&mut self.tree, env, &Place::root(&self.report));
+        environment::substitute(&mut self.tree, env, &self.findings.root());
     }
 
-    /// The typed document without the values of a wrong type, and the report
-    /// that lists them.
-    pub fn read<T>(self) -> (T, Report)
+    /// The typed document without the values of a wrong type, and what was
+    /// found.
+    pub fn read<T>(self) -> (T, Findings)
     where
         T: Deserr<Problems> + Default,
     {
-        let Self { tree, report } = self;
-        (shape::read(tree, &report), report)
+        let Self { tree, findings } = self;
+        (shape::read(tree, &findings.report), findings)
+    }
+}
+
+impl Findings {
+    /// The top of the document.
+    pub fn root(&self) -> Place<'_> {
+        Place::root(&self.report)
+    }
+
+    /// Fails if anything is wrong.
+    ///
+    /// # Errors
+    /// Every error that was reported.
+    pub fn into_result(self) -> Result<(), ConfigErrors> {
+        self.report.finish(Source { name: &self.name, text: &self.text }).map(drop)
     }
 }

@@ -35,12 +35,25 @@ fn substitute_value(value: &mut Value, env: &dyn Fn(&str) -> Option<String>, pla
         }
         Value::String(text) if text.contains('$') => match expand(text, env) {
             Ok(expanded) => {
-                if text.contains("${") {
+                if has_reference(text) {
                     place.came_from_environment(text);
+                }
+                if let Some(name) = bare_name(text) {
+                    place.has_bare_reference(name, text.len() == name.len() + 1);
                 }
                 *value = Value::String(expanded);
             }
-            Err(problem) => {
+            Err(Problem::Unset(name)) => {
+                let advice = match place.is_secret() {
+                    true => "set it".into(),
+                    false => format!("set it, or write `${{{name}:-default}}`"),
+                };
+                place.error(format_args!(
+                    "needs the environment variable `{name}`, which is not set; {advice}"
+                ));
+                *value = Value::Null;
+            }
+            Err(Problem::Malformed(problem)) => {
                 place.error(problem);
                 *value = Value::Null;
             }
@@ -49,17 +62,49 @@ fn substitute_value(value: &mut Value, env: &dyn Fn(&str) -> Option<String>, pla
     }
 }
 
+/// Why a string can't be used.
+#[derive(Debug, PartialEq)]
+enum Problem {
+    /// This variable is not set.
+    Unset(String),
+    /// Something in it is no reference.
+    Malformed(String),
+}
+
+/// Whether there is a `${` that is not a literal one.
+fn has_reference(text: &str) -> bool {
+    text.replace("$$", "").contains("${")
+}
+
+/// The name in the first `$NAME` without braces.
+fn bare_name(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        let after = &rest[rest.find('$')? + 1..];
+        let end = after.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        let name = &after[..end.count()];
+        if is_variable_name(name) {
+            return Some(name);
+        }
+        rest = match after.strip_prefix('{') {
+            Some(inside) => inside.split_once('}').map_or("", |(_, behind)| behind),
+            None => after.strip_prefix('$').unwrap_or(after),
+        };
+    }
+}
+
 /// Messages name variables, never what surrounds them: that may be a secret.
-fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Problem> {
+    let malformed = |problem: &str| Problem::Malformed(problem.into());
     let mut parts: Vec<Part<'_>> = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         parts.push(Part::Literal(&rest[..at]));
         let after = &rest[at + 1..];
         if let Some(reference) = after.strip_prefix('{') {
-            let (body, tail) = reference
-                .split_once('}')
-                .ok_or("has `${` without a `}`; write `${NAME}`, or `$${` for a literal `${`")?;
+            let (body, tail) = reference.split_once('}').ok_or_else(|| {
+                malformed("has `${` without a `}`; write `${NAME}`, or `$${` for a literal `${`")
+            })?;
             parts.push(Part::Value(look_up(body, env)?));
             rest = tail;
         } else {
@@ -90,31 +135,28 @@ impl Part<'_> {
     }
 }
 
-fn look_up(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Zeroizing<String>, String> {
+fn look_up(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Zeroizing<String>, Problem> {
     let (name, default) = match body.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (body, None),
     };
     if !is_variable_name(name) {
-        return Err(
+        return Err(Problem::Malformed(
             "has a malformed `${…}`; write `${NAME}` or `${NAME:-default}` with a name of \
-                    letters, digits and `_`, or `$${` for a literal `${`"
+             letters, digits and `_`, or `$${` for a literal `${`"
                 .into(),
-        );
+        ));
     }
     if default.is_some_and(|default| default.contains("${")) {
-        return Err(format!(
+        return Err(Problem::Malformed(format!(
             "has a default for `{name}` that holds `${{`; defaults can't be nested"
-        ));
+        )));
     }
     match (env(name).map(Zeroizing::new), default) {
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.replace("$$", "$").into()),
-        (None, None) => Err(format!(
-            "needs the environment variable `{name}`, which is not set; set it, or write \
-             `${{{name}:-default}}`"
-        )),
+        (None, None) => Err(Problem::Unset(name.into())),
     }
 }
 
@@ -164,7 +206,6 @@ mod tests {
     #[test]
     fn malformed_references_are_errors() {
         let cases = [
-            ("${GONE}", "`GONE`, which is not set"),
             ("${A", "without a `}`"),
             ("${}", "malformed"),
             ("${A-d}", "malformed"),
@@ -176,7 +217,28 @@ mod tests {
         ];
         for (text, fragment) in cases {
             let problem = expand(text, &env).expect_err(text);
+            let Problem::Malformed(problem) = problem else { panic!("{text}: {problem:?}") };
             assert!(problem.contains(fragment), "{text}: {problem}");
+        }
+        assert_eq!(expand("a${GONE}", &env), Err(Problem::Unset("GONE".into())));
+    }
+
+    #[test]
+    fn names_without_braces_are_found() {
+        let cases = [
+            ("$A", Some("A")),
+            ("https://$HOST/x", Some("HOST")),
+            ("${A}$b_1-", Some("b_1")),
+            ("$$A", None),
+            ("$$$A", Some("A")),
+            ("${A}", None),
+            ("pa$", None),
+            ("$1", None),
+            ("$2b$10$x", Some("x")),
+            ("${", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(bare_name(text), expected, "{text}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Checks the files that a config names.
 
+use std::path::Path;
+
 use claimgate_core::keys::{KeySet, KeySetError};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
-    errors::{ConfigError, ConfigErrors},
+    errors::{ConfigErrors, Finding},
     named_file::{NamedFile, NamedFileKind},
 };
 
@@ -14,17 +16,27 @@ pub fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
     let problem = |file: &NamedFile| {
         let error = file.problem()?;
         let path = file.path.display();
-        Some(ConfigError { place: file.key.clone(), message: format!("`{path}` {error}") })
+        Some(file.finding(format!("`{path}` {error}")))
     };
-    ConfigErrors::check(files.iter().filter_map(problem))
+    ConfigErrors::check(files.iter().filter_map(problem).collect())
 }
 
 impl NamedFile {
+    /// What was found in it, told of the key that names it.
+    pub fn finding(&self, message: String) -> Finding {
+        Finding {
+            file: self.config.clone(),
+            position: self.position,
+            place: self.key.clone(),
+            message,
+        }
+    }
+
     /// What is wrong with it, without its content.
     fn problem(&self) -> Option<String> {
         let content = match claimgate_files::read(&self.path) {
             Ok(content) => content,
-            Err(error) => return Some(format!("can't be read: {error}")),
+            Err(error) => return Some(format!("can't be read: {error}{}", self.where_looked())),
         };
         let checked = match self.kind {
             NamedFileKind::Certificates | NamedFileKind::TrustRoots => {
@@ -47,6 +59,36 @@ impl NamedFile {
                 .ok_or("holds no bearer token; it must be one line of visible ASCII"),
         };
         checked.err().map(String::from)
+    }
+}
+
+impl NamedFile {
+    /// Where a relative path was looked for, and where else the file is.
+    fn where_looked(&self) -> String {
+        let path = self.path.display().to_string();
+        if path.contains('$') {
+            return "; a variable is written `${NAME}`".into();
+        }
+        if path.starts_with("~/") {
+            return "; `~` is not expanded, write the whole path".into();
+        }
+        if self.path.is_absolute() {
+            return String::new();
+        }
+        let folder = std::env::current_dir().unwrap_or_default();
+        let looked = format!(
+            "; relative paths are looked for in the working folder, `{}`",
+            folder.display()
+        );
+        let beside = Path::new(&self.config).parent().map(|folder| folder.join(&self.path));
+        let beside = beside.and_then(|beside| std::path::absolute(beside).ok());
+        match beside.filter(|beside| *beside != folder.join(&self.path) && beside.exists()) {
+            Some(beside) => format!(
+                "{looked}, but there is one beside the config file; write `{}`",
+                beside.display()
+            ),
+            None => looked,
+        }
     }
 }
 

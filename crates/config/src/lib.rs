@@ -21,8 +21,10 @@ mod environment;
 mod errors;
 mod file;
 mod files;
+mod homes;
 mod loaded;
 mod named_file;
+mod positions;
 mod report;
 mod schema;
 mod secret;
@@ -31,54 +33,73 @@ mod shape;
 mod wiped;
 mod yaml;
 
+pub use check::looks_like_pattern;
 pub use claimgate_core::provider::api_key::key;
-pub use errors::{ConfigError, ConfigErrors};
+pub use errors::{ConfigErrors, Finding};
 pub use files::check_files;
 pub use loaded::Loaded;
 pub use named_file::{NamedFile, NamedFileKind};
+pub use positions::Position;
 pub use schema::schema;
 
-use report::{Place, Report};
+use report::{Notes, Place, Report, Source};
+
+/// The name of a text that comes from no file.
+const UNNAMED: &str = "config file";
 
 /// Loads a config from its text; `env` looks an environment variable up.
 ///
 /// Files that the config names are not read; see [`Loaded::check_files`].
 pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
-    let tree = yaml::parse(text, "config file")?;
-    settings(tree, env, key::format_hash(&key::hash(text)))
+    load_named(UNNAMED, text, env)
+}
+
+/// The same for the text of a file; errors and warnings name it.
+pub fn load_named(
+    name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigErrors> {
+    let source = Source { name, text };
+    let tree = yaml::parse(source)?;
+    settings(tree, env, source, key::format_hash(&key::hash(text)))
 }
 
 /// Takes a parsed file through the other steps.
 fn settings(
     mut tree: Map<String, Value>,
     env: &dyn Fn(&str) -> Option<String>,
+    source: Source<'_>,
     digest: String,
 ) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
     let root = Place::root(&report);
 
-    yaml::warn_of_other_blocks(&mut tree, &report);
+    yaml::set_other_blocks_apart(&mut tree, &root);
     environment::substitute(&mut tree, env, &root);
     let server = tree.get("server").and_then(|server| server.pointer("/admin/address"));
     let names_admin_address = server.is_some_and(|address| !address.is_null());
     let file = shape::read(tree, &report);
     let settings = check::settings(file, &root);
-    let (warnings, files) = report.finish()?;
+    report.warn_of_bare_references();
+    let Notes { warnings, files } = report.finish(source)?;
     Ok(Loaded { settings, warnings, files, digest, names_admin_address })
 }
 
 /// Loads the config file at `path` with this process's environment.
 pub fn read(path: &Path) -> Result<Loaded, ConfigErrors> {
-    load(&text_of(path)?, &|name| env::var(name).ok())
+    load_named(&path.display().to_string(), &text_of(path)?, &|name| env::var(name).ok())
 }
 
 /// `server.admin.address` of the config file at `path`. The other blocks are
 /// left out: the variables that they use need not be set.
 pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
-    let mut tree = yaml::parse(&text_of(path)?, "config file")?;
+    let text = text_of(path)?;
+    let source = Source { name: &path.display().to_string(), text: &text };
+    let mut tree = yaml::parse(source)?;
     yaml::retain(&mut tree, |block| block == "server");
     tree.insert("auth".into(), json!({"enabled": false}));
-    let loaded = settings(tree, &|name| env::var(name).ok(), String::new())?;
+    let loaded = settings(tree, &|name| env::var(name).ok(), source, String::new())?;
     Ok(loaded.settings.server.admin_address)
 }
 
@@ -86,15 +107,17 @@ pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
 fn text_of(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
     let bytes = claimgate_files::read(path).map_err(|error| {
         let advice = "name the config file with --config or CLAIMGATE_CONFIG";
-        ConfigErrors::single(path.display(), format_args!("can't be read: {error}; {advice}"))
+        ConfigErrors::of_file(
+            path.display(),
+            None,
+            format_args!("can't be read: {error}; {advice}"),
+        )
     })?;
     String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = 1 + Zeroizing::new(error.into_bytes())[..valid]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
-        let message = format_args!("line {line} is not UTF-8; save the file as UTF-8");
-        ConfigErrors::single(path.display(), message)
+        let bytes = Zeroizing::new(error.into_bytes());
+        let position = Position::behind(&bytes[..valid]);
+        let message = "is not UTF-8 from here on; save the file as UTF-8";
+        ConfigErrors::of_file(path.display(), Some(position), message)
     })
 }

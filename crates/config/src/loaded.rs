@@ -1,6 +1,10 @@
 //! A config file that was loaded.
 
-use super::{errors::ConfigErrors, files::check_files, named_file::NamedFile};
+use super::{
+    errors::{ConfigErrors, Finding},
+    files::check_files,
+    named_file::NamedFile,
+};
 use crate::settings::Settings;
 
 /// A config file without errors.
@@ -8,8 +12,8 @@ use crate::settings::Settings;
 pub struct Loaded {
     /// Its settings.
     pub settings: Settings,
-    /// What its author may not have intended, one sentence each.
-    pub warnings: Vec<String>,
+    /// What its author may not have intended, in the order of the file.
+    pub warnings: Vec<Finding>,
     /// Every file it names, with the key that names it.
     pub files: Vec<NamedFile>,
     /// `sha256:` and the hash of its text, before variables are replaced.

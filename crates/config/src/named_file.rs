@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::positions::Position;
+
 /// A file that a config names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
+    /// The config file, as it was named.
+    pub config: String,
+    /// Where in it the file is named.
+    pub position: Option<Position>,
     /// The key path that names it.
     pub key: String,
     /// Where it is; relative to the working folder if relative.

@@ -4,52 +4,123 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
-    errors::{ConfigError, ConfigErrors},
+    errors::{ConfigErrors, Finding},
     named_file::{NamedFile, NamedFileKind},
+    positions::{Part, Position, Positions},
 };
 
 /// What all steps of a load report.
 #[derive(Default)]
 pub struct Report {
-    errors: RefCell<Vec<ConfigError>>,
-    warnings: RefCell<Vec<String>>,
-    files: RefCell<Vec<NamedFile>>,
+    errors: RefCell<Vec<Found>>,
+    warnings: RefCell<Vec<Found>>,
+    files: RefCell<Vec<(KeyPath, PathBuf, NamedFileKind)>>,
     /// Places with an error, which are not reported as missing as well.
     erroneous: RefCell<HashSet<KeyPath>>,
     /// Strings that held `${…}`, as the file has them.
     substituted: RefCell<HashMap<KeyPath, String>>,
+    /// Strings that hold `$NAME` without braces.
+    bare: RefCell<HashMap<KeyPath, BareReference>>,
+}
+
+/// A `$NAME` without braces.
+#[derive(Clone)]
+pub(super) struct BareReference {
+    pub(super) name: String,
+    /// Whether the string is nothing else.
+    pub(super) is_all: bool,
+}
+
+/// What was found, before it is known where in the text.
+struct Found {
+    path: KeyPath,
+    part: Part,
+    message: String,
+}
+
+/// The text that was read, and its name.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'t> {
+    /// How errors name it.
+    pub(super) name: &'t str,
+    /// What it holds.
+    pub(super) text: &'t str,
+}
+
+/// What is left of a report without errors.
+pub(super) struct Notes {
+    /// The warnings, in the order of the file.
+    pub(super) warnings: Vec<Finding>,
+    /// The files that are named.
+    pub(super) files: Vec<NamedFile>,
 }
 
 impl Report {
-    /// Adds a warning.
-    pub(super) fn warn(&self, sentence: String) {
-        self.warnings.borrow_mut().push(sentence);
-    }
-
     /// Whether this place holds a value from the environment.
     pub(super) fn is_substituted(&self, path: &KeyPath) -> bool {
         self.substituted.borrow().contains_key(path)
     }
 
-    /// Fails if anything is wrong.
+    /// Warns of strings that are `$NAME`, where that is no error.
+    pub(super) fn warn_of_bare_references(&self) {
+        let bare = self.bare.borrow();
+        for (path, reference) in bare.iter().filter(|(_, reference)| reference.is_all) {
+            let place = Place::at(self, path.clone());
+            if !place.has_error() {
+                place.warn(braces_missing(&reference.name));
+            }
+        }
+    }
+
+    /// The warnings and the files that are named.
     ///
     /// # Errors
     /// Every error that was reported.
-    pub fn into_result(self) -> Result<(), ConfigErrors> {
-        ConfigErrors::check(self.errors.into_inner().into_iter())
-    }
-
-    /// The warnings and the files that are named, if there is no error.
-    pub(super) fn finish(self) -> Result<(Vec<String>, Vec<NamedFile>), ConfigErrors> {
-        let errors = self.errors.into_inner();
+    pub(super) fn finish(self, source: Source<'_>) -> Result<Notes, ConfigErrors> {
+        let (errors, warnings) = (self.errors.into_inner(), self.warnings.into_inner());
+        let files = self.files.into_inner();
+        let positions = match errors.is_empty() && warnings.is_empty() && files.is_empty() {
+            true => Positions::default(),
+            false => Positions::of(source.text),
+        };
+        let located = |found: Found| found.located(source.name, &positions);
+        let file = |(key, path, kind): (KeyPath, PathBuf, NamedFileKind)| NamedFile {
+            config: source.name.into(),
+            position: positions.find(&key, Part::Value),
+            key: key.to_string(),
+            path,
+            kind,
+        };
+        let files = files.into_iter().map(file).collect();
         if !errors.is_empty() {
-            return Err(ConfigErrors(errors));
+            return Err(ConfigErrors::new(errors.into_iter().map(located).collect(), files));
         }
-        Ok((self.warnings.into_inner(), self.files.into_inner()))
+        let mut warnings: Vec<_> = warnings.into_iter().map(located).collect();
+        warnings.sort_by_key(|warning| warning.position);
+        Ok(Notes { warnings, files })
+    }
+}
+
+/// What to say of a `$NAME` without braces.
+fn braces_missing(name: &str) -> String {
+    format!(
+        "has `${name}` without braces, which is taken as it stands; write `${{{name}}}` for the \
+         environment variable, or `$${name}` for the text"
+    )
+}
+
+impl Found {
+    fn located(self, file: &str, positions: &Positions) -> Finding {
+        Finding {
+            file: file.into(),
+            position: positions.find(&self.path, self.part).or(Some(Position::START)),
+            place: self.path.to_string(),
+            message: self.message,
+        }
     }
 }
 
@@ -88,11 +159,26 @@ impl KeyPath {
 
     /// Whether an API key may stand here, in its place or by mistake.
     fn may_be_secret(&self) -> bool {
-        let last_key = self.0.iter().rev().find_map(|step| match step {
+        let secret = ["key", "key_hash", "keys", "api_keys", "token", "client_secret"];
+        self.last_key().is_some_and(|key| secret.contains(&key))
+    }
+
+    /// `auth.providers[].keys`, as [`super::homes`] has it.
+    pub(super) fn without_positions(&self) -> String {
+        let step = |(at, step): (usize, &Step)| match step {
+            Step::Index(_) => "[]".to_owned(),
+            Step::Key(key) if at == 0 => key.clone(),
+            Step::Key(key) => format!(".{key}"),
+        };
+        self.0.iter().enumerate().map(step).collect()
+    }
+
+    /// The last step that is a key.
+    fn last_key(&self) -> Option<&str> {
+        self.0.iter().rev().find_map(|step| match step {
             Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,
-        });
-        matches!(last_key, Some("key" | "key_hash" | "keys" | "api_keys" | "token"))
+        })
     }
 }
 
@@ -144,9 +230,18 @@ impl<'r> Place<'r> {
 
     /// Reports an error: what is wrong and what to write.
     pub fn error(&self, message: impl fmt::Display) {
-        let error = ConfigError { place: self.path.to_string(), message: message.to_string() };
         self.report.erroneous.borrow_mut().insert(self.path.clone());
-        self.report.errors.borrow_mut().push(error);
+        self.report.errors.borrow_mut().push(self.found(Part::Value, message));
+    }
+
+    /// Reports an error of the key itself.
+    pub(super) fn wrong_key(&self, message: impl fmt::Display) {
+        self.report.erroneous.borrow_mut().insert(self.path.clone());
+        self.report.errors.borrow_mut().push(self.found(Part::Key, message));
+    }
+
+    fn found(&self, part: Part, message: impl fmt::Display) -> Found {
+        Found { path: self.path.clone(), part, message: message.to_string() }
     }
 
     /// Reports that the value `found` is wrong: `message` goes on after it.
@@ -176,7 +271,7 @@ impl<'r> Place<'r> {
 
     /// Reports what the author may not have intended.
     pub(super) fn warn(&self, sentence: impl fmt::Display) {
-        self.report.warn(format!("{}: {sentence}", self.path));
+        self.report.warnings.borrow_mut().push(self.found(Part::Value, sentence));
     }
 
     /// Records that the string here was `text` before its variables were
@@ -185,10 +280,50 @@ impl<'r> Place<'r> {
         self.report.substituted.borrow_mut().insert(self.path.clone(), text.into());
     }
 
+    /// Records that the string here holds `$NAME`; `is_all` if nothing else.
+    pub(super) fn has_bare_reference(&self, name: &str, is_all: bool) {
+        let reference = BareReference { name: name.into(), is_all };
+        self.report.bare.borrow_mut().insert(self.path.clone(), reference);
+    }
+
+    /// Refuses a string that is `$NAME`; whether it was.
+    pub(super) fn refuses_bare_reference(&self) -> bool {
+        self.refuses_bare(|reference| reference.is_all)
+    }
+
+    /// Refuses a string that has `$NAME` somewhere; whether it did.
+    pub(super) fn refuses_any_bare_reference(&self) -> bool {
+        self.refuses_bare(|_| true)
+    }
+
+    fn refuses_bare(&self, is_meant: impl Fn(&BareReference) -> bool) -> bool {
+        let found = self.report.bare.borrow().get(&self.path).cloned();
+        let found = found.filter(is_meant);
+        if let Some(reference) = &found {
+            self.error(braces_missing(&reference.name));
+        }
+        found.is_some()
+    }
+
+    /// Records that a key was meant that is misspelt, so that it is not
+    /// reported as missing as well.
+    pub(super) fn is_misspelt(&self) {
+        self.report.erroneous.borrow_mut().insert(self.path.clone());
+    }
+
+    /// Whether an API key may stand here, in its place or by mistake.
+    pub(super) fn is_secret(&self) -> bool {
+        self.path.may_be_secret()
+    }
+
+    /// The last key of the path.
+    pub(super) fn last_key(&self) -> Option<&str> {
+        self.path.last_key()
+    }
+
     /// Records a file that is named here.
     pub(super) fn names_file(&self, path: &Path, kind: NamedFileKind) {
-        let file = NamedFile { key: self.path.to_string(), path: path.into(), kind };
-        self.report.files.borrow_mut().push(file);
+        self.report.files.borrow_mut().push((self.path.clone(), path.into(), kind));
     }
 
     /// Whether the value here must not be shown, nor anything made from it.

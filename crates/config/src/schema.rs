@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::file::File;
 
-const ID: &str =
-    "https://raw.githubusercontent.com/claimgate/claimgate/main/schema/claimgate.schema.json";
+/// Where it is published. Editors find it there by the `$schema` in a file's
+/// first line, so it is under the address that Cargo.toml has.
+const ID: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/raw/main/schema/claimgate.schema.json");
 
 /// The JSON Schema (draft 2020-12) of the config file.
 pub fn schema() -> Value {

@@ -66,6 +66,9 @@ pub struct GrpcSettings {
     pub tls: Option<TlsSettings>,
     /// How many connections there may be at a time.
     pub max_connections: NonZeroUsize,
+    /// About how old a connection may get before its client is told to open
+    /// another; `None` is no limit.
+    pub max_connection_age: Option<Duration>,
 }
 
 /// Far more than the worker threads of all Envoys that one instance serves.
@@ -101,6 +104,7 @@ impl Default for ServerSettings {
                 address: ListenAddress::Tcp("0.0.0.0:9001".into()),
                 tls: None,
                 max_connections: MAX_CONNECTIONS,
+                max_connection_age: None,
             },
             admin_address: "0.0.0.0:9003".into(),
             status_page: None,

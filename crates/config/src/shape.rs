@@ -13,9 +13,13 @@ use deserr::{
 use serde_json::{Map, Value};
 
 use super::{
+    file::provider,
+    homes,
     report::{KeyPath, Place, Report, Step},
     wiped::{self, Wiped},
 };
+
+mod wrong_kind;
 
 /// Reads the blocks; values of a wrong type are reported and left out.
 pub(super) fn read<T>(tree: Map<String, Value>, report: &Report) -> T
@@ -48,13 +52,38 @@ pub(super) struct Problem {
 }
 
 enum ProblemKind {
-    WrongKind { actual: Wiped, accepted: Vec<ValueKind> },
-    UnknownKey { key: String, known: Vec<String> },
-    UnknownValue { value: String, known: Vec<String> },
+    WrongKind {
+        actual: Wiped,
+        accepted: Vec<ValueKind>,
+    },
+    UnknownKey {
+        key: String,
+        known: Vec<String>,
+    },
+    UnknownValue {
+        value: String,
+        known: Vec<String>,
+    },
+    /// A provider's type, and the one that was meant.
+    UnknownType {
+        word: String,
+        meant: Option<&'static str>,
+    },
     Other(String),
 }
 
 impl Problems {
+    /// A provider's type that is none; the provider is read as the type that
+    /// was meant, so that its other errors are found too.
+    pub(super) fn unknown_type(
+        word: String,
+        meant: Option<&'static str>,
+        location: ValuePointerRef,
+    ) -> Self {
+        let kind = ProblemKind::UnknownType { word, meant };
+        Self(vec![Problem { path: key_path(location), kind }])
+    }
+
     /// Adds keys that are known at `location` besides those of its type.
     pub(super) fn with_known_keys(mut self, location: ValuePointerRef, keys: &[&str]) -> Self {
         let path = key_path(location);
@@ -129,20 +158,31 @@ impl Problem {
                 let text = actual.0.as_str().filter(|_| substituted);
                 let typed = text.and_then(|text| typed(text, &accepted));
                 if typed.is_none() {
-                    place.error(wrong_kind(&place, &actual.0, &accepted));
+                    place.error(wrong_kind::told(&place, &actual.0, &accepted));
                 }
                 replace(tree, &self.path, typed.unwrap_or_default());
             }
             ProblemKind::UnknownKey { key, known } => {
-                let advice = match nearest(&key, &known) {
-                    Some(near) if is_near(&key, near) => format!("did you mean `{near}`?"),
-                    Some(near) => format!("remove it; the nearest known key is `{near}`"),
-                    None => "remove it".into(),
+                let meant = meant(&key, &known);
+                if let Some(meant) = meant {
+                    place.key(meant).is_misspelt();
+                }
+                let advice = match meant {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => not_here(&key, &known, &self.path),
                 };
-                place.key(&key).error(format_args!("unknown key; {advice}"));
+                place.key(&key).wrong_key(format_args!("unknown key; {advice}"));
                 if let Some(Value::Object(map)) = find(tree, &self.path) {
                     map.shift_remove(&key).as_mut().map(wiped::wipe);
                 }
+            }
+            ProblemKind::UnknownType { word, meant } => {
+                let known = provider::TYPES.map(|kind| format!("`{kind}`")).join(", ");
+                let guess = meant.filter(|_| !place.is_hidden());
+                let guess = guess.map(|meant| format!("; did you mean `{meant}`?"));
+                let guess = guess.unwrap_or_default();
+                place.wrong(&word, format_args!("is not known; write one of {known}{guess}"));
+                replace(tree, &self.path, meant.map_or(Value::Null, Value::from));
             }
             ProblemKind::UnknownValue { value, known } => {
                 place.wrong(&value, format_args!("is not known; {}", one_of(&value, &known)));
@@ -156,41 +196,40 @@ impl Problem {
     }
 }
 
-/// A variable's value where the file needs another type than a string.
+/// A variable's value where the file needs another type than a string. Booleans
+/// may be spelt as programs in other languages print them, and as YAML 1.1 has
+/// them.
 fn typed(text: &str, accepted: &[ValueKind]) -> Option<Value> {
+    let text = text.trim();
     accepted.iter().find_map(|kind| match kind {
-        ValueKind::Boolean => text.parse::<bool>().ok().map(Value::from),
+        ValueKind::Boolean => match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => Some(true.into()),
+            "false" | "no" | "off" => Some(false.into()),
+            _ => None,
+        },
         ValueKind::Integer => text.parse::<u64>().ok().map(Value::from),
         ValueKind::Float => text.parse::<f64>().ok().map(Value::from),
         _ => None,
     })
 }
 
-fn wrong_kind(place: &Place, actual: &Value, accepted: &[ValueKind]) -> String {
-    let found = match actual {
-        Value::Null => "nothing".into(),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a mapping".into(),
-        Value::String(text) => place.quoted(text),
-        Value::Bool(_) | Value::Number(_) => place.quoted(&actual.to_string()),
-    };
-    let kinds: Vec<_> = accepted.iter().map(|kind| kind_name(*kind)).collect();
-    let unquoted = matches!(actual, Value::Bool(_) | Value::Number(_))
-        && accepted.contains(&ValueKind::String);
-    let advice = if unquoted { "; put it in quotes" } else { "" };
-    format!("must be {}, not {found}{advice}", kinds.join(" or "))
-}
-
-fn kind_name(kind: ValueKind) -> &'static str {
-    match kind {
-        ValueKind::Null => "null",
-        ValueKind::Boolean => "`true` or `false`",
-        ValueKind::Integer => "a whole number from 0 up",
-        ValueKind::NegativeInteger => "a negative number",
-        ValueKind::Float => "a number",
-        ValueKind::String => "a string",
-        ValueKind::Sequence => "a list",
-        ValueKind::Map => "a mapping",
+/// What to do about a key that is known nowhere near.
+fn not_here(key: &str, known: &[String], path: &KeyPath) -> String {
+    const FEW: usize = 12;
+    let homes = homes::of(key);
+    if homes.contains(&path.without_positions()) {
+        return "it belongs to another `type` of provider; remove it, or write that type".into();
+    }
+    match (homes.as_slice(), known.len()) {
+        ([], ..=FEW) => {
+            let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
+            format!("remove it, or write one of {}", known.join(", "))
+        }
+        ([], _) => "remove it; docs/config-keys.md lists the keys that there are".into(),
+        (homes, _) => {
+            let homes: Vec<_> = homes.iter().take(4).map(|home| format!("`{home}`")).collect();
+            format!("it is a key of {}; move it there, or remove it", homes.join(", "))
+        }
     }
 }
 
@@ -209,6 +248,47 @@ fn nearest<'k>(word: &str, known: &'k [impl AsRef<str>]) -> Option<&'k str> {
 
 fn is_near(word: &str, known: &str) -> bool {
     distance(word, known) <= known.len() / 2
+}
+
+/// The known key that was meant by one that is not known: one that is a few
+/// typos away, or that is longer or shorter by whole words.
+fn meant<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
+    let typo = known.iter().filter(|candidate| is_meant(key, candidate));
+    let typo = typo.min_by_key(|candidate| distance(key, candidate));
+    let by_words = || known.iter().find(|candidate| shares_words(key, candidate));
+    typo.or_else(by_words).map(String::as_str)
+}
+
+/// Whether one word is the other with a few typos, or its beginning.
+pub(super) fn is_meant(word: &str, known: &str) -> bool {
+    const SHORTEST: usize = 3;
+    let is_start = word.len() >= SHORTEST && known.starts_with(word);
+    is_start || distance(word, known) <= (known.len() / 3).max(1)
+}
+
+/// Whether the words of one are among those of the other, as in `clock_skew`
+/// and `clock_skew_seconds`.
+fn shares_words(key: &str, known: &str) -> bool {
+    let words = |text: &str| {
+        let mut words: Vec<String> = vec![String::new()];
+        let mut before = ' ';
+        for char in text.chars() {
+            let is_new = !char.is_alphanumeric() || char.is_uppercase() && before.is_lowercase();
+            if is_new && words.last().is_some_and(|word| !word.is_empty()) {
+                words.push(String::new());
+            }
+            if char.is_alphanumeric()
+                && let Some(word) = words.last_mut()
+            {
+                word.extend(char.to_lowercase());
+            }
+            before = char;
+        }
+        words
+    };
+    let (key, known) = (words(key), words(known));
+    let among = |few: &[String], many: &[String]| few.iter().all(|word| many.contains(word));
+    key.iter().all(|word| word.len() > 2) && (among(&key, &known) || among(&known, &key))
 }
 
 fn distance(left: &str, right: &str) -> usize {

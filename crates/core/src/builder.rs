@@ -33,7 +33,7 @@ pub use self::{
 use crate::{
     engine::Engine,
     keys::KeyStore,
-    policy::path::public_path_defect,
+    policy::{path::public_path_defect, routes::templates_overlap_too_much},
     provider::{
         Provider,
         api_key::{ApiKeys, key::KeyHash},
@@ -201,6 +201,9 @@ fn check_policy(settings: &AuthSettings, problems: &mut Vec<Problem>) {
         if let Some(why) = public_path_defect(path) {
             problems.push(Problem::PublicPath { path: path.clone(), why });
         }
+    }
+    if templates_overlap_too_much(&settings.routes) {
+        problems.push(Problem::Templates);
     }
 }
 

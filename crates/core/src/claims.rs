@@ -136,19 +136,37 @@ impl ClaimRule {
     }
 }
 
-/// Numbers are equal by value: `1` and `1.0` are one JSON number.
+/// Numbers are equal by value: `1` and `1.0` are one JSON number. One that is
+/// not exact may be any of several, so it equals none.
 fn scalars_equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Number(l), Value::Number(r)) if l.is_f64() != r.is_f64() => {
-            l.as_f64() == r.as_f64()
+        (Value::Number(l), Value::Number(r)) if l.is_f64() || r.is_f64() => {
+            is_exact(left) && is_exact(right) && l.as_f64() == r.as_f64()
         }
         (l, r) => l == r,
     }
 }
 
+/// From here on a double can't tell one whole number from the next: 2^53.
+const END_OF_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Whether every number in `value` is the one that was written. Those of more
+/// than 64 bits were read as doubles, so two accounts of 30 digits may have
+/// become one; fractions are taken for what doubles make of them.
+pub fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().is_some_and(|double| double.abs() < END_OF_EXACT)
+        }
+        Value::Array(elements) => elements.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
 /// A double as JSON; whole numbers read better as such.
 pub fn number(value: f64) -> Value {
-    let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
+    let whole = value.fract() == 0.0 && value.abs() < END_OF_EXACT;
     match whole {
         true => Value::from(value as i64),
         false => Number::from_f64(value).map_or(Value::Null, Value::Number),
@@ -212,6 +230,48 @@ mod tests {
             let any_of = any_of.as_array().expect("a list").clone();
             let rule = ClaimRule { claim: ClaimPath::named(name), any_of };
             assert_eq!(rule.check(&claims), expected, "{name}");
+        }
+    }
+
+    /// As tokens bring them: read from JSON.
+    #[test]
+    fn a_number_that_was_not_read_exactly_equals_nothing() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let cases = [
+            // Up to 64 bits every digit counts.
+            ("9007199254740991", "9007199254740991", true),
+            ("9007199254740993", "9007199254740993", true),
+            ("9007199254740993", "9007199254740992", false),
+            ("18446744073709551615", "18446744073709551615", true),
+            ("18446744073709551615", "18446744073709551614", false),
+            ("-9223372036854775808", "-9223372036854775808", true),
+            // Beyond, none does.
+            ("18446744073709551616", "18446744073709551615", false),
+            ("18446744073709551615", "18446744073709551616", false),
+            ("18446744073709551616", "18446744073709551616", false),
+            ("-9223372036854775809", "-9223372036854775808", false),
+            ("123456789012345678901234567890", "123456789012345678901234567891", false),
+            ("123456789012345678901234567890", "123456789012345678901234567890", false),
+            ("1e300", "1e300", false),
+            ("9007199254740992.0", "9007199254740992", false),
+            ("9007199254740992.0", "9007199254740993", false),
+            ("9007199254740992.0", "9007199254740992.0", false),
+            // Below 2^53 a double is exact.
+            ("9007199254740991.0", "9007199254740991", true),
+            ("9007199254740991.0", "9007199254740990", false),
+            ("1.0", "1", true),
+            ("1.5", "1.5", true),
+            ("1.5", "1", false),
+            ("-0.0", "0", true),
+        ];
+        for (claim, wanted, expected) in cases {
+            let (claim, wanted) = (read(claim), read(wanted));
+            for value in [claim.clone(), json!([7, claim])] {
+                let claims = claims(json!({ "n": value }));
+                let rule = ClaimRule { claim: ClaimPath::named("n"), any_of: vec![wanted.clone()] };
+                let holds = rule.check(&claims) == RuleOutcome::Holds;
+                assert_eq!(holds, expected, "{claim} as {wanted}");
+            }
         }
     }
 }

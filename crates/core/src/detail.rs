@@ -83,7 +83,7 @@ impl Engine {
             const _: () = assert!(MAX_PAIRS == 1024, "the sentence names it");
             Some(
                 "tokens are kept from the upstream (forward_token: false), and the request has \
-                 more than 1024 query parameters or cookies to look for them",
+                 more than 1024 query parameters, cookies or WebSocket protocols to look for them in",
             )
         } else {
             None

@@ -22,16 +22,19 @@ use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
     policy::upstream::Edits,
+    provider::AnswerKind,
     reason::Reason,
     request::Request,
     response::{ClientResponse, Response, metadata::Metadata},
     time::UnixTime,
 };
 
+mod next;
 mod path;
 mod sent;
 mod text;
 
+pub use next::Next;
 pub use path::{AskedProvider, FoundToken, RouteTaken, Scopes, TokenSource};
 pub use sent::{NoTokenSource, Sent};
 
@@ -45,6 +48,8 @@ pub struct Explanation {
     pub reason: &'static str,
     /// One sentence on the reason.
     pub description: &'static str,
+    /// What to do next, after a denial.
+    pub next: Option<Next>,
     /// The client's HTTP status; 200 for allow, where the upstream decides it.
     pub status: u16,
     /// What the reason of a denial rests on, in one sentence: the `detail` of
@@ -141,13 +146,15 @@ const LAST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Decides `request` at the moment `now` as the service would, giving up on
 /// providers after `limit`, and says why. `sleep` is that of the runtime, such
-/// as `tokio::time::sleep`.
+/// as `tokio::time::sleep`; `waiting` is told the names of the providers that
+/// were not in time, before they get up to half a minute more.
 pub async fn explain<S: Future<Output = ()> + Send>(
     engine: &Engine,
     request: &Request<'_>,
     now: UnixTime,
     limit: Duration,
     sleep: impl Fn(Duration) -> S + Send + Sync,
+    waiting: impl Fn(&[&str]) + Send + Sync,
 ) -> Explanation {
     let notes = Notes::default();
     let late = AtomicBool::new(false);
@@ -158,6 +165,11 @@ pub async fn explain<S: Future<Output = ()> + Send>(
     let decision = decide(engine, request, now, &notes, give_up).await;
     let mut explanation = retold(engine, request, now, &decision, &notes);
     if late.load(Ordering::Relaxed) {
+        let unavailable = |(id, kind): &(_, AnswerKind)| {
+            (*kind == AnswerKind::Unavailable).then(|| engine.provider(*id).name())
+        };
+        let late: Vec<_> = decision.answers.iter().filter_map(unavailable).collect();
+        waiting(&late);
         let patience = sleep(LAST_PATIENCE);
         let later = decide(engine, request, now, &Notes::default(), patience).await;
         explanation.without_time_limit = Some(Outlook {
@@ -218,6 +230,8 @@ fn retold(
         decision: word(decision.verdict),
         reason: decision.reason.as_str(),
         description: decision.reason.description(),
+        next: matches!(decision.verdict, Verdict::Deny(_))
+            .then(|| Next::of(engine, request, decision)),
         status,
         detail: engine.detail(request, decision).map(Into::into),
         at: now.to_string(),

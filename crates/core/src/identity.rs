@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::{
-    claims::{ClaimPath, Claims},
+    claims::{self, ClaimPath, Claims},
     heap,
 };
 
@@ -18,7 +18,8 @@ pub const MAX_VALUE_BYTES: usize = 8192;
 pub struct Identity {
     /// Headers to set: names from the settings, values encoded, never empty.
     pub headers: Vec<(Arc<str>, Box<str>)>,
-    /// Headers left off because their value is over [`MAX_VALUE_BYTES`].
+    /// Headers left off because their value is over [`MAX_VALUE_BYTES`], or
+    /// has a number that was not read exactly ([`claims::is_exact`]).
     pub dropped: Vec<Arc<str>>,
     /// Which claims are mapped, the same for every caller.
     pub mapped: MappedClaims,
@@ -48,14 +49,18 @@ pub(crate) struct MappedClaim {
 
 impl Identity {
     /// The mapped claims that this caller has, by claim path as the operator
-    /// wrote it; `claims` are those of the principal that this was rendered
-    /// for.
+    /// wrote it, but for those with a number that was not read exactly;
+    /// `claims` are those of the principal that this was rendered for.
     pub fn claims<'p>(
         &'p self,
         claims: &'p Claims,
     ) -> impl DoubleEndedIterator<Item = (&'p str, &'p Value)> + Clone {
-        let found =
-            |claim: &'p MappedClaim| claim.path.find(claims).map(|value| (&*claim.text, value));
+        let found = |claim: &'p MappedClaim| {
+            let value = claim.path.find(claims)?;
+            // A claim that is not exact has its header among the dropped.
+            let is_told = self.dropped.is_empty() || claims::is_exact(value);
+            is_told.then_some((&*claim.text, value))
+        };
         self.mapped.0.iter().filter_map(found)
     }
 
@@ -93,9 +98,14 @@ impl Identity {
     pub(crate) fn set(&mut self, name: &Option<Arc<str>>, value: Option<String>) {
         let (Some(name), Some(value)) = (name, value) else { return };
         if value.len() > MAX_VALUE_BYTES {
-            self.dropped.push(Arc::clone(name));
+            self.drop(name);
         } else if !value.is_empty() {
             self.headers.push((Arc::clone(name), value.into()));
         }
+    }
+
+    /// Leaves a header off, which is logged and counted.
+    pub(crate) fn drop(&mut self, name: &Arc<str>) {
+        self.dropped.push(Arc::clone(name));
     }
 }

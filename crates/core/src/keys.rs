@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::{jwk::Jwk, public_key::PublicKey};
 
@@ -180,6 +180,12 @@ impl KeySet {
         self
     }
 
+    /// Whether both hold the very same keys, in the same order.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(one, two)| Arc::ptr_eq(one, two))
+    }
+
     /// Retires the keys that `next`, which succeeds this set, no longer holds.
     pub fn retire_all_but(&self, next: &Self) {
         for key in &self.keys {
@@ -195,7 +201,7 @@ impl KeySet {
 pub struct Skipped {
     /// Its position in `keys`, from 0.
     pub index: usize,
-    /// Its `kid`, if that is a string.
+    /// Its `kid`, if it has one that can be read.
     pub kid: Option<String>,
     /// What makes it unusable.
     pub why: Unusable,
@@ -228,7 +234,7 @@ pub enum KeySetError {
 fn read_entries(document: &[u8]) -> Result<Vec<Value>, KeySetError> {
     // Read as a plain `Value` first: such errors tell a position, never a
     // part of the document.
-    let document = serde_json::from_slice(document)
+    let document = serde_json::from_slice(without_byte_order_mark(document))
         .map_err(|error| KeySetError::NotJson(format!("not JSON ({error})")))?;
     let Value::Object(mut members) = document else {
         return Err(KeySetError::NotASet("not a JSON object with a member \"keys\""));
@@ -243,8 +249,14 @@ fn read_entries(document: &[u8]) -> Result<Vec<Value>, KeySetError> {
     }
 }
 
+/// A document without the byte-order mark that some servers put before it,
+/// although RFC 8259, section 8.1 forbids them to.
+pub fn without_byte_order_mark(document: &[u8]) -> &[u8] {
+    document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document)
+}
+
 fn kid_of(entry: &Value) -> Option<String> {
-    entry.as_object().and_then(|jwk: &Map<_, _>| jwk.get("kid")?.as_str()).map(str::to_owned)
+    jwk::read_kid(entry.as_object()?).ok().flatten()
 }
 
 /// The first few causes: enough to act on, short enough for one line.

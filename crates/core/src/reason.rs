@@ -36,7 +36,7 @@ reasons! {
     MissingToken = "missing_token", "no bearer token was sent";
     /// The request can't be read, or names two tokens.
     MalformedRequest = "malformed_request", "the request is malformed or carries more than one token";
-    /// The token is no readable JWT, or a claim has the wrong type.
+    /// The token is not a readable JWT, or a claim has the wrong type.
     MalformedToken = "malformed_token", "the token is malformed";
     /// The token is longer than `max_token_bytes`.
     TokenTooLarge = "token_too_large", "the token is too large";

@@ -37,6 +37,8 @@ pub struct AuthSettings {
     pub match_as_sent: bool,
     /// Where tokens are looked for.
     pub token_sources: Vec<TokenSourceSettings>,
+    /// What becomes of a request whose sources hold different tokens.
+    pub several_tokens: SeveralTokens,
     /// What the upstream learns about the caller.
     pub headers: IdentityHeaderSettings,
     /// What Envoy's other filters and its access log learn.
@@ -162,8 +164,13 @@ pub enum KeyLocation {
     File(PathBuf),
     /// A JWKS at this URL, fetched as written.
     Url(String),
-    /// The `jwks_uri` of this discovery document, whose `issuer` must be ours.
-    Discovery(String),
+    /// The `jwks_uri` of a discovery document, whose `issuer` must be ours.
+    Discovery {
+        /// Where the document is.
+        url: String,
+        /// Where it is if a server answers 404 there.
+        otherwise: Option<String>,
+    },
 }
 
 /// A custom provider behind gRPC (`proto/claimgate/provider/v1`).
@@ -195,6 +202,9 @@ pub struct RouteSettings {
     /// Path prefix, matched at segment boundaries; without a trailing slash
     /// unless it is `/`.
     pub path_prefix: Option<String>,
+    /// A path in which each segment that begins with `{` and ends with `}`
+    /// stands for any one segment that is not empty.
+    pub path_template: Option<String>,
     /// Methods; empty matches all.
     pub methods: Vec<String>,
     /// Lower-case hosts, `*.` for any subdomain; empty matches all.
@@ -274,6 +284,19 @@ pub enum TokenPlace {
     Query(String),
     /// A cookie.
     Cookie(String),
+    /// An element of `sec-websocket-protocol` that begins with this, compared
+    /// byte for byte; the rest of it is the token.
+    WebSocketProtocol(String),
+}
+
+/// What becomes of a request whose sources hold different tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeveralTokens {
+    /// It is refused: which of them the upstream goes by is not known.
+    #[default]
+    Refuse,
+    /// The token of the earliest source counts, the others are ignored.
+    First,
 }
 
 /// The identity headers; `None` turns one off. Names are lower case and unique.
@@ -304,6 +327,7 @@ impl Default for AuthSettings {
             case_sensitive_paths: false,
             match_as_sent: false,
             token_sources: vec![TokenSourceSettings::default()],
+            several_tokens: SeveralTokens::default(),
             headers: IdentityHeaderSettings::default(),
             metadata: MetadataMembers::ALL,
             forward_token: true,

@@ -11,13 +11,14 @@ pub use survey::{Seen, Sighting};
 use crate::{
     provider_id::ProviderFilter,
     request::Request,
-    settings::{AuthSettings, TokenPlace},
+    settings::{AuthSettings, SeveralTokens, TokenPlace},
 };
 
 /// The configured sources, in order.
 #[derive(Debug)]
 pub struct TokenSources {
     sources: Vec<Source>,
+    several: SeveralTokens,
     max_bytes: usize,
 }
 
@@ -25,9 +26,9 @@ pub struct TokenSources {
 struct Source {
     place: TokenPlace,
     providers: ProviderFilter,
-    /// Whether this is a header without a scheme that another source reads
-    /// with one: what has a space in it is then that other's.
-    leaves_schemes: bool,
+    /// Of a header without a scheme, the schemes with which other sources
+    /// read it: what has a space in it, or is such a scheme alone, is theirs.
+    leaves: Vec<String>,
 }
 
 /// The one token of a request.
@@ -46,8 +47,8 @@ pub enum NoToken {
     Missing,
     /// Two different ones, or a source that is repeated.
     Ambiguous,
-    /// More than [`MAX_PAIRS`] query parameters or cookies, where it may be
-    /// one of them.
+    /// More than [`MAX_PAIRS`] query parameters, cookies or WebSocket
+    /// protocols, where it may be one of them.
     Crowded,
     /// It is longer than allowed.
     TooLarge,
@@ -56,9 +57,9 @@ pub enum NoToken {
     Unreadable,
 }
 
-/// How many query parameters or cookies are looked through for a token. The
-/// usual servers read no more than a thousand parameters either; browsers
-/// keep fewer than two hundred cookies of a site.
+/// How many query parameters, cookies or WebSocket protocols are looked
+/// through for a token. The usual servers read no more than a thousand
+/// parameters either; browsers keep fewer than two hundred cookies of a site.
 pub const MAX_PAIRS: usize = 1024;
 
 impl TokenSources {
@@ -67,29 +68,32 @@ impl TokenSources {
         let sources = settings.token_sources.iter().map(|source| Source {
             place: source.place.clone(),
             providers: ProviderFilter::new(source.providers.as_deref(), settings),
-            leaves_schemes: settings.token_sources.iter().any(|other| {
-                matches!((&source.place, &other.place), (
-                    TokenPlace::Header { name, scheme: None },
-                    TokenPlace::Header { name: same, scheme: Some(_) },
-                ) if name == same)
-            }),
+            leaves: schemes_beside(&source.place, settings),
         });
-        Self { sources: sources.collect(), max_bytes: settings.max_token_bytes }
+        Self {
+            sources: sources.collect(),
+            several: settings.several_tokens,
+            max_bytes: settings.max_token_bytes,
+        }
     }
 
     /// The token of a request. The same token in several places is one token,
-    /// shown to the providers of each.
+    /// shown to the providers of each. Of different ones that of the earliest
+    /// source counts, if the settings say so; within one source they are
+    /// always an error, since any of them may be meant.
     ///
     /// # Errors
     ///
     /// [`NoToken`]: two different tokens before a large one, and nothing is
     /// read of a large one but its length.
     pub fn find<'s, 'a>(&'s self, request: &Request<'a>) -> Result<Found<'s, 'a>, NoToken> {
-        let mut search = Search { max_bytes: self.max_bytes, found: None, one_is_large: false };
+        let mut search =
+            Search { max_bytes: self.max_bytes, found: None, one_is_large: false, ignored: None };
         for source in &self.sources {
             if source.is_crowded(request) {
                 return Err(NoToken::Crowded);
             }
+            search.begin_source(self.several);
             match &source.place {
                 TokenPlace::Header { name, .. } => {
                     if let Some(token) = source.in_header(request, name)? {
@@ -108,6 +112,14 @@ impl TokenSources {
                     for cookie in cookies(request) {
                         if !cookie.value.is_empty() && cookie.name == name.as_bytes() {
                             search.add(source, Sent::Plain(cookie.value))?;
+                        }
+                    }
+                }
+                TokenPlace::WebSocketProtocol(prefix) => {
+                    for protocol in websocket_protocols(request) {
+                        match protocol.strip_prefix(prefix.as_bytes()) {
+                            None | Some([]) => {}
+                            Some(token) => search.add(source, Sent::Plain(token))?,
                         }
                     }
                 }
@@ -151,6 +163,17 @@ impl<'a> Sent<'a> {
             Self::Form(text) => FormBytes(text.as_bytes()).eq(token.iter().copied()),
         }
     }
+
+    /// Whether the two, of one source, are the same token.
+    fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Plain(one), Self::Plain(other)) => one == other,
+            (Self::Form(one), Self::Form(other)) => {
+                FormBytes(one.as_bytes()).eq(FormBytes(other.as_bytes()))
+            }
+            (Self::Plain(_), Self::Form(_)) | (Self::Form(_), Self::Plain(_)) => false,
+        }
+    }
 }
 
 /// What was found so far.
@@ -158,10 +181,29 @@ struct Search<'s, 'a> {
     max_bytes: usize,
     found: Option<(Cow<'a, [u8]>, Cow<'s, ProviderFilter>)>,
     one_is_large: bool,
+    /// Set where an earlier source has the token that counts: the first token
+    /// of the source that is looked at, if it has one.
+    ignored: Option<Option<Sent<'a>>>,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
+    fn begin_source(&mut self, several: SeveralTokens) {
+        let is_settled = self.found.is_some() || self.one_is_large;
+        self.ignored = (several == SeveralTokens::First && is_settled).then_some(None);
+    }
+
     fn add(&mut self, source: &'s Source, sent: Sent<'a>) -> Result<(), NoToken> {
+        if let Some(of_this_source) = &mut self.ignored {
+            if !of_this_source.get_or_insert(sent).is_same(sent) {
+                return Err(NoToken::Ambiguous);
+            }
+            if let Some((token, providers)) = &mut self.found
+                && sent.is(token)
+            {
+                *providers = Cow::Owned(providers.or(&source.providers));
+            }
+            return Ok(());
+        }
         match &mut self.found {
             Some((token, providers)) if sent.is(token) => {
                 *providers = Cow::Owned(providers.or(&source.providers));
@@ -200,17 +242,29 @@ fn visible(token: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The schemes with which other sources read the header that this place reads
+/// without one.
+fn schemes_beside(place: &TokenPlace, settings: &AuthSettings) -> Vec<String> {
+    let TokenPlace::Header { name, scheme: None } = place else { return Vec::new() };
+    let others = settings.token_sources.iter().filter_map(|other| match &other.place {
+        TokenPlace::Header { name: same, scheme } if same == name => scheme.clone(),
+        _ => None,
+    });
+    others.collect()
+}
+
 impl Source {
-    /// Whether there are more than [`MAX_PAIRS`] parameters or cookies.
+    /// Whether there are more than [`MAX_PAIRS`] parameters, cookies or
+    /// protocols.
     fn is_crowded(&self, request: &Request<'_>) -> bool {
         let count = |separator, text| memchr::memchr_iter(separator, text).count() + 1;
+        let all = |name, separator| request.headers.all(name).map(|it| count(separator, it)).sum();
         MAX_PAIRS
             < match &self.place {
                 TokenPlace::Header { .. } => 0,
                 TokenPlace::Query(_) => count(b'&', request.query().unwrap_or_default().as_bytes()),
-                TokenPlace::Cookie(_) => {
-                    request.headers.all("cookie").map(|cookies| count(b';', cookies)).sum()
-                }
+                TokenPlace::Cookie(_) => all("cookie", b';'),
+                TokenPlace::WebSocketProtocol(_) => all(WEBSOCKET_PROTOCOL, b','),
             }
     }
 
@@ -242,7 +296,12 @@ impl Source {
         let value = value.trim_ascii();
         match &self.place {
             TokenPlace::Header { scheme: Some(scheme), .. } => behind_scheme(value, scheme),
-            _ => (!self.leaves_schemes || memchr::memchr(b' ', value).is_none()).then_some(value),
+            _ if self.leaves.is_empty() => Some(value),
+            _ => {
+                let is_scheme =
+                    self.leaves.iter().any(|it| value.eq_ignore_ascii_case(it.as_bytes()));
+                (!is_scheme && memchr::memchr(b' ', value).is_none()).then_some(value)
+            }
         }
     }
 }
@@ -337,16 +396,7 @@ pub(crate) struct Cookie<'a> {
 
 /// The cookies of a request, in order (RFC 6265, section 4.2).
 pub(crate) fn cookies<'s, 'a>(request: &'s Request<'a>) -> impl Iterator<Item = Cookie<'a>> + 's {
-    let pairs = request.headers.all("cookie").flat_map(|header| {
-        let ends = memchr::memchr_iter(b';', header).chain([header.len()]);
-        let mut start = 0;
-        ends.map(move |end| {
-            let pair = &header[start..end];
-            start = end + 1;
-            pair
-        })
-    });
-    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
+    elements(request, "cookie", b';').map(|pair| {
         let end_of_name = memchr::memchr(b'=', pair).unwrap_or(pair.len());
         Cookie {
             pair,
@@ -356,18 +406,53 @@ pub(crate) fn cookies<'s, 'a>(request: &'s Request<'a>) -> impl Iterator<Item = 
     })
 }
 
+/// The header in which a WebSocket client offers protocols.
+pub(crate) const WEBSOCKET_PROTOCOL: &str = "sec-websocket-protocol";
+
+/// The protocols that a WebSocket client offers, in order: a list, in one
+/// field or in several (RFC 6455, section 11.3.4).
+pub(crate) fn websocket_protocols<'s, 'a>(
+    request: &'s Request<'a>,
+) -> impl Iterator<Item = &'a [u8]> + 's {
+    elements(request, WEBSOCKET_PROTOCOL, b',')
+}
+
+/// The elements of a list that may be spread over several fields of one name,
+/// without empty ones.
+fn elements<'s, 'a>(
+    request: &'s Request<'a>,
+    name: &'s str,
+    separator: u8,
+) -> impl Iterator<Item = &'a [u8]> + 's {
+    let parts = request.headers.all(name).flat_map(move |field| {
+        let ends = memchr::memchr_iter(separator, field).chain([field.len()]);
+        let mut start = 0;
+        ends.map(move |end| {
+            let part = &field[start..end];
+            start = end + 1;
+            part
+        })
+    });
+    parts.map(<[u8]>::trim_ascii).filter(|part| !part.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::TokenSourceSettings;
 
     fn sources(places: Vec<TokenPlace>) -> TokenSources {
+        sources_with(SeveralTokens::Refuse, places)
+    }
+
+    fn sources_with(several_tokens: SeveralTokens, places: Vec<TokenPlace>) -> TokenSources {
         let token_sources = places
             .into_iter()
             .map(|place| TokenSourceSettings { place, providers: None })
             .collect();
         TokenSources::new(&AuthSettings {
             token_sources,
+            several_tokens,
             max_token_bytes: 20,
             ..AuthSettings::default()
         })
@@ -539,6 +624,13 @@ mod tests {
             ("Bearer k", Ok("k")),
             ("k", Ok("k")),
             (" k ", Ok("k")),
+            // The scheme alone is not a key of that name.
+            ("Bearer", Err(NoToken::Missing)),
+            ("bearer ", Err(NoToken::Missing)),
+            ("Bearerk", Ok("Bearerk")),
+            ("k,Bearer l", Err(NoToken::Missing)),
+            ("Bearer,Bearer", Err(NoToken::Ambiguous)),
+            ("Bearer\tk", Err(NoToken::Unreadable)),
             ("Basic k", Err(NoToken::Missing)),
             ("Basic k, l", Err(NoToken::Missing)),
             ("k,l", Err(NoToken::Ambiguous)),
@@ -563,5 +655,134 @@ mod tests {
             ..Request::default()
         };
         assert_eq!(sources.find(&request).map(|found| found.token), Ok("k".into()));
+    }
+
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Result<&'a str, NoToken>);
+
+    #[track_caller]
+    fn assert_finds(sources: &TokenSources, cases: &[Case<'_>]) {
+        for (path, headers, expected) in cases {
+            let headers = headers.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
+            let request = Request { path, headers, ..Request::default() };
+            let found = sources.find(&request).map(|found| found.token.into_owned());
+            assert_eq!(found, expected.map(String::from), "{path} {request:?}");
+        }
+    }
+
+    /// As browsers send them on realtime APIs.
+    #[test]
+    fn tokens_in_websocket_protocols() {
+        const NAME: &str = "sec-websocket-protocol";
+        let sources = sources(vec![
+            header("authorization", Some("Bearer")),
+            TokenPlace::WebSocketProtocol("key.".into()),
+        ]);
+        let crowd = "a,".repeat(MAX_PAIRS);
+        let many: Vec<_> = (0..=MAX_PAIRS).map(|_| (NAME, "a")).collect();
+        let most = "a,".repeat(MAX_PAIRS - 1) + "key.t";
+        assert_finds(
+            &sources,
+            &[
+                ("/", &[(NAME, "realtime, key.t, beta.v1")], Ok("t")),
+                ("/", &[(NAME, "realtime"), (NAME, "key.t"), (NAME, "beta.v1")], Ok("t")),
+                ("/", &[(NAME, "key.a.b-c_d")], Ok("a.b-c_d")),
+                ("/", &[(NAME, " \tkey.t\t, ,")], Ok("t")),
+                ("/", &[(NAME, "key.t,key.t")], Ok("t")),
+                ("/", &[(NAME, "key.t,key.u")], Err(NoToken::Ambiguous)),
+                ("/", &[(NAME, "key.t"), (NAME, "key.u")], Err(NoToken::Ambiguous)),
+                ("/", &[(NAME, "realtime, key.")], Err(NoToken::Missing)),
+                ("/", &[(NAME, "realtime, KEY.t, xkey.t")], Err(NoToken::Missing)),
+                ("/", &[(NAME, "\"key.t\"")], Err(NoToken::Missing)),
+                ("/", &[(NAME, "")], Err(NoToken::Missing)),
+                ("/", &[(NAME, "key.a b")], Err(NoToken::Unreadable)),
+                ("/", &[(NAME, "key.\u{e9}")], Err(NoToken::Unreadable)),
+                ("/", &[(NAME, "key.123456789012345678901")], Err(NoToken::TooLarge)),
+                ("/", &[(NAME, "a, key.t"), ("authorization", "Bearer t")], Ok("t")),
+                (
+                    "/",
+                    &[(NAME, "a, key.t"), ("authorization", "Bearer u")],
+                    Err(NoToken::Ambiguous),
+                ),
+                ("/", &[(NAME, &crowd)], Err(NoToken::Crowded)),
+                ("/", &many, Err(NoToken::Crowded)),
+                ("/", &[(NAME, &most)], Ok("t")),
+            ],
+        );
+    }
+
+    /// Of different tokens the earlier source's counts, where that is wanted.
+    /// What is ambiguous within one source stays an error, in any of them.
+    #[test]
+    fn the_token_of_the_earliest_source_may_count() {
+        let places = || {
+            vec![
+                header("x-api-key", None),
+                header("authorization", Some("Bearer")),
+                TokenPlace::Query("t".into()),
+                TokenPlace::Cookie("s".into()),
+            ]
+        };
+        let (key, bearer) = (("x-api-key", "k"), ("authorization", "Bearer own"));
+        let large = ("x-api-key", "123456789012345678901");
+        assert_finds(
+            &sources_with(SeveralTokens::First, places()),
+            &[
+                ("/", &[key, bearer], Ok("k")),
+                ("/", &[bearer, key], Ok("k")),
+                ("/", &[bearer], Ok("own")),
+                ("/", &[key], Ok("k")),
+                ("/", &[], Err(NoToken::Missing)),
+                ("/?t=u", &[key, bearer, ("cookie", "s=v")], Ok("k")),
+                ("/?t=u", &[("cookie", "s=v")], Ok("u")),
+                ("/?t=u", &[bearer, ("cookie", "s=v")], Ok("own")),
+                ("/?t=k&t=k", &[key], Ok("k")),
+                ("/?t=u&t=%75", &[key], Ok("k")),
+                // An empty one is none, another scheme's neither.
+                ("/", &[("x-api-key", ""), bearer], Ok("own")),
+                ("/", &[key, ("authorization", "Basic x, y")], Ok("k")),
+                // It counts as it is: nothing later takes its place.
+                ("/", &[("x-api-key", "a b"), bearer], Err(NoToken::Unreadable)),
+                ("/", &[large, bearer], Err(NoToken::TooLarge)),
+                ("/?t=u&t=u", &[large, bearer], Err(NoToken::TooLarge)),
+                ("/", &[key, ("authorization", "Bearer a b")], Ok("k")),
+                ("/?t=123456789012345678901", &[key], Ok("k")),
+                // Repeated.
+                ("/", &[key, key, bearer], Err(NoToken::Ambiguous)),
+                ("/", &[("x-api-key", "k,k"), bearer], Err(NoToken::Ambiguous)),
+                ("/", &[key, bearer, bearer], Err(NoToken::Ambiguous)),
+                ("/", &[key, ("authorization", "Bearer a,Bearer b")], Err(NoToken::Ambiguous)),
+                ("/?t=u&t=v", &[], Err(NoToken::Ambiguous)),
+                ("/?t=u&t=v", &[key], Err(NoToken::Ambiguous)),
+                ("/?t=u&t=k", &[key], Err(NoToken::Ambiguous)),
+                ("/?t=u&t=k", &[large], Err(NoToken::Ambiguous)),
+                ("/", &[key, ("cookie", "s=a; s=b")], Err(NoToken::Ambiguous)),
+            ],
+        );
+        assert_finds(&sources(places()), &[("/", &[key, bearer], Err(NoToken::Ambiguous))]);
+    }
+
+    /// The providers of a place are asked only about a token that is there.
+    #[test]
+    fn an_ignored_token_adds_no_providers() {
+        let provider = |name: &str| crate::settings::ProviderSettings {
+            name: name.into(),
+            forward_token: None,
+            kind: crate::settings::ProviderKind::ApiKey(Vec::new()),
+        };
+        let source = |name: &str, provider: &str| TokenSourceSettings {
+            place: header(name, None),
+            providers: Some(vec![provider.into()]),
+        };
+        let settings = AuthSettings {
+            providers: ["a", "b", "c"].map(provider).into(),
+            token_sources: vec![source("x-a", "a"), source("x-b", "b"), source("x-c", "c")],
+            several_tokens: SeveralTokens::First,
+            ..AuthSettings::default()
+        };
+        let sources = TokenSources::new(&settings);
+        let headers = [("x-a", &b"t"[..]), ("x-b", b"u"), ("x-c", b"t")].into_iter().collect();
+        let request = Request { path: "/", headers, ..Request::default() };
+        let shown = ProviderFilter::new(Some(&["a".into(), "c".into()]), &settings);
+        assert_eq!(sources.find(&request).map(|found| found.providers.into_owned()), Ok(shown));
     }
 }

@@ -82,7 +82,7 @@ impl AdminPort {
 
 /// The source revision that this was built from.
 pub(crate) fn revision() -> &'static str {
-    option_env!("CLAIMGATE_REVISION").unwrap_or("unknown")
+    claimgate::build::REVISION
 }
 
 /// Where the admin port is to be, unless the system chooses.

@@ -10,6 +10,7 @@ use std::{
 use arc_swap::Guard;
 use claimgate::{
     app::{
+        changes::changes,
         instruments::Instruments,
         watch::{Change, FileWatch},
     },
@@ -21,7 +22,7 @@ use claimgate::{
 use claimgate_config::{Loaded, NamedFileKind, settings::Settings};
 use claimgate_core::time::UnixTime;
 use claimgate_files::{Contents, content_of};
-use claimgate_remote::providers::Source;
+use claimgate_remote::providers::{self, Source};
 use prometheus::proto::MetricFamily;
 use tokio::{runtime::Handle, task::JoinHandle, time::interval};
 use tracing::{error, info, warn};
@@ -80,7 +81,7 @@ impl Configuration {
         let sources = opened.sources.clone();
         let page = port.as_ref().map(|port| Page::of(port, runtime));
         let address = admin::own_address(&loaded).map(str::to_owned);
-        let mut room = Room { instruments: instruments.clone(), page };
+        let mut room = Room { instruments: instruments.clone(), page, settings: None };
         let config = ConfigHandle::new(room.snapshot(opened, loaded));
         instruments.metrics.config_loaded(UnixTime::now());
         let admin = port.map(|port| {
@@ -101,7 +102,7 @@ impl Configuration {
 
     /// One that decides nothing: it was found good where Envoy only validates.
     pub(crate) fn idle(opened: Opened, loaded: Loaded, instruments: Instruments) -> Self {
-        let mut room = Room { instruments: instruments.clone(), page: None };
+        let mut room = Room { instruments: instruments.clone(), page: None, settings: None };
         let config = ConfigHandle::new(room.snapshot(opened, loaded));
         let (gathered, carried) = (Gathered::default(), Carried::default());
         let (tasks, admin, background) = (Vec::new(), None, None);
@@ -178,6 +179,8 @@ fn watched(options: &FilterOptions, loaded: &Loaded) -> Vec<PathBuf> {
 struct Room {
     instruments: Instruments,
     page: Option<Page>,
+    /// Those in force, to say what the next ones change.
+    settings: Option<Settings>,
 }
 
 /// What the admin port shows.
@@ -213,15 +216,19 @@ impl Room {
         let metrics = &self.instruments.metrics;
         let meters = CheckMeters::new(metrics, &engine);
         metrics.export_key_expiries(&auth);
+        providers::adopt(&sources, &self.instruments);
         self.instruments.tracer.store(tracer.clone());
         let check_timeout = server.check_timeout;
         let denials = self.page.as_ref().and_then(|page| page.status.denials(&server));
         if let Some(page) = &mut self.page {
             let named = |source: &Source| (source.provider.clone(), Arc::clone(&source.keys));
             let sources = sources.iter().map(named).collect();
-            let (digest, since) = (loaded.digest, UnixTime::now());
-            page.take_up(ConfigInfo { digest, since, server, auth, sources });
+            let Loaded { digest, warnings, .. } = loaded;
+            let since = UnixTime::now();
+            let (server, auth) = (server.clone(), auth.clone());
+            page.take_up(ConfigInfo { digest, since, warnings, server, auth, sources });
         }
+        self.settings = Some(Settings { server, auth });
         Snapshot { engine, meters, check_timeout, denials, tracer }
     }
 
@@ -273,8 +280,8 @@ impl Follower {
                 continue;
             }
             match self.reload(&mut watch).await {
-                Ok(()) => {
-                    info!("configuration reloaded");
+                Ok(changes) => {
+                    info!(changes, "configuration reloaded");
                     failure = None;
                     self.room.instruments.metrics.config_reloaded(true, UnixTime::now());
                 }
@@ -292,7 +299,8 @@ impl Follower {
         }
     }
 
-    async fn reload(&mut self, watch: &mut FileWatch) -> Result<(), LoadError> {
+    /// What it changed, in words.
+    async fn reload(&mut self, watch: &mut FileWatch) -> Result<String, LoadError> {
         let options = self.options.clone();
         // A mount that hangs holds up this thread of the pool alone.
         let read = tokio::task::spawn_blocking(move || load::read(&options));
@@ -303,8 +311,14 @@ impl Follower {
         let kept = &self.sources;
         let settings = &loaded.settings;
         let opened = open::open(settings, watch.contents(), kept, instruments, &runtime)?;
+        providers::wait_for_keys(&opened.sources, kept).await;
         self.sources = opened.sources.clone();
+        let old = self.room.settings.take();
         self.config.store(self.room.snapshot(opened, loaded));
-        Ok(())
+        let both = old.as_ref().zip(self.room.settings.as_ref());
+        let told = |(old, new): (&Settings, &Settings)| {
+            changes((&old.server, &old.auth), (&new.server, &new.auth))
+        };
+        Ok(both.map(told).unwrap_or_default())
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn now(
     snapshot: &Snapshot,
     request: &BorrowedRequest<'_>,
     started: Instant,
-) -> Option<Effects> {
+) -> Option<Box<Effects>> {
     check::now(snapshot, request, started)
 }
 
@@ -26,7 +26,7 @@ pub(crate) async fn later(
     snapshot: Arc<Snapshot>,
     request: OwnedRequest,
     started: Instant,
-) -> Effects {
+) -> Box<Effects> {
     check::later(&snapshot, &request, started).await
 }
 

@@ -14,6 +14,7 @@ use claimgate_core::{
     policy::upstream::Edits,
     response::{ClientResponse, Response, metadata::Metadata},
 };
+use smallvec::SmallVec;
 use tracing::warn;
 
 use crate::{
@@ -43,9 +44,12 @@ pub(crate) struct Effects {
     body: Range<usize>,
     details: Range<usize>,
     text: Vec<u8>,
-    /// As a serialized `Struct`, where this Envoy takes it.
-    metadata: Vec<u8>,
-    /// The same member by member, where it does not.
+    /// The strings of the metadata.
+    strings: SmallVec<[(&'static str, Range<usize>); 5]>,
+    /// Its rest as a serialized `Struct`, where this Envoy takes it and it is
+    /// not kept with the caller.
+    rest: Vec<u8>,
+    /// The rest member by member, where it does not.
     flat: Option<Flat>,
 }
 
@@ -68,21 +72,19 @@ struct Edit {
 
 thread_local! {
     /// The effects of this worker's last request, for their memory.
-    static SPARE: Cell<Effects> = Cell::default();
+    static SPARE: Cell<Option<Box<Effects>>> = const { Cell::new(None) };
 }
 
 impl Effects {
     /// Empty ones, perhaps in memory that was used before.
-    pub(crate) fn spare() -> Self {
-        let mut effects = SPARE.take();
-        effects.clear();
-        effects
+    pub(crate) fn spare() -> Box<Self> {
+        SPARE.take().unwrap_or_default()
     }
 
     /// Leaves the memory to this thread's next request.
-    pub(crate) fn give_back(mut self) {
+    pub(crate) fn give_back(mut self: Box<Self>) {
         self.caller = None;
-        SPARE.set(self);
+        SPARE.set(Some(self));
     }
 
     /// What `decision`, which `engine` made of `request`, comes to.
@@ -95,12 +97,17 @@ impl Effects {
             Response::Upstream(edits) => self.upstream(&edits, request, decision),
             Response::Client(response) => self.client(&response, request, decision),
         }
-        if self.kept_metadata().is_some() {
+        let told = Metadata::of(engine, decision);
+        for (key, text) in metadata::strings(&told) {
+            let text = self.push(&[text]);
+            self.strings.push((key, text));
+        }
+        // Without a caller there is nothing else to tell.
+        if told.caller.is_none() || self.kept_metadata().is_some() {
             return;
         }
-        let told = Metadata::of(engine, decision);
         if abi::takes_struct_metadata() {
-            metadata::write(&mut self.metadata, &told);
+            metadata::write_rest(&mut self.rest, &told);
         } else {
             self.flat = Some(Flat::of(&told));
         }
@@ -108,15 +115,17 @@ impl Effects {
 
     /// Does it.
     pub(crate) fn carry_out(&self, stream: &mut Stream<'_>) -> Outcome {
-        let metadata = self.kept_metadata().unwrap_or(&self.metadata);
-        if !metadata.is_empty() {
-            stream.set_metadata(NAMESPACE, metadata);
+        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        let rest = self.kept_metadata().unwrap_or(&self.rest);
+        if !rest.is_empty() {
+            stream.set_metadata(NAMESPACE, rest);
         }
+        let strings = self.strings.iter().map(|(key, value)| (*key, text(value)));
+        stream.set_metadata_strings(NAMESPACE, strings);
         if let Some(flat) = &self.flat {
             flat.set(stream, NAMESPACE);
         }
         stream.tag_span([("claimgate.decision", self.decision), ("claimgate.reason", self.reason)]);
-        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
         let Some(status) = self.status else {
             if let Some(told) = &self.caller {
                 told.set_headers(stream);
@@ -146,7 +155,8 @@ impl Effects {
         self.headers.clear();
         (self.body, self.details) = (0..0, 0..0);
         self.text.clear();
-        self.metadata.clear();
+        self.strings.clear();
+        self.rest.clear();
         self.flat = None;
     }
 

@@ -64,7 +64,7 @@ pub(crate) struct Filter {
 }
 
 /// The effects of a decision that was made on another thread.
-type Slot = Arc<Mutex<Option<Effects>>>;
+type Slot = Arc<Mutex<Option<Box<Effects>>>>;
 
 impl HttpFilter for Filter {
     type Config = FilterConfig;
@@ -92,6 +92,7 @@ impl HttpFilter for Filter {
     }
 
     fn config_scheduled(config: &FilterConfig, envoy: &ConfigContext<'_>) {
+        log::look_at_level();
         if abi::counts_outside_of_streams() {
             config.carry_over(envoy);
         } else {

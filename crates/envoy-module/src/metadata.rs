@@ -1,6 +1,7 @@
-//! The dynamic metadata of a decision: as the bytes of one
-//! `google.protobuf.Struct`, or member by member for an Envoy that takes no
-//! whole one.
+//! The dynamic metadata of a decision. Its strings are handed to Envoy as they
+//! are; the rest goes as the bytes of one `google.protobuf.Struct`, or member
+//! by member to an Envoy that takes no whole one. A `Struct` of one string
+//! takes Envoy half as long again as the string.
 
 use claimgate_core::{
     Provider,
@@ -12,32 +13,34 @@ use serde_json::Value;
 
 use crate::abi::Stream;
 
-/// The serialized `Struct` of the wanted members for every allowed request of a
-/// caller that this provider authenticated.
+/// The members that are strings.
+pub(crate) fn strings<'m>(
+    metadata: &Metadata<'m>,
+) -> impl Iterator<Item = (&'static str, &'m str)> + use<'m> {
+    let strings = [
+        ("reason", metadata.reason.map(|reason| reason.as_str())),
+        ("provider", metadata.provider),
+        ("method", metadata.method),
+        ("subject", metadata.subject()),
+        ("client_id", metadata.client_id()),
+    ];
+    strings.into_iter().filter_map(|(key, text)| Some((key, text?)))
+}
+
+/// The serialized `Struct` of the other wanted members for every allowed
+/// request of a caller that this provider authenticated.
 pub(crate) fn of_caller(
     caller: &Caller,
     provider: &dyn Provider,
     wanted: MetadataMembers,
 ) -> Box<[u8]> {
-    let mut bytes = Vec::with_capacity(512);
-    write(&mut bytes, &Metadata::of_allowed(caller, provider, wanted));
+    let mut bytes = Vec::with_capacity(256);
+    write_rest(&mut bytes, &Metadata::of_allowed(caller, provider, wanted));
     bytes.into()
 }
 
-/// Appends the serialized `Struct` of all that is told.
-pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
-    if let Some(reason) = metadata.reason {
-        string_field(to, "reason", reason.as_str());
-    }
-    if let Some(provider) = metadata.provider {
-        string_field(to, "provider", provider);
-    }
-    if let Some(method) = metadata.method {
-        string_field(to, "method", method);
-    }
-    if let Some(subject) = metadata.subject() {
-        string_field(to, "subject", subject);
-    }
+/// Appends the serialized `Struct` of the members that are not strings.
+pub(crate) fn write_rest(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
     let scopes = metadata.scopes();
     if !scopes.is_empty() {
         field(to, "scopes", |to| {
@@ -47,9 +50,6 @@ pub(crate) fn write(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
                 }
             });
         });
-    }
-    if let Some(client_id) = metadata.client_id() {
-        string_field(to, "client_id", client_id);
     }
     if let Some(expires_at) = metadata.expires_at() {
         field(to, "expires_at", |to| double(to, value::NUMBER, expires_at.as_seconds()));
@@ -87,10 +87,6 @@ fn write_value(to: &mut Vec<u8>, json: &Value, depth: usize) {
         }
         Value::Null | Value::Array(_) | Value::Object(_) => varint_field(to, value::NULL, 0),
     }
-}
-
-fn string_field(to: &mut Vec<u8>, key: &str, text: &str) {
-    field(to, key, |to| bytes(to, value::STRING, text.as_bytes()));
 }
 
 /// One entry of the `fields` of a `Struct`.
@@ -155,11 +151,10 @@ impl Iterator for Varint {
     }
 }
 
-/// Metadata member by member. The claims are left out: no call sets a
-/// structure within a structure.
+/// The members that are not strings, one by one. The claims are left out: no
+/// call sets a structure within a structure.
 #[derive(Debug)]
 pub(crate) struct Flat {
-    strings: Vec<(&'static str, String)>,
     expires_at: Option<f64>,
     scopes: Vec<String>,
 }
@@ -167,16 +162,7 @@ pub(crate) struct Flat {
 impl Flat {
     /// The members of what is told.
     pub(crate) fn of(metadata: &Metadata<'_>) -> Self {
-        let strings = [
-            ("reason", metadata.reason.map(|reason| reason.as_str())),
-            ("provider", metadata.provider),
-            ("method", metadata.method),
-            ("subject", metadata.subject()),
-            ("client_id", metadata.client_id()),
-        ];
-        let present = |(key, text): (_, Option<&str>)| Some((key, text?.to_owned()));
         Self {
-            strings: strings.into_iter().filter_map(present).collect(),
             expires_at: metadata.expires_at().map(|at| at.as_seconds()),
             scopes: metadata.scopes().to_vec(),
         }
@@ -184,9 +170,6 @@ impl Flat {
 
     /// Sets all of them.
     pub(crate) fn set(&self, stream: &mut Stream<'_>, namespace: &str) {
-        for (key, text) in &self.strings {
-            stream.set_metadata_string(namespace, key, text);
-        }
         if let Some(expires_at) = self.expires_at {
             stream.set_metadata_number(namespace, "expires_at", expires_at);
         }

@@ -3,7 +3,11 @@
 //! A fetch is bounded in time, size and redirects, and goes nowhere but to
 //! the configured origin, or, with discovery, to where that origin points.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use claimgate_core::{
     settings::{KeyLocation, KeySourceSettings},
@@ -11,10 +15,10 @@ use claimgate_core::{
 };
 use claimgate_files::Lane;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 
 use self::discovery::JwksUri;
-use crate::http_client::HttpClientBuilder;
+use crate::http_client::{Clients, HttpClientBuilder};
 
 pub use self::{
     error::{Cause, FetchError, SetupError},
@@ -24,6 +28,7 @@ pub use self::{
 mod discovery;
 mod error;
 mod limits;
+mod pause;
 
 /// Fetches a key document.
 pub(super) trait Fetcher: Send + 'static {
@@ -60,7 +65,7 @@ pub(super) struct Version {
 
 /// Fetches over HTTP or HTTPS.
 pub(super) struct HttpFetcher {
-    client: Client,
+    clients: Clients,
     place: Place,
     fetch_token_file: Option<PathBuf>,
     /// Reads that file: a mount that hangs must not take one thread for every
@@ -72,7 +77,13 @@ pub(super) struct HttpFetcher {
 /// The URL of the JWKS, or of the document that names it.
 enum Place {
     Jwks(Url),
-    Discovery { url: Url, issuer: String, allow_http: bool },
+    Discovery {
+        url: Url,
+        /// Where it is if it is not there.
+        otherwise: Option<Url>,
+        issuer: String,
+        allow_http: bool,
+    },
 }
 
 impl HttpFetcher {
@@ -85,8 +96,9 @@ impl HttpFetcher {
         let place = match &settings.location {
             KeyLocation::File(_) => return Err(NotExact::NotAUrl.into()),
             KeyLocation::Url(text) => Place::Jwks(urls::exact(text)?),
-            KeyLocation::Discovery(text) => Place::Discovery {
-                url: urls::exact(text)?,
+            KeyLocation::Discovery { url, otherwise } => Place::Discovery {
+                url: urls::exact(url)?,
+                otherwise: otherwise.as_deref().map(urls::exact).transpose()?,
                 issuer: issuer.to_owned(),
                 allow_http: settings.allow_http,
             },
@@ -94,12 +106,13 @@ impl HttpFetcher {
         // Fetches are minutes apart: an idle connection would have gone stale.
         let mut client = HttpClientBuilder::new(place.first_url())
             .ca_file(settings.ca_file.as_deref())
+            .takes_gzip()
             .without_idle_connections();
         if matches!(place, Place::Discovery { .. }) {
             client = client.may_lead_to_https();
         }
         Ok(Self {
-            client: client.build()?,
+            clients: client.build_all()?,
             place,
             fetch_token_file: settings.fetch_token_file.clone(),
             lane: Lane::default(),
@@ -111,13 +124,34 @@ impl HttpFetcher {
         let headers = self.authorization().await?;
         match &self.place {
             Place::Jwks(url) => self.fetch_from(url, headers, have).await,
-            Place::Discovery { url, issuer, allow_http } => {
-                let response = self.send(url, headers.clone()).await?;
+            Place::Discovery { url, otherwise, issuer, allow_http } => {
+                let (url, response) = self.discover(url, otherwise.as_ref(), &headers).await?;
                 let body = read_body(url, ok(url, response)?).await?;
                 let JwksUri(jwks) = JwksUri::read(&body, issuer, *allow_http)
                     .map_err(|cause| FetchError::at(url, cause))?;
                 self.fetch_from(&jwks, headers, have).await
             }
+        }
+    }
+
+    /// Asks for the discovery document, and if there is none for the one
+    /// at the other place.
+    async fn discover<'u>(
+        &self,
+        url: &'u Url,
+        otherwise: Option<&'u Url>,
+        headers: &HeaderMap,
+    ) -> Result<(&'u Url, Response), FetchError> {
+        let response = self.send(url, headers.clone()).await?;
+        let Some(other) = otherwise.filter(|_| response.status() == StatusCode::NOT_FOUND) else {
+            return Ok((url, response));
+        };
+        let response = self.send(other, headers.clone()).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => {
+                Err(FetchError::at(url, Cause::NotFoundAtEither(urls::shown(other))))
+            }
+            _ => Ok((other, response)),
         }
     }
 
@@ -146,7 +180,7 @@ impl HttpFetcher {
     async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, FetchError> {
         let mut target = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let request = self.client.get(target.clone()).headers(headers.clone());
+            let request = self.clients.of(&target).get(target.clone()).headers(headers.clone());
             let response =
                 request.send().await.map_err(|error| FetchError::transport(url, &error))?;
             if !is_redirect(response.status()) {
@@ -212,12 +246,20 @@ fn is_redirect(status: StatusCode) -> bool {
 
 fn ok(url: &Url, response: Response) -> Result<Response, FetchError> {
     match response.status() {
-        StatusCode::OK => Ok(response),
-        status => Err(FetchError::at(url, Cause::Status(status.as_u16()))),
+        // What was decoded no longer has the header.
+        StatusCode::OK => match response.headers().get(header::CONTENT_ENCODING) {
+            Some(encoding) if encoding != "identity" => Err(FetchError::at(url, Cause::Encoding)),
+            _ => Ok(response),
+        },
+        status => {
+            let pause = pause::wanted(status, response.headers(), SystemTime::now());
+            Err(FetchError::at(url, Cause::Status(status.as_u16())).retry_after(pause))
+        }
     }
 }
 
-/// Reads up to [`MAX_BODY_BYTES`], whatever the `content-length`.
+/// Reads up to [`MAX_BODY_BYTES`] of what is decoded, whatever the
+/// `content-length`.
 async fn read_body(url: &Url, mut response: Response) -> Result<Vec<u8>, FetchError> {
     let too_large = || FetchError::at(url, Cause::TooLarge);
     if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {

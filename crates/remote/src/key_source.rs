@@ -41,10 +41,13 @@ pub use self::{
     status::{KeyStatus, Status},
 };
 
-/// The keys of one provider, replaced in the background.
+/// The keys of one provider, or of several that would fetch the same, replaced
+/// in the background.
 #[derive(Debug)]
 pub struct KeySource {
     keys: ArcSwap<KeySet>,
+    /// Their names, for logs and metrics.
+    providers: ArcSwap<Vec<String>>,
     /// `None` for keys that never change.
     remote: Option<Remote>,
 }
@@ -104,12 +107,13 @@ pub enum OpenError {
 
 impl KeySource {
     /// Keys that never change.
-    fn fixed(keys: KeySet) -> Arc<Self> {
-        Arc::new(Self { keys: ArcSwap::from_pointee(keys), remote: None })
+    fn fixed(providers: Vec<String>, keys: KeySet) -> Arc<Self> {
+        let (keys, providers) = (ArcSwap::from_pointee(keys), ArcSwap::from_pointee(providers));
+        Arc::new(Self { keys, providers, remote: None })
     }
 
-    /// The keys that `settings` name, for the provider called `provider`,
-    /// with the task that keeps them fresh.
+    /// The keys that `settings` name, for the providers of these names, with
+    /// the task that keeps them fresh.
     ///
     /// A file is read here, and never again: when it changes, a new source is
     /// opened. Keys behind a URL are first fetched by the task.
@@ -118,7 +122,7 @@ impl KeySource {
     /// If a file can't be read or gives no keys, or if the fetcher can't be set
     /// up. A fetch that fails is not an error here: the task retries it.
     pub fn open(
-        provider: &str,
+        providers: Vec<String>,
         issuer: &str,
         settings: &KeySourceSettings,
         observer: Arc<dyn FetchObserver>,
@@ -126,20 +130,20 @@ impl KeySource {
         match &settings.location {
             KeyLocation::File(path) => {
                 let parsed = read_file(path)?;
-                observe::warn_of_skipped(provider, &parsed.skipped);
-                observer.loaded(provider, parsed.set.len());
-                Ok((Self::fixed(parsed.set), Box::pin(std::future::ready(()))))
+                observe::warn_of_skipped(&providers, &parsed.skipped);
+                providers.iter().for_each(|name| observer.loaded(name, parsed.set.len()));
+                Ok((Self::fixed(providers, parsed.set), Box::pin(std::future::ready(()))))
             }
-            KeyLocation::Url(_) | KeyLocation::Discovery(_) => {
+            KeyLocation::Url(_) | KeyLocation::Discovery { .. } => {
                 let fetcher = HttpFetcher::new(issuer, settings)?;
-                let (source, task) = Self::with_fetcher(provider, settings, observer, fetcher);
+                let (source, task) = Self::with_fetcher(providers, settings, observer, fetcher);
                 Ok((source, Box::pin(task.run())))
             }
         }
     }
 
     fn with_fetcher<F: Fetcher>(
-        provider: &str,
+        providers: Vec<String>,
         settings: &KeySourceSettings,
         observer: Arc<dyn FetchObserver>,
         fetcher: F,
@@ -149,10 +153,25 @@ impl KeySource {
         let state = State { gate: Gate::new(settings.refresh_cooldown), status: Status::default() };
         let source = Arc::new(Self {
             keys: ArcSwap::default(),
+            providers: ArcSwap::from_pointee(providers),
             remote: Some(Remote { state: Mutex::new(state), wake, progress }),
         });
-        let task = Task::new(provider, settings, observer, fetcher, &source, woken, ended);
+        let task = Task::new(settings, observer, fetcher, &source, woken, ended);
         (source, task)
+    }
+
+    /// The names of the providers whose keys these are.
+    pub fn providers(&self) -> Arc<Vec<String>> {
+        self.providers.load_full()
+    }
+
+    /// Reports to these providers from now on, and at once how many keys the
+    /// new ones among them have.
+    pub(crate) fn serve(&self, providers: Vec<String>, observer: &dyn FetchObserver) {
+        let keys = self.keys.load().len();
+        let before = self.providers.swap(Arc::new(providers));
+        let is_new = |name: &&String| !before.contains(name);
+        self.providers.load().iter().filter(is_new).for_each(|name| observer.loaded(name, keys));
     }
 
     /// The state of the source.

@@ -1,7 +1,7 @@
 //! Makes the providers of a configuration, and keeps signing keys through a
 //! reload.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use claimgate_core::{
     provider::Provider,
@@ -11,7 +11,8 @@ use claimgate_core::{
     token_cache::TokenCache,
 };
 use claimgate_files::{Content, Contents};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
+use tracing::warn;
 
 use crate::{
     grpc::{self, GrpcProvider},
@@ -61,10 +62,47 @@ pub struct Source {
 /// fetched again.
 #[derive(Clone, Debug, PartialEq)]
 struct Origin {
-    issuer: String,
+    place: Place,
     settings: KeySourceSettings,
+}
+
+/// What is fetched, by what credential and from whom that is trusted.
+/// Providers for which all of it is the same share one source.
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    location: KeyLocation,
+    ca_file: Option<PathBuf>,
+    fetch_token_file: Option<PathBuf>,
+    /// The rules for a discovery document.
+    discovery: Option<(String, bool)>,
     /// The content of the files that are read when the source is opened.
     contents: Vec<Content>,
+}
+
+/// A source that is about to be opened, or to be taken over.
+struct Group {
+    origin: Origin,
+    issuer: String,
+    providers: Vec<String>,
+}
+
+/// How long a new configuration waits for the first keys of its new issuers
+/// before it is put in force without them.
+const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits, up to a limit, until the keys of every issuer that is not in
+/// `existing` were fetched or failed to be.
+pub async fn wait_for_keys(sources: &[Source], existing: &[Source]) {
+    let is_new = |source: &&Source| !existing.iter().any(|existing| existing.is(source));
+    let fetched = async {
+        // All fetches are under way, so it does not matter who is asked first.
+        for source in sources.iter().filter(is_new) {
+            source.keys.first_fetch_done().await;
+        }
+    };
+    if timeout(FIRST_FETCH_TIMEOUT, fetched).await.is_err() {
+        warn!("not every new issuer has answered yet, continuing without their keys");
+    }
 }
 
 impl Source {
@@ -76,9 +114,10 @@ impl Source {
 
 /// Makes the providers that `settings` name.
 ///
-/// A provider takes its keys over from `previous`, the sources of the
-/// configuration before, if its name and all that the keys depend on are the
-/// same. For others a task that fetches them is spawned, which reports to
+/// Providers that would fetch the same share one source, to which the strictest
+/// of their limits apply. It is taken over from `previous`, the sources of the
+/// configuration before, if all that the keys depend on is the same; see
+/// [`adopt`]. For others a task that fetches them is spawned, which reports to
 /// `observer` and ends when the last user of the keys is gone.
 pub fn build(
     settings: &AuthSettings,
@@ -92,16 +131,18 @@ pub fn build(
         // No provider is asked, so readiness must not wait for their keys.
         return Ok(providers);
     }
+    let sources = open(groups(settings, contents), previous, observer)?;
     for provider in &settings.providers {
         let name = provider.name.as_str();
         let forward = provider.forward_token;
         providers.list.push(match &provider.kind {
             ProviderKind::ApiKey(keys) => Arc::new(ApiKeys::new(name, forward, keys)),
             ProviderKind::OAuth2(oauth2) => {
-                let origin = Origin::new(&oauth2.issuer, &oauth2.keys, contents);
-                let source = source(name, origin, previous, observer)?;
+                // Each has been opened.
+                let Some(source) = sources.iter().find(|source| source.provider == name) else {
+                    continue;
+                };
                 let keys = Arc::clone(&source.keys);
-                providers.sources.push(source);
                 let oauth2 = oauth2.as_ref().clone();
                 Arc::new(OAuth2::new(name, forward, oauth2, keys, Arc::clone(cache)))
             }
@@ -111,37 +152,101 @@ pub fn build(
             ),
         });
     }
+    providers.sources = sources;
     Ok(providers)
 }
 
-impl Origin {
-    fn new(issuer: &str, settings: &KeySourceSettings, contents: &Contents) -> Self {
-        let document = match &settings.location {
-            KeyLocation::File(path) => Some(path),
-            KeyLocation::Url(_) | KeyLocation::Discovery(_) => None,
-        };
-        let files = document.into_iter().chain(&settings.ca_file);
-        let contents = files.map(|file| contents.get(file).copied().flatten()).collect();
-        Self { issuer: issuer.to_owned(), settings: settings.clone(), contents }
+/// Has the sources of the configuration that is now in force report to its
+/// providers: one that was taken over may have others than before.
+pub fn adopt(sources: &[Source], observer: &dyn FetchObserver) {
+    for (index, source) in sources.iter().enumerate() {
+        if !sources[..index].iter().any(|before| before.is(source)) {
+            let of_it = sources.iter().filter(|other| other.is(source));
+            source.keys.serve(of_it.map(|other| other.provider.clone()).collect(), observer);
+        }
     }
 }
 
-fn source(
-    provider: &str,
-    origin: Origin,
+impl Place {
+    fn new(issuer: &str, settings: &KeySourceSettings, contents: &Contents) -> Self {
+        let (document, discovery) = match &settings.location {
+            KeyLocation::File(path) => (Some(path), None),
+            KeyLocation::Url(_) => (None, None),
+            KeyLocation::Discovery { .. } => (None, Some((issuer.to_owned(), settings.allow_http))),
+        };
+        let files = document.into_iter().chain(&settings.ca_file);
+        Self {
+            location: settings.location.clone(),
+            ca_file: settings.ca_file.clone(),
+            fetch_token_file: settings.fetch_token_file.clone(),
+            discovery,
+            contents: files.map(|file| contents.get(file).copied().flatten()).collect(),
+        }
+    }
+}
+
+/// The providers that have keys, those with the same place together.
+fn groups(settings: &AuthSettings, contents: &Contents) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for provider in &settings.providers {
+        let ProviderKind::OAuth2(oauth2) = &provider.kind else { continue };
+        let place = Place::new(&oauth2.issuer, &oauth2.keys, contents);
+        let name = provider.name.clone();
+        match groups.iter_mut().find(|group| group.origin.place == place) {
+            Some(group) => {
+                group.origin.settings = strictest(&group.origin.settings, &oauth2.keys);
+                group.providers.push(name);
+            }
+            None => groups.push(Group {
+                origin: Origin { place, settings: oauth2.keys.clone() },
+                issuer: oauth2.issuer.clone(),
+                providers: vec![name],
+            }),
+        }
+    }
+    groups
+}
+
+/// What both would accept: the shortest times.
+fn strictest(one: &KeySourceSettings, two: &KeySourceSettings) -> KeySourceSettings {
+    let lifetime = |of: &KeySourceSettings| of.cache.saturating_add(of.max_stale);
+    let cache = one.cache.min(two.cache);
+    KeySourceSettings {
+        cache,
+        max_stale: lifetime(one).min(lifetime(two)).saturating_sub(cache),
+        refresh_cooldown: one.refresh_cooldown.min(two.refresh_cooldown),
+        timeout: one.timeout.min(two.timeout),
+        ..one.clone()
+    }
+}
+
+/// A source for each provider.
+fn open(
+    groups: Vec<Group>,
     previous: &[Source],
     observer: &Arc<dyn FetchObserver>,
-) -> Result<Source, ProviderError> {
-    let provider = provider.to_owned();
-    let is_same = |source: &&Source| source.provider == provider && source.origin == origin;
-    if let Some(source) = previous.iter().find(is_same) {
-        return Ok(source.clone());
+) -> Result<Vec<Source>, ProviderError> {
+    let mut sources = Vec::new();
+    for Group { origin, issuer, providers } in groups {
+        let keys = match previous.iter().find(|source| source.origin == origin) {
+            Some(source) => Arc::clone(&source.keys),
+            None => {
+                let observer = Arc::clone(observer);
+                let opened =
+                    KeySource::open(providers.clone(), &issuer, &origin.settings, observer);
+                let (keys, task) = opened.map_err(|source| ProviderError::Keys {
+                    provider: providers.join(", "),
+                    source,
+                })?;
+                tokio::spawn(task);
+                keys
+            }
+        };
+        sources.extend(providers.into_iter().map(|provider| Source {
+            provider,
+            keys: Arc::clone(&keys),
+            origin: origin.clone(),
+        }));
     }
-    match KeySource::open(&provider, &origin.issuer, &origin.settings, Arc::clone(observer)) {
-        Ok((keys, task)) => {
-            tokio::spawn(task);
-            Ok(Source { provider, keys, origin })
-        }
-        Err(source) => Err(ProviderError::Keys { provider, source }),
-    }
+    Ok(sources)
 }

@@ -15,9 +15,9 @@ use crate::{
     policy::routes,
 };
 
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 16] = [
     "/", "/a", "/a/", "/a/b", "/ab", "/ab/c", "/a/b/c", "/b", "/b/a", "/c", "/a/c/b", "/abc",
-    "/a/bb", "/b/",
+    "/a/bb", "/b/", "/a/c/d/b", "/a//b",
 ];
 const HOSTS: [&str; 4] = ["x.test", "a.x.test", "b.a.x.test", "y.test"];
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "HEAD"];
@@ -28,9 +28,9 @@ fn one_of(values: &'static [&'static str]) -> impl Strategy<Value = Vec<String>>
 }
 
 fn conditions() -> impl Strategy<Value = Vec<Condition>> {
-    const PATTERNS: [&str; 20] = [
+    const PATTERNS: [&str; 23] = [
         "/a", "/a/*", "/a*", "/*", "*", "/a/*/b", "/a/?", "*b", "/b", "/b/*", "/ab*", "/", "/a/b",
-        "/?", "/a/b*", "/A", "/A/*", "/a/", "/%61/*", "/b;*",
+        "/?", "/a/b*", "/A", "/A/*", "/a/", "/%61/*", "/b;*", "/*/b", "/*/*/b", "/a/*/b/*",
     ];
     const HOST_PATTERNS: [&str; 6] =
         ["x.test", "*.x.test", "*.a.x.test", "?.x.test", "*", "*.test"];
@@ -101,6 +101,13 @@ fn claimgate<'r>(
         let on_path = match &region.path {
             PathSet::Exact(exact) => exact == path,
             PathSet::Under(folder) => is_within(path, folder),
+            PathSet::Template(segments) => {
+                let names: Vec<_> = path.split('/').skip(1).collect();
+                let fits = |(name, wanted): (&&str, &Option<String>)| {
+                    wanted.as_ref().map_or(!name.is_empty(), |wanted| wanted == name)
+                };
+                names.len() == segments.len() && names.iter().zip(segments).all(fits)
+            }
         };
         let on_host = region.hosts.as_ref().is_none_or(|hosts| {
             hosts.iter().any(|allowed| match allowed.strip_prefix('*') {

@@ -347,14 +347,31 @@ struct Credentials {
     jwt: Option<JwtFile>,
 }
 
-/// `GET /path`, or the path alone.
+/// `GET /path`, or the path alone. A path that does not begin with `/` is most
+/// often none, and the case would test nothing; the mapping takes any.
 fn request_line(line: &str, place: &Place) -> Sent {
     let words: Vec<_> = line.split_ascii_whitespace().collect();
+    let is_path = |word: &str| word.starts_with('/');
     let (method, path) = match words.as_slice() {
-        [path] => ("GET", *path),
-        [method, path] => (*method, *path),
+        [path] if is_path(path) => ("GET", *path),
+        [method, path] if !is_path(method) && is_path(path) => (*method, *path),
+        ["OPTIONS", "*"] => ("OPTIONS", "*"),
         _ => {
-            place.wrong(line, "is not a request; write `GET /path`, or a mapping with `path`");
+            let advice = match words.as_slice() {
+                [method] if method.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                    "is a method without a path; write `GET /path`"
+                }
+                [.., path] if path.contains("://") => {
+                    "has a URL instead of a path; write `GET /path`, or a mapping with `host` and \
+                     `path`"
+                }
+                [_] | [_, _] => {
+                    "has no path that begins with `/`; write `GET /path`, or a mapping with `path` \
+                     for another"
+                }
+                _ => "is not a request; write `GET /path`, or a mapping with `path`",
+            };
+            place.wrong(line, advice);
             return Sent::default();
         }
     };

@@ -32,6 +32,14 @@ pub(super) fn of(report: &Report, readiness: &State) -> Vec<Problem> {
     if !report.config.enabled {
         add("config", "authentication is switched off: every request is allowed".to_owned());
     }
+    match report.config.warnings.as_slice() {
+        [] => {}
+        [one] => add("config", format!("the configuration may not do what is meant: {one}")),
+        many => {
+            let count = many.len();
+            add("config", format!("the configuration may not do what is meant in {count} places"));
+        }
+    }
     if *readiness == State::Draining {
         add("config", "this instance is shutting down".to_owned());
     }

@@ -7,7 +7,8 @@ use claimgate::{
     provider::oauth2::Algorithm,
     settings::{
         ApiKeySettings, ErrorFormat, KeyLocation, ListenAddress, MetadataMember, MetadataMembers,
-        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, TokenPlace,
+        OAuth2Settings, ProtectedResourceSettings, ProviderKind, Settings, SeveralTokens,
+        TokenPlace,
     },
     time::UnixTime,
 };
@@ -213,6 +214,7 @@ fn nulls_are_defaults() {
         "case_sensitive_paths",
         "match_as_sent",
         "token_sources",
+        "several_tokens",
         "headers",
         "metadata",
         "forward_token",
@@ -269,7 +271,10 @@ fn nulls_are_defaults() {
 fn issuers_and_their_keys() {
     let location = |fields: &str| oauth2(&format!("audience: a, {fields}")).keys.location;
     let url = |url: &str| KeyLocation::Url(url.into());
-    let discovery = |url: &str| KeyLocation::Discovery(url.into());
+    let discovery = |url: &str, otherwise: Option<&str>| KeyLocation::Discovery {
+        url: url.into(),
+        otherwise: otherwise.map(Into::into),
+    };
     let cases = [
         ("issuer: https://i.example", url("https://i.example/.well-known/jwks.json")),
         ("issuer: https://i.example/", url("https://i.example/.well-known/jwks.json")),
@@ -277,7 +282,32 @@ fn issuers_and_their_keys() {
         ("issuer: https://i.example/a//b", url("https://i.example/a//b/.well-known/jwks.json")),
         (
             "issuer: https://i.example/t/, discovery: true",
-            discovery("https://i.example/t/.well-known/openid-configuration"),
+            discovery(
+                "https://i.example/t/.well-known/openid-configuration",
+                Some("https://i.example/.well-known/oauth-authorization-server/t"),
+            ),
+        ),
+        (
+            "issuer: https://i.example, discovery: true",
+            discovery(
+                "https://i.example/.well-known/openid-configuration",
+                Some("https://i.example/.well-known/oauth-authorization-server"),
+            ),
+        ),
+        (
+            "issuer: 'https://i.example:8443/a//b', discovery: 'true'",
+            discovery(
+                "https://i.example:8443/a//b/.well-known/openid-configuration",
+                Some("https://i.example:8443/.well-known/oauth-authorization-server/a//b"),
+            ),
+        ),
+        (
+            "issuer: https://i.example, discovery: 'https://k.example//metadata?v=2'",
+            discovery("https://k.example//metadata?v=2", None),
+        ),
+        (
+            "issuer: https://i.example, discovery: 'false'",
+            url("https://i.example/.well-known/jwks.json"),
         ),
         ("issuer: https://i, jwks_uri: 'https://k//keys?v=1'", url("https://k//keys?v=1")),
         ("issuer: https://i, jwks_file: keys.json", KeyLocation::File("keys.json".into())),
@@ -307,6 +337,10 @@ fn what_tokens_must_be_like() {
         "algorithms: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]",
     );
     assert_eq!(all.algorithms, Algorithm::ALL);
+    for names in ["[EdDSA]", "[Ed25519]", "[EdDSA, Ed25519]", "[Ed25519, EdDSA]"] {
+        let settings = issuer(&format!("algorithms: {names}"));
+        assert_eq!(settings.algorithms, [Algorithm::EdDsa], "{names}");
+    }
     assert_eq!(issuer("clock_skew_seconds: 0").clock_skew, Duration::ZERO);
     assert_eq!(issuer("clock_skew_seconds: '${NUMBER}'").clock_skew, Duration::from_secs(7));
     assert_eq!(issuer("jwks_max_stale_seconds: 0").keys.max_stale, Duration::ZERO);
@@ -371,7 +405,8 @@ fn routes_are_normalised() {
 #[test]
 fn token_sources_and_headers() {
     let settings = auth(
-        "token_sources: [{header: Authorization, scheme: bearer}, {header: X-Api-Key, providers: [api_key]}, {query: access_token}, {cookie: session_token}]
+        "token_sources: [{header: Authorization, scheme: bearer}, {header: X-Api-Key, providers: [api_key]}, {query: access_token}, {cookie: session_token}, {websocket_protocol: openai-insecure-api-key.}]
+  several_tokens: first
   headers: {subject: X-User, provider: null, method: null, claims: [{claim: [a, b], header: X-B}, {claim: c.d, header: x-d}]}",
     );
     let places: Vec<_> = settings.auth.token_sources.iter().map(|it| it.place.clone()).collect();
@@ -380,8 +415,12 @@ fn token_sources_and_headers() {
         TokenPlace::Header { name: "x-api-key".into(), scheme: None },
         TokenPlace::Query("access_token".into()),
         TokenPlace::Cookie("session_token".into()),
+        TokenPlace::WebSocketProtocol("openai-insecure-api-key.".into()),
     ];
     assert_eq!(places, expected);
+    assert_eq!(settings.auth.several_tokens, SeveralTokens::First);
+    assert_eq!(auth("several_tokens: refuse").auth.several_tokens, SeveralTokens::Refuse);
+    assert_eq!(auth("").auth.several_tokens, SeveralTokens::Refuse);
     let headers = &settings.auth.headers;
     assert_eq!(headers.subject.as_deref(), Some("x-user"));
     assert_eq!(headers.scopes.as_deref(), Some("x-auth-scopes"));
@@ -408,6 +447,11 @@ fn listeners() {
     assert_eq!(server("{workers: 4}").workers.map(usize::from), Some(4));
     assert_eq!(server("{workers: '${NUMBER}'}").workers.map(usize::from), Some(7));
     assert_eq!(server("{workers: '${GONE:-auto}'}").workers, None);
+    assert_eq!(
+        server("{grpc: {max_connection_age_seconds: 300}}").grpc.max_connection_age,
+        Some(Duration::from_secs(300))
+    );
+    assert_eq!(server("{grpc: {max_connection_age_seconds: null}}").grpc.max_connection_age, None);
     assert_eq!(server("{shutdown_grace_seconds: 0}").shutdown_grace, Duration::ZERO);
     let tracing = |keys: &str| server(&format!("{{tracing: {{{keys}}}}}")).tracing.unwrap();
     let spans = tracing("otlp_endpoint: 'http://c:4317/', sample_ratio: 1");
@@ -486,7 +530,7 @@ fn an_empty_list_of_keys_is_worth_a_warning() {
         ("auth: {providers: [{name: p, type: api_key, keys: []}]}", "auth.providers[0].keys"),
     ] {
         let warnings = good(text).warnings;
-        assert!(warnings.len() == 1 && warnings[0].starts_with(place), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].place == place, "{warnings:?}");
     }
 }
 
@@ -501,7 +545,7 @@ cache: *a
     let warnings = good(text).warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     for name in ["`models`", "`x-anchors`", "`cache`"] {
-        assert!(warnings[0].contains(name), "{warnings:?}");
+        assert!(warnings[0].message.contains(name), "{warnings:?}");
     }
 }
 
@@ -593,9 +637,9 @@ auth: {{mode: oauth2, oauth2: {{issuer: https://i, audience: a, jwks_file: {jwks
     let errors = load(&gone, &cert, &cert, &key, &gone).check_files().unwrap_err();
     let places: Vec<_> = errors.iter().map(|error| error.place.as_str()).collect();
     let expected = [
-        "server.grpc.tls.client_ca_file",
         "server.grpc.tls.cert_file",
         "server.grpc.tls.key_file",
+        "server.grpc.tls.client_ca_file",
         "auth.oauth2.jwks_file",
         "auth.oauth2.ca_file",
         "auth.oauth2.fetch_token_file",
@@ -715,5 +759,5 @@ auth:
     assert_eq!(told(&auth.routes[4].protected_resource), written);
     assert_eq!(auth.routes[0].protected_resource, None);
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
-    assert!(loaded.warnings[0].contains("`auth.public_paths`"), "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].message.contains("`auth.public_paths`"), "{:?}", loaded.warnings);
 }

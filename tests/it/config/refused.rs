@@ -46,7 +46,11 @@ fn refused(cases: &[(String, &str, &str)]) {
         };
         assert_eq!(errors.iter().len(), 1, "\n{errors}\nin\n{text}");
         let error = errors.iter().next().unwrap();
-        assert_eq!(error.place, *place, "{error}\nin\n{text}");
+        let found = if error.place.is_empty() { &error.file } else { &error.place };
+        assert_eq!(found, place, "{error}\nin\n{text}");
+        let position = error.position.expect("a position");
+        let line = text.lines().nth(position.line as usize - 1).unwrap_or_default();
+        assert!(position.column as usize <= line.chars().count() + 1, "{error}\nin\n{text}");
         assert!(error.message.contains(fragment), "{error}\nlacks {fragment:?} in\n{text}");
         assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }
@@ -56,17 +60,17 @@ fn refused(cases: &[(String, &str, &str)]) {
 fn the_structure_of_the_file() {
     refused(&[
         (String::new(), "auth", "is missing"),
-        ("server: {}".into(), "auth", "enabled: false"),
+        ("server: {}".into(), "auth", "`providers`, or `api_keys`"),
         ("auth: null".into(), "auth", "is missing"),
         ("auth: [1]".into(), "auth", "must be a mapping, not a list"),
         ("[1, 2]".into(), "config file", "mapping at the top level"),
         ("just words".into(), "config file", "mapping at the top level"),
-        ("auth: {enabled: true, enabled: false}".into(), "config file", "line 1"),
+        ("auth: {enabled: true, enabled: false}".into(), "config file", "duplicate"),
         ("auth:\n  realm: a\n  realm: b\n".into(), "config file", "line 3"),
         ("auth:\n\t- x".into(), "config file", "line 2"),
         ("auth: {".into(), "config file", "not valid YAML"),
         ("auth: *gone".into(), "config file", "line 1"),
-        ("auth: {}\n---\nauth: {}".into(), "config file", "not valid YAML"),
+        ("auth: {}\n---\nauth: {}".into(), "config file", "a second YAML document here"),
         (bomb(), "config file", "not valid YAML"),
         (format!("auth: {}", "[".repeat(10_000)), "config file", "not valid YAML"),
         (auth("realm: .nan"), "config file", "line 3"),
@@ -106,8 +110,16 @@ fn unknown_keys_and_wrong_types() {
             "unknown",
         ),
         (matching("prefix: /x"), "auth.routes[0].match.prefix", "did you mean `path_prefix`?"),
-        (auth("enabled: \"true\""), "auth.enabled", "must be `true` or `false`, not `true`"),
-        (auth("enabled: yes"), "auth.enabled", "must be `true` or `false`, not `yes`"),
+        (
+            auth("enabled: \"true\""),
+            "auth.enabled",
+            "must be `true` or `false`, not the text `true`; write `true` without quotes",
+        ),
+        (
+            auth("enabled: yes"),
+            "auth.enabled",
+            "must be `true` or `false`, not the text `yes`; write `true`",
+        ),
         (auth("max_token_bytes: -5"), "auth.max_token_bytes", "from 0 up, not `-5`"),
         (auth("max_token_bytes: 1.5"), "auth.max_token_bytes", "whole number"),
         (auth("max_token_bytes: 99999999999999999999999"), "auth.max_token_bytes", "whole number"),
@@ -137,6 +149,24 @@ fn environment() {
         (auth("public_paths: [/a, '${GONE}']"), "auth.public_paths[1]", "`GONE`"),
         (auth("realm: ${NAME"), "auth.realm", "without a `}`"),
         (auth("realm: ${A b}"), "auth.realm", "malformed"),
+        (key("key: $FRONTEND_API_KEY"), "auth.api_keys[0].key", "write `${FRONTEND_API_KEY}`"),
+        (key("key: $secret"), "auth.api_keys[0].key", "without braces"),
+        (key("key_hash: $HASH"), "auth.api_keys[0].key_hash", "without braces"),
+        (oauth2("issuer: $ISSUER, audience: a"), "auth.providers[0].issuer", "write `${ISSUER}`"),
+        (
+            oauth2("issuer: 'https://$HOST/x', audience: a"),
+            "auth.providers[0].issuer",
+            "write `${HOST}`",
+        ),
+        (issuer("jwks_uri: $JWKS"), "auth.providers[0].jwks_uri", "without braces"),
+        (server("{grpc: {address: $ADDRESS}}"), "server.grpc.address", "without braces"),
+        (server("{grpc: {address: '0.0.0.0:$PORT'}}"), "server.grpc.address", "`${PORT}`"),
+        (server("{admin: {address: $ADDRESS}}"), "server.admin.address", "without braces"),
+        (
+            "auth: {providers: [{name: g, type: grpc, address: $ADDRESS}]}".into(),
+            "auth.providers[0].address",
+            "without braces",
+        ),
         (server("{grpc: {address: '${GONE}'}}"), "server.grpc.address", "`GONE`"),
         (key("key: '${GONE}'"), "auth.api_keys[0].key", "`GONE`"),
         (key("key: '${EMPTY}'"), "auth.api_keys[0].key", "is empty"),
@@ -158,7 +188,7 @@ fn the_two_forms() {
         (both("api_keys: []"), "auth.providers", "together with `auth.api_keys`"),
         (both("oauth2: {issuer: 'https://i'}"), "auth.providers", "together with `auth.oauth2`"),
         ("auth: {}".into(), "auth.api_keys", "is missing"),
-        ("auth: {mode: api_key}".into(), "auth.api_keys", "enabled: false"),
+        ("auth: {mode: api_key}".into(), "auth.api_keys", "that this `mode` needs"),
         ("auth: {mode: oauth2}".into(), "auth.oauth2", "is missing"),
         ("auth: {mode: composite, api_keys: []}".into(), "auth.oauth2", "is missing"),
         (
@@ -169,7 +199,7 @@ fn the_two_forms() {
         ("auth: {providers: []}".into(), "auth.providers", "lists no provider"),
         ("auth: {providers: [{type: api_key, keys: []}]}".into(), "auth.providers[0].name", "missing"),
         ("auth: {providers: [{name: p}]}".into(), "auth.providers[0].type", "is missing"),
-        ("auth: {providers: [{name: p, type: jwt}]}".into(), "auth.providers[0].type", "`oauth2`"),
+        (issuer("").replace("oauth2", "jwt"), "auth.providers[0].type", "did you mean `oauth2`?"),
         ("auth: {providers: [{name: p, type: api_key}]}".into(), "auth.providers[0].keys", "missing"),
         (
             "auth: {providers: [{name: p, type: api_key, keys: []}, {name: p, type: api_key, keys: []}]}".into(),
@@ -244,7 +274,7 @@ fn issuers_and_their_keys() {
         (i("http://127.0.0.1.i.example"), &iss, "is not https"),
         (i("http://0.0.0.0"), &iss, "is not https"),
         (i("ftp://localhost"), &iss, "is not https"),
-        (i("i.example"), &iss, "not a valid URL"),
+        (i("i.example"), &iss, "has no scheme; write `https://i.example`"),
         (i("https://"), &iss, "not a valid URL"),
         (i(" https://i.example"), &iss, "not a valid URL"),
         (i("https://i.example/#x"), &iss, "fragment"),
@@ -261,7 +291,7 @@ fn issuers_and_their_keys() {
         (u("https://i/a/../k"), &uri, "its path would be sent as \"/k\""),
         (u("https://i/a\\b"), &uri, "its path would be sent as \"/a/b\""),
         (i("https://i.example/./tenant"), &iss, "can't be fetched exactly as written"),
-        (oauth2("issuer: i.example, audience: a, allow_http: true"), &iss, "not a valid URL"),
+        (oauth2("issuer: i.example, audience: a, allow_http: true"), &iss, "has no scheme"),
         (issuer("jwks_uri: 'https://i/k', jwks_file: k"), all, "both `jwks_uri` and `jwks_file`"),
         (
             issuer("jwks_uri: 'https://i/k', discovery: true"),
@@ -269,6 +299,11 @@ fn issuers_and_their_keys() {
             "both `jwks_uri` and `discovery: true`",
         ),
         (issuer("jwks_file: k, discovery: true"), all, "both `jwks_file` and `discovery: true`"),
+        (issuer("jwks_file: k, discovery: 'https://i/d'"), all, "both `jwks_file` and `discovery`"),
+        (issuer("discovery: 'http://i/d'"), &p("discovery"), "is not https"),
+        (issuer("discovery: 'yes'"), &p("discovery"), "write an https URL"),
+        (issuer("discovery: 'https://i/a/../d'"), &p("discovery"), "would be sent as \"/d\""),
+        (issuer("discovery: 7"), &p("discovery"), "must be"),
         (issuer("jwks_file: ''"), &p("jwks_file"), "must not be empty"),
         (oauth2("issuer: https://i.example"), &p("audience"), "`require_audience: false`"),
         (oauth2("issuer: https://i.example, audience: []"), &p("audience"), "lists no audience"),
@@ -309,6 +344,16 @@ fn what_tokens_must_be_like() {
         (issuer("accepted_types: ['application/']"), &p("accepted_types[0]"), "not a type"),
         (issuer("accepted_types: [JWT, '*']"), &p("accepted_types"), "alone"),
         (issuer("required_claims: {a: null}"), &p("required_claims.a"), "is missing"),
+        (
+            issuer("required_claims: {a: 18446744073709551616}"),
+            &p("required_claims.a"),
+            "can't be compared exactly",
+        ),
+        (
+            issuer("required_claims: {a: [1, 1e300]}"),
+            &p("required_claims.a[1]"),
+            "can't be compared exactly",
+        ),
         (issuer("required_claims: {a: []}"), &p("required_claims.a"), "lists no value"),
         (issuer("required_claims: {a: {b: c}}"), &p("required_claims.a"), "not a mapping"),
         (issuer("required_claims: {a: [[b]]}"), &p("required_claims.a[0]"), "not a list"),
@@ -357,6 +402,11 @@ fn durations_and_counts() {
             "too long",
         ),
         (issuer("clock_skew_seconds: 1m"), &p("clock_skew_seconds"), "whole number"),
+        (
+            server("{grpc: {max_connection_age_seconds: 0}}"),
+            "server.grpc.max_connection_age_seconds",
+            "makes no sense",
+        ),
         (server("{check_timeout_ms: 0}"), "server.check_timeout_ms", "makes no sense"),
         (
             server("{shutdown_grace_seconds: 99999999999}"),
@@ -422,9 +472,10 @@ fn listeners() {
     let a = "server.grpc.address";
     refused(&[
         (grpc(""), a, "must not be empty"),
-        (grpc("9001"), a, "has no port"),
+        (grpc("9001"), a, "a port without a host; write `0.0.0.0:9001`"),
         (grpc("localhost"), a, "has no port"),
-        (grpc(":9001"), a, "has no host"),
+        (grpc(":9001"), a, "a port without a host; write `0.0.0.0:9001`"),
+        (grpc(":x"), a, "0 to 65535"),
         (grpc("*:9001"), a, "every interface is `0.0.0.0`"),
         (grpc("::1:9001"), a, "without brackets"),
         (grpc("[::1]"), a, "has no port"),
@@ -466,7 +517,9 @@ fn routes() {
     let exact = |path: &str| matching(&format!("path: '{path}'"));
     let prefix = |path: &str| matching(&format!("path_prefix: '{path}'"));
     let host = |host: &str| matching(&format!("hosts: ['{host}']"));
+    let template = |path: &str| matching(&format!("path_template: '{path}'"));
     let (path, path_prefix, first_host) = (m("path"), m("path_prefix"), m("hosts[0]"));
+    let path_template = m("path_template");
     refused(&[
         (exact(""), &path, "is empty"),
         (exact("admin"), &path, "write `/admin`"),
@@ -493,6 +546,42 @@ fn routes() {
             "both `path` and `path_prefix`",
         ),
         (matching(""), "auth.routes[0].match", "says nothing"),
+        (
+            matching("path: /a, path_template: '/{x}'"),
+            "auth.routes[0].match",
+            "both `path` and `path_template`",
+        ),
+        (matching("literal: true"), "auth.routes[0].match", "says nothing"),
+        (
+            matching("literal: true, methods: [GET]"),
+            &m("literal"),
+            "belongs to `path` or `path_prefix`",
+        ),
+        (matching("path_template: '/{x}', literal: true"), &m("literal"), "belongs to"),
+        (template("/a"), &path_template, "has no `{name}`; write `path`"),
+        (template("a/{x}"), &path_template, "write `/a/{x}`"),
+        (template("/a/{x}.json"), &path_template, "in a part of a segment"),
+        (template("/a/{}"), &path_template, "hold more than a name"),
+        (template("/a/{*x}"), &path_template, "hold more than a name"),
+        (template("/a/{x:[0-9]+}"), &path_template, "hold more than a name"),
+        (template("/a/{x}/*"), &path_template, "has `*`"),
+        (template("/a//{x}"), &path_template, "write `/a/{x}`"),
+        (template("/a/{x}?y"), &path_template, "has a query"),
+        (template(""), &path_template, "is empty"),
+        (exact("/a/*"), &path, "write `path_prefix: /a`"),
+        (exact("/v1/{id}/keys"), &path, "write `path_template: \"/v1/{id}/keys\"`"),
+        (prefix("/v1/{id}/keys"), &path_prefix, "write `path_template: \"/v1/{id}/keys\"`"),
+        (prefix("/v1/*/keys"), &path_prefix, "write `path_template: \"/v1/{name}/keys\"`"),
+        (prefix("/admin/*"), &path_prefix, "write `path_prefix: /admin`"),
+        (prefix("/admin/.*"), &path_prefix, "write `path_prefix: /admin`"),
+        (prefix("/admin*"), &path_prefix, "write `path_prefix: /admin`"),
+        (prefix("^/admin/.*$"), &path_prefix, "write `path_prefix: /admin`"),
+        (exact("/a$"), &path, "write `path: /a`"),
+        (exact("/(a|b)"), &path, "write `path_prefix: /`"),
+        (exact("/v[12]"), &path, "or a route for each path"),
+        (exact("*"), &path, "write `path_prefix: /`"),
+        (matching("methods: ['*']"), &m("methods[0]"), "leave `methods` out"),
+        (matching("methods: [GET, '*']"), &m("methods[1]"), "leave `methods` out"),
         (matching("methods: ['G T']"), &m("methods[0]"), "not one word"),
         (matching("methods: ['']"), &m("methods[0]"), "must not be empty"),
         (matching("methods: []"), &m("methods"), "empty list"),
@@ -585,6 +674,27 @@ fn token_sources() {
         (source("header: a, providers: [gone]"), &s(".providers[0]"), "`gone` names no provider"),
         (source("header: 5"), &s(".header"), "must be a string"),
         (auth("token_sources: [{header: a}, {header: A}]"), "auth.token_sources[1]", "same place"),
+        (source("cookie: c, websocket_protocol: p"), &s(""), "more than one place"),
+        (source("websocket_protocol: ''"), &s(".websocket_protocol"), "must not be empty"),
+        (source("websocket_protocol: 'a b.'"), &s(".websocket_protocol"), "not one word"),
+        (source("websocket_protocol: 'a,b.'"), &s(".websocket_protocol"), "not one word"),
+        (source("websocket_protocol: p, scheme: Bearer"), &s(".scheme"), "belongs to `header`"),
+        (source("websocket_protocol: [p]"), &s(".websocket_protocol"), "must be a string"),
+        (auth("several_tokens: last"), "auth.several_tokens", "write one of `refuse`"),
+        (auth("several_tokens: true"), "auth.several_tokens", "must be"),
+    ]);
+    let two = |one: &str, other: &str| auth(&format!("token_sources: [{{{one}}}, {{{other}}}]"));
+    let second = "auth.token_sources[1]";
+    refused(&[
+        (two("websocket_protocol: p", "websocket_protocol: p"), second, "same place"),
+        (two("websocket_protocol: p.", "websocket_protocol: p.q."), second, "begins as the prefix"),
+        (two("websocket_protocol: p.q.", "websocket_protocol: p."), second, "begins as the prefix"),
+        (
+            two("header: Sec-WebSocket-Protocol", "websocket_protocol: p"),
+            second,
+            "reads the same header",
+        ),
+        (two("cookie: c", "header: cookie"), second, "reads the same header"),
     ]);
 }
 

@@ -41,16 +41,15 @@ fn the_page_of_commands_is_what_help_says() {
 #[test]
 fn the_page_of_config_keys_is_what_the_schema_says() {
     let schema: Value = serde_json::from_str(&page("schema/claimgate.schema.json")).unwrap();
-    let mut keys = Keys { schema: &schema, rows: String::new() };
+    let mut keys = Keys { schema: &schema, blocks: Vec::new() };
     keys.visit("", &schema);
-    let rows = keys.rows.lines().count();
-    assert!(rows >= 90, "{rows}");
+    let count: usize = keys.blocks.iter().map(|block| block.keys.len()).sum();
+    assert!(count >= 90, "{count}");
     let text = format!(
         "# Configuration keys\n\nEvery key of the file, in the schema's words. Made from \
         `claimgate schema`; [configuration.md](configuration.md) explains how they work together. \
-        `[]` is an element of a list, `*` a name of your choice.\n\n\
-        | key | default | meaning |\n| --- | --- | --- |\n{}",
-        keys.rows
+        `[]` is an element of a list, `*` a name of your choice.\n{}",
+        keys.blocks.iter().map(Block::text).collect::<String>()
     );
     assert_page("docs/config-keys.md", &text);
 }
@@ -101,10 +100,43 @@ fn the_page_of_reason_words_is_the_closed_list() {
     assert_page("docs/reason-words.md", &text);
 }
 
-/// A walk through the schema, one row for each key.
+/// A walk through the schema, which finds the keys of each block.
 struct Keys<'s> {
     schema: &'s Value,
-    rows: String,
+    blocks: Vec<Block>,
+}
+
+/// A mapping of the file.
+struct Block {
+    path: String,
+    keys: Vec<Key>,
+}
+
+struct Key {
+    name: String,
+    /// One for each shape of the block that has it and says something else of it.
+    meanings: Vec<String>,
+}
+
+impl Block {
+    /// A section with a heading for each key, so that each has an anchor, and
+    /// the search lists each by itself.
+    fn text(&self) -> String {
+        let title = match self.path.as_str() {
+            "" => "Keys of the file".to_owned(),
+            path => format!("Keys of `{path}`"),
+        };
+        let keys = self.keys.iter().map(|key| {
+            let (within, path) = match self.path.as_str() {
+                "" => (String::new(), key.name.clone()),
+                block => (format!(" in `{block}`"), format!("{block}.{}", key.name)),
+            };
+            let meanings = key.meanings.iter().map(|meaning| format!("`{path}`{meaning}\n"));
+            let meanings = meanings.collect::<Vec<_>>().join("\n");
+            format!("\n### `{}`{within}\n\n{meanings}", key.name)
+        });
+        format!("\n## {title}\n{}", keys.collect::<String>())
+    }
 }
 
 impl<'s> Keys<'s> {
@@ -112,8 +144,8 @@ impl<'s> Keys<'s> {
         let node = self.resolved(node);
         let members = node.get("properties").and_then(Value::as_object);
         for (name, property) in members.into_iter().flatten() {
+            self.add(path, name, property);
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            self.row(&path, property);
             self.visit(&path, property);
         }
         if let Some(items) = node.get("items") {
@@ -125,17 +157,25 @@ impl<'s> Keys<'s> {
         }
     }
 
-    /// Adds the row of a key, unless another shape of its block had it before.
-    fn row(&mut self, path: &str, property: &Value) {
+    /// Adds a key of a block, unless another shape of the block had it before.
+    fn add(&mut self, path: &str, name: &str, property: &Value) {
         let described = [property, self.resolved(property)];
         let member = |name| described.iter().find_map(|node| node.get(name));
-        let meaning = member("description").and_then(Value::as_str).unwrap_or_default();
+        let description = member("description").and_then(Value::as_str);
         let default = member("default").filter(|default| !default.is_null());
-        let default = default.map(|default| format!("`{default}`")).unwrap_or_default();
-        let meaning = meaning.replace('\n', " ").replace('|', "\\|");
-        let row = format!("| `{path}` | {default} | {meaning} |\n");
-        if !self.rows.contains(&row) {
-            self.rows.push_str(&row);
+        let mut meaning = default.map(|it| format!(", default `{it}`")).unwrap_or_default();
+        if let Some(description) = description {
+            write!(meaning, ": {}", description.replace('\n', " ")).unwrap();
+        }
+        let at = self.blocks.iter().position(|block| block.path == path).unwrap_or_else(|| {
+            self.blocks.push(Block { path: path.to_owned(), keys: Vec::new() });
+            self.blocks.len() - 1
+        });
+        let keys = &mut self.blocks[at].keys;
+        match keys.iter_mut().find(|key| key.name == name) {
+            Some(key) if key.meanings.contains(&meaning) => {}
+            Some(key) => key.meanings.push(meaning),
+            None => keys.push(Key { name: name.to_owned(), meanings: vec![meaning] }),
         }
     }
 

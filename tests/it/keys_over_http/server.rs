@@ -14,6 +14,14 @@ use axum::{
     serve::Listener,
 };
 use http::{HeaderMap, StatusCode, header};
+use rcgen::KeyPair;
+use rustls::{
+    ConfigBuilder, ServerConfig,
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::CertificateDer,
+    server::WantsServerCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -78,9 +86,41 @@ impl Server {
         ca_file: &Path,
         script: impl Fn(&Seen) -> Response + Send + 'static,
     ) -> Self {
+        let authority = Authority::new();
+        std::fs::write(ca_file, authority.pem()).unwrap();
+        let (leaf, key) = authority.issue(dns("localhost"));
+        Self::with_certificate(vec![leaf.der().clone()], key, script).await
+    }
+
+    /// A server with this certificate chain.
+    pub(super) async fn with_certificate(
+        chain: Vec<CertificateDer<'static>>,
+        key: KeyPair,
+        script: impl Fn(&Seen) -> Response + Send + 'static,
+    ) -> Self {
+        let config = tls().with_single_cert(chain, key.into()).unwrap();
+        Self::over_tls(config, script).await
+    }
+
+    /// A server that shows a certificate whose key it does not have.
+    pub(super) async fn with_wrong_key(
+        chain: Vec<CertificateDer<'static>>,
+        key: KeyPair,
+        script: impl Fn(&Seen) -> Response + Send + 'static,
+    ) -> Self {
+        let key = any_supported_type(&key.into()).unwrap();
+        let shown = CertifiedKey::new(chain, key);
+        let resolver = SingleCertAndKey::from(shown);
+        Self::over_tls(tls().with_cert_resolver(Arc::new(resolver)), script).await
+    }
+
+    async fn over_tls(
+        config: ServerConfig,
+        script: impl Fn(&Seen) -> Response + Send + 'static,
+    ) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        let listener = TlsListener { tcp, acceptor: private_tls(ca_file) };
+        let listener = TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
         Self::serve("https", address, listener, Box::new(script))
     }
 
@@ -201,16 +241,10 @@ impl Listener for TlsListener {
     }
 }
 
-fn private_tls(ca_file: &Path) -> TlsAcceptor {
-    let authority = Authority::new();
-    std::fs::write(ca_file, authority.pem()).unwrap();
-    let (leaf, key) = authority.issue(dns("localhost"));
+fn tls() -> ConfigBuilder<ServerConfig, WantsServerCert> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key.into())
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
 }

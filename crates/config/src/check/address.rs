@@ -9,6 +9,9 @@ const LONGEST_SOCKET_PATH: usize = 107;
 
 /// `host:port`, `[::]:port` or `unix:/path`.
 pub(super) fn listen(text: &str, place: &Place) -> Option<ListenAddress> {
+    if place.refuses_any_bare_reference() {
+        return None;
+    }
     match text.strip_prefix("unix:") {
         Some(path) => unix_path(path, text, place).map(|path| ListenAddress::Unix(path.into())),
         None => host_and_port(text, place).then(|| ListenAddress::Tcp(text.into())),
@@ -33,6 +36,14 @@ pub(super) fn unix_path<'t>(path: &'t str, text: &str, place: &Place) -> Option<
 
 /// Whether this is `host:port`; reports it otherwise.
 pub(super) fn host_and_port(text: &str, place: &Place) -> bool {
+    if place.refuses_any_bare_reference() {
+        return false;
+    }
+    if let Some(port) = lone_port(text) {
+        let advice = place.write_instead(&format!("0.0.0.0:{port}"));
+        place.wrong(text, format_args!("is a port without a host; {advice}"));
+        return false;
+    }
     let problem = match text.rsplit_once(':') {
         _ if text.contains("://") => Some("must not have a scheme"),
         None => Some("has no port"),
@@ -44,6 +55,12 @@ pub(super) fn host_and_port(text: &str, place: &Place) -> bool {
         place.wrong(text, format_args!("{problem}; {advice}"));
     }
     problem.is_none()
+}
+
+/// A port alone, as `9001` or `:9001`.
+fn lone_port(text: &str) -> Option<&str> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    Some(port).filter(|port| !port.is_empty() && is_port(port))
 }
 
 fn is_port(port: &str) -> bool {

@@ -17,6 +17,9 @@ use crate::{
     secret::Secret,
 };
 
+/// Keys with fewer characters are warned of.
+const SHORT_KEY: usize = 20;
+
 /// The keys of all providers, no two of which may be the same.
 pub(super) struct Keys {
     /// The place where each key is first.
@@ -75,6 +78,9 @@ impl Keys {
         let (key_place, hash_place) = (place.key("key"), place.key("key_hash"));
         let (hash, place) = match (key, key_hash) {
             (Some(key), None) => {
+                if key_place.refuses_bare_reference() {
+                    return None;
+                }
                 if key.len() > self.longest {
                     key_place.error(format_args!(
                         "is longer than `max_token_bytes` ({}); write a shorter key",
@@ -89,9 +95,18 @@ impl Keys {
                     ));
                     return None;
                 }
+                if key.len() < SHORT_KEY {
+                    key_place.warn(format_args!(
+                        "has fewer than {SHORT_KEY} characters and may be guessed; `claimgate \
+                         new-key` makes one that can't be"
+                    ));
+                }
                 (key::hash(&key), key_place)
             }
             (None, Some(text)) => {
+                if hash_place.refuses_bare_reference() {
+                    return None;
+                }
                 let Some(hash) = key::parse_hash(&text) else {
                     hash_place.error(
                         "must be `sha256:` and 64 hex digits; `claimgate hash-key` prints it",

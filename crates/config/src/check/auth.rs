@@ -1,21 +1,26 @@
 //! Rules for the `auth` block.
 
-use claimgate_core::{policy::path::public_path_defect, settings::AuthSettings, text::is_quotable};
+use claimgate_core::{
+    policy::path::public_path_defect,
+    settings::{AuthSettings, SeveralTokens},
+    text::is_quotable,
+};
 
 use super::{
     denials::{denial_headers, error_format},
     headers::identity,
     metadata::members,
+    open,
     providers::providers,
     resources,
     routes::routes,
-    scalars::{cache_bytes, count, scopes},
+    scalars::{cache_bytes, count, required_scopes},
     shadowed,
     sources::sources,
 };
 use crate::{
     file::{
-        auth::{Auth, Mode},
+        auth::{Auth, Mode, SeveralTokens as SeveralTokensKey},
         forms::List,
     },
     report::Place,
@@ -46,7 +51,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         enabled,
         required_scopes: file
             .required_scopes
-            .map(|list| scopes(list, &scopes_place))
+            .map(|list| required_scopes(list, &scopes_place))
             .unwrap_or_default(),
         public_paths: match file.public_paths {
             Some(paths) => public_paths(paths, &place.key("public_paths")),
@@ -62,6 +67,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
             .metadata
             .map_or(defaults.metadata, |list| members(list, &place.key("metadata"))),
         token_sources,
+        several_tokens: file.several_tokens.map_or(defaults.several_tokens, several_tokens),
         providers,
         forward_token: file.forward_token.unwrap_or(defaults.forward_token),
         max_token_bytes,
@@ -88,7 +94,15 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
     };
     resources::complete(&mut auth, place);
     shadowed::warn(&auth, &place.key("routes"));
+    open::warn(&auth, is_short_form, place);
     auth
+}
+
+const fn several_tokens(file: SeveralTokensKey) -> SeveralTokens {
+    match file {
+        SeveralTokensKey::Refuse => SeveralTokens::Refuse,
+        SeveralTokensKey::First => SeveralTokens::First,
+    }
 }
 
 /// Paths that are compared byte for byte with a request's path without its

@@ -1,6 +1,9 @@
 //! Rules for claim paths and the values that claims must have.
 
-use claimgate_core::{claims::ClaimPath, settings::ClaimRule};
+use claimgate_core::{
+    claims::{self, ClaimPath},
+    settings::ClaimRule,
+};
 
 use crate::{
     file::{
@@ -42,7 +45,16 @@ fn any_of(values: Option<OneOrMany<Scalar>>, place: &Place) -> Option<Vec<serde_
         place.error("lists no value, so no token could pass; write at least one");
         return None;
     }
-    Some(values.items(place).into_iter().map(|(_, Scalar(value))| value).collect())
+    let exact = |(place, Scalar(value)): (Place, _)| {
+        if !claims::is_exact(&value) {
+            place.error(
+                "is a number that can't be compared exactly, so no token could pass; write one of \
+                 at most 64 bits, or in quotes if the token has it as a string",
+            );
+        }
+        value
+    };
+    Some(values.items(place).into_iter().map(exact).collect())
 }
 
 /// A claim path that is one string.

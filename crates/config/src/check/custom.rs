@@ -48,6 +48,9 @@ pub(super) fn grpc(grpc: Grpc, place: &Place) -> GrpcProviderSettings {
 /// `http://host:port`, `https://host:port` or `unix:/path`; a bare
 /// `host:port` is plain http, as in `server.grpc.address`.
 fn endpoint(text: &str, place: &Place) -> Option<String> {
+    if place.refuses_any_bare_reference() {
+        return None;
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         return address::unix_path(path, text, place).map(|path| format!("unix:{path}"));
     }

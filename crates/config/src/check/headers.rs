@@ -123,6 +123,7 @@ impl Taken {
         let header = |source: &TokenSourceSettings| match &source.place {
             TokenPlace::Header { name, .. } => Some(dashed(name)),
             TokenPlace::Cookie(_) => Some("cookie".into()),
+            TokenPlace::WebSocketProtocol(_) => Some("sec-websocket-protocol".into()),
             TokenPlace::Query(_) => None,
         };
         let by = "holds the token (`auth.token_sources`)";

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     NamedFileKind,
     file::{
-        forms::{List, OneOrMany},
+        forms::{Discovery, List, OneOrMany},
         provider::OAuth2,
     },
     report::Place,
@@ -104,13 +104,17 @@ fn algorithms(names: List<String>, place: &Place) -> Vec<Algorithm> {
     if names.is_empty() {
         place.error("lists no algorithm, so no token could pass; write at least one");
     }
-    let mut algorithms = Vec::new();
+    let (mut algorithms, mut seen) = (Vec::new(), Vec::new());
     for (place, name) in names.items(place) {
         match name.parse::<Algorithm>() {
-            Ok(algorithm) if algorithms.contains(&algorithm) => {
-                place.wrong(&name, "is listed twice; write it once");
+            Ok(_) if seen.contains(&name) => place.wrong(&name, "is listed twice; write it once"),
+            Ok(algorithm) => {
+                // `Ed25519` and `EdDSA` are one.
+                if !algorithms.contains(&algorithm) {
+                    algorithms.push(algorithm);
+                }
+                seen.push(name);
             }
-            Ok(algorithm) => algorithms.push(algorithm),
             Err(_) if name.eq_ignore_ascii_case("none") => {
                 place.wrong(&name, "means unsigned tokens, which are never accepted; remove it");
             }
@@ -157,11 +161,15 @@ fn location(
     allow_http: bool,
     place: &Place,
 ) -> KeyLocation {
-    let discovery = file.discovery.unwrap_or(false);
+    let discovery = file.discovery.take().unwrap_or(Discovery::Usual(false));
+    let (is_on, discovery_key) = match &discovery {
+        Discovery::Usual(is_on) => (*is_on, "discovery: true"),
+        Discovery::At(_) => (true, "discovery"),
+    };
     let written = [
         ("jwks_uri", file.jwks_uri.is_some()),
         ("jwks_file", file.jwks_file.is_some()),
-        ("discovery: true", discovery),
+        (discovery_key, is_on),
     ];
     let written: Vec<_> = written.iter().filter(|(_, set)| *set).map(|(key, _)| *key).collect();
     if let [first, others @ ..] = written.as_slice()
@@ -179,14 +187,31 @@ fn location(
         urls::fetchable(&uri, allow_http, &uri_place);
         return KeyLocation::Url(uri);
     }
-    let derived = |document: &str| match (issuer, written.is_empty() || discovery) {
+    let derived = |document: &str| match (issuer, written.is_empty() || is_on) {
         (Some(issuer), true) => derive(issuer, document, allow_http, &place.key("issuer")),
         _ => String::new(),
     };
     match discovery {
-        true => KeyLocation::Discovery(derived("openid-configuration")),
-        false => KeyLocation::Url(derived("jwks.json")),
+        Discovery::At(url) => {
+            urls::fetchable(&url, allow_http, &place.key("discovery"));
+            KeyLocation::Discovery { url, otherwise: None }
+        }
+        Discovery::Usual(true) => KeyLocation::Discovery {
+            url: derived("openid-configuration"),
+            otherwise: issuer.map(authorization_server_metadata),
+        },
+        Discovery::Usual(false) => KeyLocation::Url(derived("jwks.json")),
     }
+}
+
+/// Where an authorization server without OpenID Connect has its metadata: the
+/// path of its issuer comes last (RFC 8414, section 3.1).
+fn authorization_server_metadata(issuer: &str) -> String {
+    let base = issuer.strip_suffix('/').unwrap_or(issuer);
+    let host = base.find("://").map_or(0, |at| at + "://".len());
+    let path = base[host..].find('/').map_or(base.len(), |at| host + at);
+    let (server, path) = base.split_at(path);
+    format!("{server}/.well-known/oauth-authorization-server{path}")
 }
 
 fn scalar_file(path: Option<String>, place: &Place) -> Option<std::path::PathBuf> {

@@ -31,6 +31,7 @@ pub(super) fn providers(
 ) -> (Vec<ProviderSettings>, Known) {
     let list_place = place.key("providers");
     let mut keys = Keys::new(longest_key);
+    // Or what was meant to be them, misspelt.
     let is_general = auth.providers.is_some() || list_place.has_error();
     if !is_general {
         return short_form(auth, enabled, keys, place);
@@ -84,6 +85,15 @@ fn general_form(list: List<Provider>, keys: &mut Keys, place: &Place) -> Vec<Pro
 
 fn provider(file: Provider, keys: &mut Keys, place: &Place) -> ProviderSettings {
     let name = name(file.name, &place.key("name")).unwrap_or_default();
+    if !file.has_type {
+        let advice = match &file.kind {
+            Some(Kind::ApiKey(_)) => "write `type: api_key`, whose keys it has",
+            Some(Kind::OAuth2(_)) => "write `type: oauth2`, whose keys it has",
+            Some(Kind::Grpc(_)) => "write `type: grpc`, whose keys it has",
+            None => "write one of `api_key`, `oauth2`, `grpc`",
+        };
+        place.key("type").missing(advice);
+    }
     let (kind, forward_token) = match file.kind {
         Some(Kind::ApiKey(file)) => {
             let list_place = place.key("keys");
@@ -102,10 +112,7 @@ fn provider(file: Provider, keys: &mut Keys, place: &Place) -> ProviderSettings 
             let forward_token = file.forward_token;
             (ProviderKind::Grpc(custom::grpc(file, place)), forward_token)
         }
-        None => {
-            place.key("type").missing("write one of `api_key`, `oauth2`, `grpc`");
-            (ProviderKind::ApiKey(Vec::new()), None)
-        }
+        None => (ProviderKind::ApiKey(Vec::new()), None),
     };
     ProviderSettings { name, forward_token, kind }
 }
@@ -166,10 +173,9 @@ impl Blocks {
                     "`mode` is `api_key` unless written; write the list of API keys, or `mode: \
                      oauth2`",
                 ),
-                _ => keys_place.missing(
-                    "write the list of API keys that this `mode` needs, or `enabled: false` to \
-                     let every request through",
-                ),
+                (None, None) => keys_place
+                    .missing("write the list of API keys, or `providers` for other callers"),
+                _ => keys_place.missing("write the list of API keys that this `mode` needs"),
             }
         }
         if self.used.oauth2 && self.oauth2.is_none() {

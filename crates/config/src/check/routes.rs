@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use claimgate_core::settings::RouteSettings;
+use claimgate_core::{policy::routes::templates_overlap_too_much, settings::RouteSettings};
 
 use super::{
     claims,
     denials::{denial_headers, error_format},
-    path,
+    path::{self, Written},
     providers::Known,
     resources,
-    scalars::{name, scopes, text},
+    scalars::{name, required_scopes, text},
     sources::is_token,
 };
 use crate::{
@@ -38,6 +38,9 @@ pub(super) fn routes(
         }
         routes.push(route);
     }
+    if templates_overlap_too_much(&routes) {
+        place.error("has templates that overlap in too many ways; write fewer `{name}` in them");
+    }
     routes
 }
 
@@ -62,7 +65,7 @@ fn route(file: Route, known: &Known, place: &Place) -> RouteSettings {
     let route = RouteSettings {
         name: name(file.name, &place.key("name")).unwrap_or_default(),
         public,
-        required_scopes: file.required_scopes.map(|list| scopes(list, &scopes_place)),
+        required_scopes: file.required_scopes.map(|list| required_scopes(list, &scopes_place)),
         providers: known.only(file.providers, &place.key("providers")),
         required_claims: claims::rules(file.required_claims, &place.key("required_claims")),
         error_format: file.error_format.map(error_format),
@@ -80,21 +83,34 @@ fn route(file: Route, known: &Known, place: &Place) -> RouteSettings {
 }
 
 fn matching(file: Match, route: RouteSettings, place: &Place) -> RouteSettings {
-    let written = file.path.is_some()
-        || file.path_prefix.is_some()
-        || file.methods.is_some()
-        || file.hosts.is_some();
+    let paths = [
+        ("path", file.path.is_some()),
+        ("path_prefix", file.path_prefix.is_some()),
+        ("path_template", file.path_template.is_some()),
+    ];
+    let paths: Vec<_> = paths.iter().filter(|(_, set)| *set).map(|(key, _)| *key).collect();
+    let written = !paths.is_empty() || file.methods.is_some() || file.hosts.is_some();
     if !written && !place.has_error_below() {
         place.error("says nothing; write `path_prefix: /` to match every request");
     }
-    if file.path.is_some() && file.path_prefix.is_some() {
-        place.error("has both `path` and `path_prefix`; write one of them");
+    if let [first, others @ ..] = paths.as_slice()
+        && !others.is_empty()
+    {
+        let others = others.join("` and `");
+        place.error(format_args!("has both `{first}` and `{others}`; write one of them"));
     }
-    let (exact_place, prefix_place) = (place.key("path"), place.key("path_prefix"));
-    let prefix = file.path_prefix.and_then(|path| path::normalised(&path, &prefix_place));
+    let is_literal = file.literal.unwrap_or(false);
+    if is_literal && file.path.is_none() && file.path_prefix.is_none() {
+        place.key("literal").error("belongs to `path` or `path_prefix`; write one, or remove it");
+    }
+    let kind = if is_literal { Written::Literal } else { Written::Plain };
+    let path = |path: Option<String>, key: &str, kind| {
+        path.and_then(|path| path::normalised(&path, kind, &place.key(key)))
+    };
     RouteSettings {
-        path: file.path.and_then(|path| path::normalised(&path, &exact_place)),
-        path_prefix: prefix.map(without_last_slash),
+        path: path(file.path, "path", kind),
+        path_prefix: path(file.path_prefix, "path_prefix", kind).map(without_last_slash),
+        path_template: path(file.path_template, "path_template", Written::Template),
         methods: listed(file.methods, &place.key("methods"), method),
         hosts: listed(file.hosts, &place.key("hosts"), host),
         ..route
@@ -124,6 +140,10 @@ fn listed(
 /// upper case.
 fn method(value: String, place: &Place) -> Option<String> {
     let method = text(Some(value), place)?;
+    if method == "*" {
+        place.wrong(&method, "is not a method; leave `methods` out to match all of them");
+        return None;
+    }
     is_token(&method, place).then(|| method.to_ascii_uppercase())
 }
 

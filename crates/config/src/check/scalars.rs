@@ -44,7 +44,21 @@ pub(super) fn texts(values: List<String>, place: &Place) -> Vec<String> {
     items.into_iter().filter_map(|(place, value)| text(Some(value), &place)).collect()
 }
 
-/// Required scopes; a challenge names them in a quoted string (RFC 6750, section
+/// Scopes that a token must grant.
+pub(super) fn required_scopes(values: List<String>, place: &Place) -> Vec<String> {
+    let scopes = scopes(values, place);
+    for (index, scope) in scopes.iter().enumerate().filter(|(_, scope)| scope.contains(' ')) {
+        let place = place.index(index);
+        let told = place.quoted(scope);
+        place.warn(format_args!(
+            "{told} holds a space, and no token can grant such a scope: spaces separate the \
+             scopes of a token; write each in a list element of its own"
+        ));
+    }
+    scopes
+}
+
+/// Scopes; a challenge names them in a quoted string (RFC 6750, section
 /// 3).
 pub(super) fn scopes(values: List<String>, place: &Place) -> Vec<String> {
     let mut scopes = Vec::new();

@@ -1,6 +1,6 @@
 //! Rules for the `server` block.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
 use super::{
     address,
@@ -13,6 +13,9 @@ use crate::{
     report::Place,
     settings::{GrpcSettings, ListenAddress, ServerSettings, TlsSettings},
 };
+
+/// How long Envoy waits for a check unless its filter says otherwise.
+const ENVOYS_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// More threads than a machine has cores.
 const MOST_WORKERS: u64 = 1024;
@@ -43,6 +46,13 @@ pub(super) fn server(file: server::Server, place: &Place) -> ServerSettings {
         ),
         tracing: file.tracing.and_then(|tracing| tracing::tracing(tracing, &place.key("tracing"))),
     };
+    if settings.check_timeout >= ENVOYS_TIMEOUT {
+        check_timeout.warn(format_args!(
+            "is not below Envoy's own time limit, 200 ms unless its filter says `timeout`: Envoy \
+             then decides by its failure mode instead of answering 503; write less than 200, or \
+             raise Envoy's `timeout` above it"
+        ));
+    }
     let same = settings.grpc.address == ListenAddress::Tcp(settings.admin_address.clone());
     if same && !settings.admin_address.ends_with(":0") {
         let advice = "is the address of `server.grpc` too; write another port";
@@ -61,7 +71,11 @@ fn grpc(file: server::Grpc, place: &Place) -> GrpcSettings {
     let max_connections =
         count(file.max_connections, default.get(), MOST_CONNECTIONS, &place.key("max_connections"));
     let max_connections = NonZeroUsize::new(max_connections).unwrap_or(default);
-    GrpcSettings { address, tls, max_connections }
+    let age_place = place.key("max_connection_age_seconds");
+    let max_connection_age = file
+        .max_connection_age_seconds
+        .map(|age| seconds(Some(age), Duration::MAX, Zero::Refused, &age_place));
+    GrpcSettings { address, tls, max_connections, max_connection_age }
 }
 
 fn tls_settings(tls: server::Tls, place: &Place) -> TlsSettings {

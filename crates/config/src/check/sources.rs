@@ -22,12 +22,45 @@ pub(super) fn sources(
     let mut sources: Vec<TokenSourceSettings> = Vec::new();
     for (place, source) in list.items(place) {
         let Some(source) = token_source(source, known, &place) else { continue };
-        if sources.iter().any(|earlier| same_place(&earlier.place, &source.place)) {
-            place.error("names the same place as an earlier entry; write it once");
+        if let Some(conflict) =
+            sources.iter().find_map(|earlier| conflict(&earlier.place, &source.place))
+        {
+            place.error(conflict);
         }
         sources.push(source);
     }
     sources
+}
+
+/// Why these two can't stand beside each other, the first of them earlier.
+fn conflict(earlier: &TokenPlace, place: &TokenPlace) -> Option<&'static str> {
+    if same_place(earlier, place) {
+        return Some("names the same place as an earlier entry; write it once");
+    }
+    let reads_whole = |whole: &TokenPlace, part: &TokenPlace| match (whole, part) {
+        (TokenPlace::Header { name, .. }, TokenPlace::Cookie(_)) => name == "cookie",
+        (TokenPlace::Header { name, .. }, TokenPlace::WebSocketProtocol(_)) => {
+            name == "sec-websocket-protocol"
+        }
+        _ => false,
+    };
+    if reads_whole(earlier, place) || reads_whole(place, earlier) {
+        return Some(
+            "reads the same header as an earlier entry, in part here and as a whole there or the \
+             other way round, so they would find different tokens; keep the one that reads a part",
+        );
+    }
+    match (earlier, place) {
+        (TokenPlace::WebSocketProtocol(one), TokenPlace::WebSocketProtocol(other))
+            if one.starts_with(other) || other.starts_with(one) =>
+        {
+            Some(
+                "begins as the prefix of an earlier entry does, so one protocol would hold two \
+                 different tokens; write prefixes of which none begins another",
+            )
+        }
+        _ => None,
+    }
 }
 
 fn same_place(left: &TokenPlace, right: &TokenPlace) -> bool {
@@ -48,30 +81,39 @@ fn token_source(file: TokenSource, known: &Known, place: &Place) -> Option<Token
         scheme_place.error("belongs to `header`; remove it");
     }
     let header_place = place.key("header");
-    let place_of_token = match (file.header, file.query, file.cookie) {
-        (Some(name), None, None) => TokenPlace::Header {
+    let place_of_token = match (file.header, file.query, file.cookie, file.websocket_protocol) {
+        (Some(name), None, None, None) => TokenPlace::Header {
             name: header_name(&name, &header_place)?,
             scheme: text(file.scheme, &scheme_place)
                 .filter(|scheme| is_token(scheme, &scheme_place)),
         },
-        (None, Some(name), None) => {
+        (None, Some(name), None, None) => {
             let place = place.key("query");
             let name = text(Some(name), &place)?;
             TokenPlace::Query(name)
         }
-        (None, None, Some(name)) => {
+        (None, None, Some(name), None) => {
             let place = place.key("cookie");
             TokenPlace::Cookie(text(Some(name), &place).filter(|name| is_token(name, &place))?)
         }
-        (None, None, None) => {
+        (None, None, None, Some(prefix)) => {
+            // The prefix is a part of a protocol's name, which is a token too
+            // (RFC 6455, section 4.1).
+            let place = place.key("websocket_protocol");
+            let prefix = text(Some(prefix), &place).filter(|prefix| is_token(prefix, &place))?;
+            TokenPlace::WebSocketProtocol(prefix)
+        }
+        (None, None, None, None) => {
             if !place.has_error_below() {
-                place.error("names no place; write one of `header`, `query` and `cookie`");
+                place.error(
+                    "names no place; write one of `header`, `query`, `cookie` and \
+                     `websocket_protocol`",
+                );
             }
             return None;
         }
         _ => {
-            place
-                .error("names more than one place; write one entry each for header, query, cookie");
+            place.error("names more than one place; write an entry for each of them");
             return None;
         }
     };

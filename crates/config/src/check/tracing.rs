@@ -39,6 +39,9 @@ pub(super) fn tracing(tracing: server::Tracing, place: &Place) -> Option<Tracing
 
 /// The URL that spans are sent to.
 fn endpoint(text: &str, protocol: OtlpProtocol, place: &Place) -> Option<String> {
+    if place.refuses_any_bare_reference() {
+        return None;
+    }
     let is_valid = |url: &Url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()

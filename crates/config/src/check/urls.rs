@@ -7,6 +7,9 @@ use crate::report::Place;
 
 /// The URL, if keys may be fetched from it.
 pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
+    if place.refuses_any_bare_reference() {
+        return None;
+    }
     let url = secure(text, allow_http, place)?;
     if !matches!(url.scheme(), "http" | "https") {
         place.wrong(text, "can't be fetched from; write an https URL");
@@ -26,7 +29,19 @@ pub(super) fn fetchable(text: &str, allow_http: bool, place: &Place) -> Option<U
 
 /// An issuer.
 pub(super) fn issuer(text: &str, allow_http: bool, place: &Place) -> Option<()> {
-    urls::check_issuer(text, allow_http).map_err(|error| report(text, error, place)).ok()
+    if place.refuses_any_bare_reference() {
+        return None;
+    }
+    urls::check_issuer(text, allow_http).map_err(|error| report(text, error, place)).ok()?;
+    const WELL_KNOWN: &str = "/.well-known/";
+    if let Some((issuer, _)) = text.split_once(WELL_KNOWN) {
+        let advice = place.write_instead(issuer);
+        place.warn(format_args!(
+            "is the URL of a document about the issuer, not the issuer: no token's `iss` is \
+             equal to it; {advice}, or what the document says in `issuer`"
+        ));
+    }
+    Some(())
 }
 
 /// A URL without user and fragment that is https, unless that is waived.
@@ -36,6 +51,14 @@ fn secure(text: &str, allow_http: bool, place: &Place) -> Option<Url> {
 
 fn report(text: &str, error: NotSecure, place: &Place) {
     let advice = match error {
+        NotSecure::NotAUrl if lacks_scheme(text) => {
+            let rest = text.trim_start_matches('/');
+            let is_local = rest.starts_with("localhost") || rest.starts_with("127.");
+            let scheme = if is_local { "http" } else { "https" };
+            let advice = place.write_instead(&format!("{scheme}://{rest}"));
+            place.wrong(text, format_args!("has no scheme; {advice}"));
+            return;
+        }
         NotSecure::NotAUrl => "write an https URL",
         NotSecure::User => "write the URL without them",
         NotSecure::Fragment => "write the URL without `#`",
@@ -48,4 +71,17 @@ fn report(text: &str, error: NotSecure, place: &Place) {
         NotSecure::NotAUrl if text.contains('@') => place.error(advice),
         _ => place.wrong(text, advice),
     }
+}
+
+/// Whether this is the rest of a URL, from its host on.
+fn lacks_scheme(text: &str) -> bool {
+    let text = text.strip_prefix("//").unwrap_or(text);
+    let host = text.split(['/', '?', '#']).next().unwrap_or(text);
+    let name = host.split(':').next().unwrap_or(host);
+    let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.contains("://")
+        && !text.contains('@')
+        && (name.contains('.') || name == "localhost")
+        && name.bytes().all(name_byte)
+        && Url::parse(&format!("https://{text}")).is_ok()
 }

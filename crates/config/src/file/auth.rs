@@ -52,6 +52,9 @@ block! {
         match_as_sent: Option<bool>,
         /// Where tokens are looked for; left out, in `Authorization: Bearer`.
         token_sources: Option<List<TokenSource>>,
+        /// What becomes of a request whose token sources hold different tokens.
+        #[schemars(extend("default" = "refuse"))]
+        several_tokens: Option<SeveralTokens>,
         /// Headers that tell the upstream about the caller.
         headers: Option<Headers>,
         /// What Envoy's other filters and its access log learn: the members of
@@ -105,6 +108,19 @@ pub(crate) enum Mode {
     /// The same as `enabled: false`.
     #[deserr(rename = "none")]
     None,
+}
+
+/// What becomes of different tokens in one request.
+#[derive(Clone, Copy, Deserr, JsonSchema, PartialEq, Eq)]
+#[deserr(error = Problems)]
+#[schemars(rename_all = "snake_case")]
+pub(crate) enum SeveralTokens {
+    /// The request is refused.
+    #[deserr(rename = "refuse")]
+    Refuse,
+    /// That of the earliest source counts, the others are ignored.
+    #[deserr(rename = "first")]
+    First,
 }
 
 /// A member of the dynamic metadata.
@@ -215,12 +231,22 @@ block! {
 }
 
 block! {
-    /// Which requests a route is for.
+    /// Which requests a route is for; at most one of `path`, `path_prefix` and
+    /// `path_template`.
     struct Match {
         /// The exact path.
         path: Option<String>,
         /// `/admin` matches `/admin` and `/admin/…`, never `/administrator`.
         path_prefix: Option<String>,
+        /// A path like this: `{name}` is one whole segment, never empty.
+        /// `/v1/{id}/keys` matches `/v1/a/keys`, but neither `/v1/keys` nor
+        /// `/v1/a/b/keys`.
+        path_template: Option<String>,
+        /// `true` takes a `path` or `path_prefix` as it stands that looks like
+        /// a pattern: with `*`, `{`, `}`, `^`, `|`, `[`, `]`, `\` or a `$` at
+        /// its end.
+        #[schemars(extend("default" = false))]
+        literal: Option<bool>,
         /// Methods; left out, all.
         methods: Option<List<String>>,
         /// Hosts without port, `*.` in front for any subdomain; left out, all.
@@ -229,7 +255,8 @@ block! {
 }
 
 block! {
-    /// A place that may hold a token: one of `header`, `query` and `cookie`.
+    /// A place that may hold a token: one of `header`, `query`, `cookie` and
+    /// `websocket_protocol`.
     struct TokenSource {
         /// A header.
         header: Option<String>,
@@ -239,6 +266,9 @@ block! {
         query: Option<String>,
         /// A cookie.
         cookie: Option<String>,
+        /// What an element of `sec-websocket-protocol` begins with; the rest of
+        /// it is the token.
+        websocket_protocol: Option<String>,
         /// Names of the only providers tried for a token found here; left out,
         /// all.
         providers: Option<List<String>>,

@@ -148,6 +148,33 @@ impl Deserr<Problems> for OneOrMany<Scalar> {
     }
 }
 
+// Whether to read a discovery document, or its URL.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+#[allow(missing_docs, reason = "comments here would go into the schema")]
+pub(crate) enum Discovery {
+    Usual(bool),
+    At(String),
+}
+
+impl Deserr<Problems> for Discovery {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef,
+    ) -> Result<Self, Problems> {
+        match value {
+            Value::Boolean(usual) => Ok(Self::Usual(usual)),
+            // As a variable gives them.
+            Value::String(text) => Ok(match text.as_str() {
+                "true" => Self::Usual(true),
+                "false" => Self::Usual(false),
+                _ => Self::At(text),
+            }),
+            other => Err(wrong_kind(other, &[ValueKind::Boolean, ValueKind::String], location)),
+        }
+    }
+}
+
 /// A string, number or boolean.
 #[derive(JsonSchema)]
 #[schemars(inline, transparent)]

@@ -2,24 +2,28 @@
 
 use std::borrow::Cow;
 
-use deserr::{
-    DeserializeError, Deserr, ErrorKind, IntoValue, Map as _, Value, ValueKind, ValuePointerRef,
-    take_cf_content,
-};
+use deserr::{Deserr, IntoValue, Value, ValueKind, ValuePointerRef};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::{
     block::block,
     claims::ClaimRules,
-    forms::{Entries, List, OneOrMany, wrong_kind},
+    forms::{Discovery, Entries, List, OneOrMany, wrong_kind},
 };
-use crate::{secret::Secret, shape::Problems};
+use crate::{
+    secret::Secret,
+    shape::{Problems, is_meant},
+    wiped::wipe,
+};
 
 /// A provider: a name, a type and that type's keys.
 pub(crate) struct Provider {
     pub(crate) name: Option<String>,
+    /// By its type, or by its keys where the type is missing.
     pub(crate) kind: Option<Kind>,
+    /// Whether its type is written.
+    pub(crate) has_type: bool,
 }
 
 /// The types of providers.
@@ -32,16 +36,45 @@ pub(crate) enum Kind {
     Grpc(Grpc),
 }
 
-const TYPES: [&str; 3] = ["api_key", "oauth2", "grpc"];
+pub(crate) const TYPES: [&str; 3] = ["api_key", "oauth2", "grpc"];
+
+/// Words for a type that other programs have, or that are near to it.
+const OTHER_WORDS: [(&str, &[&str]); 3] = [
+    ("api_key", &["apikey", "apikeys", "key", "keys", "static", "token", "tokens", "basic"]),
+    (
+        "oauth2",
+        &["oidc", "openid", "openidconnect", "oauth", "jwt", "jwks", "bearer", "cognito", "entra"],
+    ),
+    ("grpc", &["custom", "external", "extauthz", "plugin", "remote", "webhook"]),
+];
+
+/// Keys that one type alone has.
+const OWN_KEYS: [(&str, &[&str]); 3] = [
+    ("api_key", &["keys"]),
+    ("oauth2", &["issuer", "audience", "jwks_uri", "jwks_file", "discovery", "algorithms"]),
+    ("grpc", &["address", "timeout_ms"]),
+];
+
+/// The type that was meant by a word that is none.
+pub(crate) fn meant_type(word: &str) -> Option<&'static str> {
+    let plain: String =
+        word.chars().filter(|char| char.is_alphanumeric()).collect::<String>().to_lowercase();
+    let other = OTHER_WORDS.iter().find(|(_, words)| words.contains(&plain.as_str()));
+    let near = || TYPES.into_iter().find(|kind| is_meant(word, kind));
+    other.map(|(kind, _)| *kind).or_else(near)
+}
 
 impl Deserr<Problems> for Provider {
     fn deserialize_from_value<V: IntoValue>(
         value: Value<V>,
         location: ValuePointerRef,
     ) -> Result<Self, Problems> {
-        let mut map = match value {
-            Value::Map(map) => map,
+        let value = match value {
+            Value::Map(_) => serde_json::Value::from(value),
             other => return Err(wrong_kind(other, &[ValueKind::Map], location)),
+        };
+        let serde_json::Value::Object(mut map) = value else {
+            return Err(wrong_kind(value.into_value(), &[ValueKind::Map], location));
         };
         let mut take = |key: &str| match map.remove(key) {
             Some(value) => {
@@ -50,23 +83,28 @@ impl Deserr<Problems> for Provider {
             None => Ok(None),
         };
         let (name, kind) = (take("name")?, take("type")?);
-        let rest = Value::<V>::Map(map);
+        let has_type = kind.is_some();
+        let has = |(_, keys): &&(&str, &[&str])| keys.iter().any(|key| map.contains_key(*key));
+        let by_keys = OWN_KEYS.iter().find(has).map(|(kind, _)| *kind);
+        let kind = match kind {
+            // Whatever else is wrong is told in the same run.
+            Some(word) if !TYPES.contains(&word.as_str()) => {
+                let meant = meant_type(&word).or(by_keys);
+                map.values_mut().for_each(wipe);
+                return Err(Problems::unknown_type(word, meant, location.push_key("type")));
+            }
+            Some(word) => Some(word),
+            None => by_keys.map(String::from),
+        };
+        let rest = serde_json::Value::Object(map).into_value();
         let kind = match kind.as_deref() {
             Some("api_key") => Deserr::deserialize_from_value(rest, location).map(Kind::ApiKey),
             Some("oauth2") => Deserr::deserialize_from_value(rest, location).map(Kind::OAuth2),
             Some("grpc") => Deserr::deserialize_from_value(rest, location).map(Kind::Grpc),
-            Some(value) => {
-                let error = ErrorKind::UnknownValue::<V> { value, accepted: &TYPES };
-                return Err(take_cf_content(Problems::error(
-                    None,
-                    error,
-                    location.push_key("type"),
-                )));
-            }
-            None => return Ok(Self { name, kind: None }),
+            _ => return Ok(Self { name, kind: None, has_type }),
         };
         let kind = kind.map_err(|all| all.with_known_keys(location, &["name", "type"]))?;
-        Ok(Self { name, kind: Some(kind) })
+        Ok(Self { name, kind: Some(kind), has_type })
     }
 }
 
@@ -168,9 +206,10 @@ block! {
         /// Where its JWKS is; left out, `<issuer>/.well-known/jwks.json`.
         jwks_uri: Option<String>,
         /// `true` reads `jwks_uri` from
-        /// `<issuer>/.well-known/openid-configuration`.
+        /// `<issuer>/.well-known/openid-configuration` or, if there is none,
+        /// from where RFC 8414 has it; a URL reads it from there.
         #[schemars(extend("default" = false))]
-        discovery: Option<bool>,
+        discovery: Option<Discovery>,
         /// A local JWKS instead of `jwks_uri`.
         jwks_file: Option<String>,
         /// PEM trust roots for the fetch, on top of the usual ones.
@@ -241,6 +280,8 @@ pub(crate) enum AlgorithmName {
     ES512,
     #[schemars(rename = "EdDSA")]
     EdDsa,
+    #[schemars(rename = "Ed25519")]
+    Ed25519,
 }
 
 block! {

@@ -44,6 +44,12 @@ block! {
         /// If the process may open fewer files, fewer are accepted.
         #[schemars(extend("default" = 10000), range(min = 1))]
         max_connections: Option<u64>,
+        /// Seconds, give or take a tenth, after which a client is told (GOAWAY)
+        /// to open another connection, so that new instances behind a balancer
+        /// of connections get their share; no request is lost. Left out, a
+        /// connection has no limit.
+        #[schemars(range(min = 1))]
+        max_connection_age_seconds: Option<u64>,
     }
 }
 

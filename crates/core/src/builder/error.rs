@@ -90,4 +90,7 @@ pub enum Problem {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// There is no room for all that the templates of routes can match at once.
+    #[error("the routes' templates overlap in too many ways")]
+    Templates,
 }

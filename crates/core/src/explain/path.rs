@@ -155,7 +155,7 @@ impl FoundToken {
                     NoToken::Missing => "none of the token sources holds one".into(),
                     NoToken::Ambiguous => "more than one, or a source that is repeated".into(),
                     NoToken::Crowded => {
-                        format!("more than {MAX_PAIRS} query parameters or cookies")
+                        format!("more than {MAX_PAIRS} query parameters, cookies or protocols")
                     }
                     NoToken::Unreadable => {
                         "it has a space or another byte outside of visible ASCII".into()
@@ -178,8 +178,8 @@ impl FoundToken {
         self.usable = true;
         let Some(jwt) = jwt::Unverified::read(token) else {
             self.summary = match jwt::pretends_to_be_a_jwt(token) {
-                true => format!("no readable JWT: {}", jwt::defect(token)),
-                false => "an opaque token, no JWT".into(),
+                true => format!("not a readable JWT: {}", jwt::defect(token)),
+                false => "an opaque token, not a JWT".into(),
             };
             return;
         };

@@ -3,7 +3,7 @@
 use crate::{
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
-    token::{cookies, spells},
+    token::{WEBSOCKET_PROTOCOL, cookies, spells, websocket_protocols},
 };
 
 /// The parts of a request, owned.
@@ -74,6 +74,7 @@ impl Sent {
             }
             TokenPlace::Query(name) => self.present_parameter(name, token),
             TokenPlace::Cookie(name) => self.present_cookie(name, token),
+            TokenPlace::WebSocketProtocol(prefix) => self.present_protocol(prefix, token),
         }
         Ok(())
     }
@@ -97,6 +98,15 @@ impl Sent {
         pairs.push(format!("{name}={token}").into_bytes());
         self.headers.retain(|(other, _)| other != "cookie");
         self.headers.push(("cookie".into(), pairs.join(&b"; "[..])));
+    }
+
+    fn present_protocol(&mut self, prefix: &str, token: &str) {
+        let request = self.request();
+        let others = websocket_protocols(&request).filter(|it| !it.starts_with(prefix.as_bytes()));
+        let mut protocols: Vec<Vec<u8>> = others.map(Into::into).collect();
+        protocols.push(format!("{prefix}{token}").into_bytes());
+        self.headers.retain(|(other, _)| other != WEBSOCKET_PROTOCOL);
+        self.headers.push((WEBSOCKET_PROTOCOL.into(), protocols.join(&b", "[..])));
     }
 }
 
@@ -122,6 +132,7 @@ mod tests {
                 headers: vec![
                     ("cookie".into(), b"a=1; s=old".to_vec()),
                     ("x-key".into(), b"old".to_vec()),
+                    (WEBSOCKET_PROTOCOL.into(), b"a, key.old".to_vec()),
                 ],
                 ..Sent::default()
             };
@@ -131,19 +142,28 @@ mod tests {
             };
             (sent.path.clone(), sent.headers.iter().map(text).collect::<Vec<_>>().join(", "))
         };
-        let (path, headers) = ("/x?a=1&access%5Ftoken=old&b", "cookie: a=1; s=old, x-key: old");
+        let path = "/x?a=1&access%5Ftoken=old&b";
+        let protocols = "sec-websocket-protocol: a, key.old";
+        let headers = format!("cookie: a=1; s=old, x-key: old, {protocols}");
         for (place, expected) in [
             (
                 TokenPlace::Query("access_token".into()),
-                ("/x?a=1&b&access_token=new".to_owned(), headers.to_owned()),
+                ("/x?a=1&b&access_token=new".to_owned(), headers),
             ),
             (
                 TokenPlace::Cookie("s".into()),
-                (path.to_owned(), "x-key: old, cookie: a=1; s=new".to_owned()),
+                (path.to_owned(), format!("x-key: old, {protocols}, cookie: a=1; s=new")),
             ),
             (
                 TokenPlace::Header { name: "x-key".into(), scheme: None },
-                (path.to_owned(), "cookie: a=1; s=old, x-key: new".to_owned()),
+                (path.to_owned(), format!("cookie: a=1; s=old, {protocols}, x-key: new")),
+            ),
+            (
+                TokenPlace::WebSocketProtocol("key.".into()),
+                (
+                    path.to_owned(),
+                    "cookie: a=1; s=old, x-key: old, sec-websocket-protocol: a, key.new".to_owned(),
+                ),
             ),
         ] {
             assert_eq!(present(place), expected);

@@ -9,6 +9,13 @@ use crate::text::visible;
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} ({})", self.decision, self.reason, self.description)?;
+        if let Some(detail) = &self.detail {
+            writeln!(f, "why: {}", visible(detail))?;
+        }
+        if let Some(next) = &self.next {
+            writeln!(f, "next: {}", visible(&next.step))?;
+            writeln!(f, "see: {}", next.see)?;
+        }
         if let Some(later) = &self.without_time_limit {
             let (limit, decision, reason) = (later.check_timeout_ms, later.decision, later.reason);
             writeln!(

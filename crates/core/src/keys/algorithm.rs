@@ -23,7 +23,8 @@ pub enum Algorithm {
     Es384,
     /// ECDSA on P-521 with SHA-512.
     Es512,
-    /// Ed25519.
+    /// Ed25519; RFC 9864 gave it a name of its own, `Ed25519`, which is read
+    /// as the same.
     EdDsa,
 }
 
@@ -70,11 +71,13 @@ impl fmt::Display for Algorithm {
 #[error("not a supported signature algorithm")]
 pub struct UnknownAlgorithm;
 
-/// Names are case-sensitive (RFC 7515, section 4.1.1).
+/// Names are case-sensitive (RFC 7515, section 4.1.1). `Ed25519` (RFC 9864) is
+/// another name of `EdDSA`, whose only curve here it is.
 impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::ALL.into_iter().find(|alg| alg.as_str() == name).ok_or(UnknownAlgorithm)
+        let known = Self::ALL.into_iter().find(|alg| alg.as_str() == name);
+        known.or_else(|| (name == "Ed25519").then_some(Self::EdDsa)).ok_or(UnknownAlgorithm)
     }
 }

@@ -1,10 +1,16 @@
-//! One JWK (RFC 7517, RFC 7518 section 6, RFC 8037), read strictly.
+//! One JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
+//!
+//! It is read strictly, but for what issuers write that can't be mistaken:
+//! members that are null or empty, numbers as key ids, base64url with its
+//! padding, and coordinates with too few or too many leading zeros. Envoy's
+//! `jwt_authn` takes such keys, and without them all tokens of the issuer would
+//! be turned away.
 
 use serde_json::{Map, Value};
 
 use super::{
     algorithm::Algorithm,
-    public_key::{Curve, PublicKey, RsaKey},
+    public_key::{Curve, PublicKey, RsaKey, without_leading_zeros},
     unusable::Unusable,
 };
 
@@ -22,7 +28,7 @@ impl Jwk {
         if kty == "oct" {
             return Err(Unusable::Symmetric);
         }
-        let kid = optional(jwk, "kid")?.map(str::to_owned);
+        let kid = read_kid(jwk)?;
         check_purpose(jwk)?;
         let algorithm = optional(jwk, "alg")?.map(read_algorithm).transpose()?;
         let public = match kty {
@@ -34,24 +40,30 @@ impl Jwk {
     }
 }
 
+/// The key's id; a whole number, which RFC 7517, 4.5 does not allow, is its
+/// digits.
+pub(super) fn read_kid(jwk: &Map<String, Value>) -> Result<Option<String>, Unusable> {
+    match jwk.get("kid") {
+        Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
+        Some(Value::Number(_)) => Err(Unusable::NotAnId),
+        _ => Ok(optional(jwk, "kid")?.map(str::to_owned)),
+    }
+}
+
 /// `use` and `key_ops` bind (RFC 7517, 4.2 and 4.3).
 fn check_purpose(jwk: &Map<String, Value>) -> Result<(), Unusable> {
     if optional(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
         return Err(Unusable::OtherUse);
     }
     match jwk.get("key_ops") {
-        None => Ok(()),
-        Some(Value::Array(ops)) if ops.iter().any(|op| op == "verify") => Ok(()),
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(ops)) if ops.is_empty() || ops.iter().any(|op| op == "verify") => Ok(()),
         Some(_) => Err(Unusable::OtherOperations),
     }
 }
 
-/// RFC 9864 gave `EdDSA` with Ed25519 a name of its own; keys come with either.
 fn read_algorithm(name: &str) -> Result<Algorithm, Unusable> {
-    match name {
-        "Ed25519" => Ok(Algorithm::EdDsa),
-        _ => name.parse().map_err(|_| Unusable::UnknownAlgorithm),
-    }
+    name.parse().map_err(|_| Unusable::UnknownAlgorithm)
 }
 
 fn read_rsa(jwk: &Map<String, Value>, algorithm: Option<Algorithm>) -> Result<PublicKey, Unusable> {
@@ -83,36 +95,55 @@ fn read_curve(
     PublicKey::on_curve(curve, encoded)
 }
 
-/// A coordinate in its full length, leading zeros included (RFC 7518, 6.2.1.2).
+/// A coordinate in its full length (RFC 7518, 6.2.1.2). That of a point is a
+/// number, so leading zeros change nothing; an Ed25519 key is no number.
 fn coordinate(
     jwk: &Map<String, Value>,
     member: &'static str,
     curve: Curve,
 ) -> Result<Vec<u8>, Unusable> {
     let value = bytes(jwk, member)?;
-    match value.len() {
-        found if found == curve.coordinate_len() => Ok(value),
-        found => Err(Unusable::WrongLength { member, wanted: curve.coordinate_len(), found }),
+    let wanted = curve.coordinate_len();
+    let wrong_length = Unusable::WrongLength { member, wanted, found: value.len() };
+    if value.len() == wanted {
+        return Ok(value);
+    }
+    if curve == Curve::Ed25519 || value.is_empty() {
+        return Err(wrong_length);
+    }
+    let number = without_leading_zeros(&value);
+    match wanted.checked_sub(number.len()) {
+        Some(missing) => Ok([vec![0; missing].as_slice(), number].concat()),
+        None => Err(wrong_length),
     }
 }
 
+/// Base64url, without padding (RFC 7518, section 2) or with all of it.
 fn bytes(jwk: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, Unusable> {
-    base64_simd::URL_SAFE_NO_PAD
-        .decode_to_vec(required(jwk, member)?)
-        .map_err(|_| Unusable::NotBase64(member))
+    let text = required(jwk, member)?;
+    let encoding = match text.ends_with('=') {
+        true => base64_simd::URL_SAFE,
+        false => base64_simd::URL_SAFE_NO_PAD,
+    };
+    encoding.decode_to_vec(text).map_err(|_| Unusable::NotBase64(member))
 }
 
 fn required<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<&'a str, Unusable> {
-    optional(jwk, member)?.ok_or(Unusable::Missing(member))
+    match jwk.get(member) {
+        // What a key is made of must be there: empty is too short, not absent.
+        Some(Value::String(value)) => Ok(value),
+        _ => optional(jwk, member)?.ok_or(Unusable::Missing(member)),
+    }
 }
 
+/// A text; one that is null or empty says nothing.
 fn optional<'a>(
     jwk: &'a Map<String, Value>,
     member: &'static str,
 ) -> Result<Option<&'a str>, Unusable> {
     match jwk.get(member) {
-        None => Ok(None),
-        Some(Value::String(value)) => Ok(Some(value)),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(value)) => Ok((!value.is_empty()).then_some(value)),
         Some(_) => Err(Unusable::NotAString(member)),
     }
 }

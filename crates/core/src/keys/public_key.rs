@@ -177,7 +177,7 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<(usize, &'static RsaParameters
 }
 
 /// Some encoders put a zero octet before the modulus (RFC 7518, 6.3.1.1).
-fn without_leading_zeros(number: &[u8]) -> &[u8] {
+pub(super) fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
 }

@@ -11,7 +11,9 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     /// The keys to use right now, without waiting; empty when none is usable.
     fn keys(&self) -> Guard<Arc<KeySet>>;
 
-    /// Asks for keys that the current set does not have. Must not block.
+    /// Asks for keys that the current set does not have, since a token names
+    /// one that is not in it, or is not signed by the one it names, which may
+    /// have been replaced. Must not block.
     fn refresh(&self) -> Refresh;
 
     /// Why the keys could not be refreshed last time, if they could not.

@@ -38,6 +38,13 @@ fn why(jwk: Value) -> Unusable {
     }
 }
 
+/// `jwk` with some members set, to null as well.
+fn setting(jwk: &Value, members: Value) -> Value {
+    let mut jwk = jwk.clone();
+    jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    jwk
+}
+
 /// `jwk` with some members set, or taken away where the value is null.
 fn with(jwk: &Value, changes: Value) -> Value {
     let mut jwk = jwk.clone();
@@ -212,14 +219,24 @@ fn what_the_issuer_says_of_a_key_binds() {
     }
     for (changes, cause) in [
         (json!({"use": "enc"}), Unusable::OtherUse),
-        (json!({"use": ""}), Unusable::OtherUse),
+        (json!({"use": " "}), Unusable::OtherUse),
+        (json!({"use": 7}), Unusable::NotAString("use")),
+        (json!({"use": false}), Unusable::NotAString("use")),
         (json!({"use": ["sig"]}), Unusable::NotAString("use")),
-        (json!({"key_ops": []}), Unusable::OtherOperations),
+        (json!({"key_ops": [null]}), Unusable::OtherOperations),
+        (json!({"key_ops": [""]}), Unusable::OtherOperations),
+        (json!({"key_ops": ["sign"]}), Unusable::OtherOperations),
+        (json!({"key_ops": ""}), Unusable::OtherOperations),
+        (json!({"key_ops": {}}), Unusable::OtherOperations),
         (json!({"key_ops": ["encrypt"]}), Unusable::OtherOperations),
         (json!({"key_ops": "verify"}), Unusable::OtherOperations),
-        (json!({"kid": 7}), Unusable::NotAString("kid")),
+        (json!({"kid": true}), Unusable::NotAString("kid")),
+        (json!({"kid": ["e"]}), Unusable::NotAString("kid")),
+        (json!({"kid": 7.5}), Unusable::NotAnId),
+        (json!({"kid": 1e30}), Unusable::NotAnId),
         (json!({"alg": 7}), Unusable::NotAString("alg")),
-        (json!({"alg": ""}), Unusable::UnknownAlgorithm),
+        (json!({"alg": " "}), Unusable::UnknownAlgorithm),
+        (json!({"alg": "ed25519"}), Unusable::UnknownAlgorithm),
         (json!({"alg": "es256"}), Unusable::UnknownAlgorithm),
         (json!({"alg": "HS256"}), Unusable::UnknownAlgorithm),
         (json!({"alg": "none"}), Unusable::UnknownAlgorithm),
@@ -230,9 +247,91 @@ fn what_the_issuer_says_of_a_key_binds() {
     ] {
         assert_eq!(why(with(&jwk, changes.clone())), cause, "{changes}");
     }
-    let mut null = jwk;
-    null["alg"] = Value::Null;
-    assert_eq!(why(null), Unusable::NotAString("alg"));
+}
+
+#[test]
+fn what_is_null_or_empty_binds_nothing() {
+    let rsa = Rsa::new(KeySize::Rsa2048);
+    for member in ["use", "alg", "key_ops", "kid"] {
+        let empty = if member == "key_ops" { json!([]) } else { json!("") };
+        for value in [Value::Null, empty] {
+            for jwk in [&p256(), &ed25519().1, &rsa.jwk] {
+                let free = only(with(jwk, json!({ member: null })));
+                let key = only(setting(jwk, json!({ member: value })));
+                assert!(key.is_same(&free), "{member}: {value}");
+            }
+        }
+    }
+    let all = json!({"use": "", "alg": null, "key_ops": [], "kid": null});
+    let key = only(setting(&rsa.jwk, all));
+    assert_eq!((key.kid(), key.algorithms().count()), (None, 6));
+}
+
+#[test]
+fn a_number_as_a_key_id_is_its_digits() {
+    for (kid, expected) in [
+        (json!(7), "7"),
+        (json!(0), "0"),
+        (json!(-7), "-7"),
+        (json!(1_700_000_000_000_u64), "1700000000000"),
+        (json!(u64::MAX), "18446744073709551615"),
+        (json!("007"), "007"),
+    ] {
+        assert_eq!(only(setting(&p256(), json!({"kid": kid}))).kid(), Some(expected));
+    }
+    let skipped = parse(json!([p256(), {"kty": "oct", "kid": 7}])).unwrap().skipped;
+    assert_eq!(skipped[0].kid.as_deref(), Some("7"));
+}
+
+#[test]
+fn base64url_may_have_its_padding() {
+    let padded = |text: &Value| {
+        let text = text.as_str().unwrap();
+        format!("{text}{}", "=".repeat(text.len().next_multiple_of(4) - text.len()))
+    };
+    let rsa = Rsa::new(KeySize::Rsa2048);
+    for jwk in [&p256(), &ec(&ECDSA_P521_SHA512_FIXED_SIGNING, "P-521").1, &ed25519().1, &rsa.jwk] {
+        let mut other = jwk.clone();
+        for member in ["x", "y", "n", "e"] {
+            if let Some(text) = jwk.get(member) {
+                other[member] = padded(text).into();
+            }
+        }
+        assert!(only(other).is_same(&only(jwk.clone())), "{jwk}");
+    }
+    let x = p256()["x"].as_str().unwrap().to_owned();
+    for wrong in ["==", "===", "====", "=a", "= "] {
+        let why = why(setting(&p256(), json!({"x": format!("{x}{wrong}")})));
+        assert_eq!(why, Unusable::NotBase64("x"), "{wrong}");
+    }
+}
+
+/// Keys whose coordinates begin with zero octets, which some encoders leave
+/// off, and others, to which some put one.
+#[test]
+fn leading_zeros_of_a_coordinate_do_not_matter() {
+    let curves: [(&'static EcdsaSigningAlgorithm, &str, Algorithm); 3] = [
+        (&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256", Algorithm::Es256),
+        (&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384", Algorithm::Es384),
+        (&ECDSA_P521_SHA512_FIXED_SIGNING, "P-521", Algorithm::Es512),
+    ];
+    for (signing, crv, algorithm) in curves {
+        let begins_with_zero = |jwk: &Value| unb64(jwk["x"].as_str().unwrap())[0] == 0;
+        let (pair, jwk) = (0..)
+            .map(|_| ec(signing, crv))
+            .find(|(_, jwk)| begins_with_zero(jwk))
+            .expect("one of 256");
+        let signature = pair.sign(&SystemRandom::new(), MESSAGE).unwrap();
+        let (x, y) = (unb64(jwk["x"].as_str().unwrap()), unb64(jwk["y"].as_str().unwrap()));
+        let zeros = [0; 8];
+        for x in [x.clone(), x[1..].to_vec(), [&zeros[..1], &x].concat(), [&zeros, &*x].concat()] {
+            for y in [y.clone(), [&zeros[..1], &y].concat()] {
+                let key = only(with(&jwk, json!({"x": b64(&x), "y": b64(&y)})));
+                assert_verifies_only(&key, algorithm, signature.as_ref());
+                assert!(key.is_same(&only(jwk.clone())));
+            }
+        }
+    }
 }
 
 #[test]
@@ -251,18 +350,18 @@ fn keys_that_cannot_verify_are_named() {
         (json!({"kty": "EC"}), Unusable::Missing("crv")),
         (with(&point, json!({"crv": "secp256k1"})), Unusable::UnknownCurve),
         (with(&point, json!({"crv": "Ed25519"})), Unusable::UnknownCurve),
-        (
-            with(&point, json!({"crv": "P-384"})),
-            Unusable::WrongLength { member: "x", wanted: 48, found: 32 },
-        ),
+        (with(&point, json!({"crv": "P-384"})), Unusable::NotOnCurve),
         (with(&point, json!({"x": null})), Unusable::Missing("x")),
         (with(&point, json!({"y": null})), Unusable::Missing("y")),
         (with(&point, json!({"y": point["x"]})), Unusable::NotOnCurve),
         (with(&point, json!({"x": b64([0; 32]), "y": b64([0; 32])})), Unusable::NotOnCurve),
         (with(&point, json!({"x": b64([0xff; 32])})), Unusable::NotOnCurve),
-        (with(&point, json!({"x": b64([&[0], x.as_slice()].concat())})), length(33)),
-        (with(&point, json!({"x": b64(&x[1..])})), length(31)),
-        (with(&point, json!({"x": format!("{}=", b64(&x))})), Unusable::NotBase64("x")),
+        (with(&point, json!({"x": b64([&[1], x.as_slice()].concat())})), length(33)),
+        (with(&point, json!({"x": b64([&[0, 1], x.as_slice()].concat())})), length(34)),
+        // Not the octets of the same number, so hardly ever on the curve.
+        (with(&point, json!({"x": b64([&x[..31]].concat())})), Unusable::NotOnCurve),
+        (with(&point, json!({"x": ""})), length(0)),
+        (with(&point, json!({"x": format!("{}==", b64(&x))})), Unusable::NotBase64("x")),
         (with(&point, json!({"x": "+".repeat(43)})), Unusable::NotBase64("x")),
         (with(&point, json!({"x": " "})), Unusable::NotBase64("x")),
         (with(&p384, json!({"crv": "P-256"})), length(48)),
@@ -271,6 +370,10 @@ fn keys_that_cannot_verify_are_named() {
         (json!({"kty": "OKP", "crv": "P-256", "x": b64([1; 32])}), Unusable::UnknownCurve),
         (json!({"kty": "OKP", "crv": "Ed25519", "d": b64([1; 32])}), Unusable::Missing("x")),
         (json!({"kty": "OKP", "crv": "Ed25519", "x": b64([1; 31])}), length(31)),
+        (json!({"kty": "OKP", "crv": "Ed25519", "x": b64([0; 33])}), length(33)),
+        (json!({"kty": "OKP", "crv": "Ed25519", "x": ""}), length(0)),
+        (json!({"kty": ""}), Unusable::UnknownType),
+        (json!({"kty": null}), Unusable::Missing("kty")),
     ] {
         assert_eq!(why(jwk.clone()), cause, "{jwk}");
     }
@@ -366,6 +469,13 @@ fn documents_that_are_no_jwk_set_are_errors() {
         assert_eq!(KeySet::parse(document.as_bytes()).unwrap_err().to_string(), message);
     }
     assert!(KeySet::parse(b"{\"keys\": [\"\xff\"]}").is_err());
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_document() {
+    let document = json!({ "keys": [p256()] }).to_string();
+    assert_eq!(KeySet::parse(format!("\u{feff}{document}").as_bytes()).unwrap().set.len(), 1);
+    assert!(KeySet::parse(format!("\u{feff}\u{feff}{document}").as_bytes()).is_err());
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub enum Unusable {
     /// A member has the wrong JSON type.
     #[error("`{0}` is not a string")]
     NotAString(&'static str),
+    /// A number that is not a whole one of 64 bits.
+    #[error("`kid` is neither a string nor a whole number of at most 64 bits")]
+    NotAnId,
     /// A shared secret: a holder who can verify with it can sign as well.
     #[error("`kty` is \"oct\", a shared secret")]
     Symmetric,
@@ -33,8 +36,8 @@ pub enum Unusable {
     /// The algorithm belongs to another type of key or curve.
     #[error("`alg` does not go with `kty` and `crv`")]
     OtherAlgorithm,
-    /// Not base64url without padding.
-    #[error("`{0}` is not base64url without padding")]
+    /// Not base64url.
+    #[error("`{0}` is not base64url")]
     NotBase64(&'static str),
     /// A coordinate or key of the wrong length.
     #[error("`{member}` has {found} bytes instead of {wanted}")]

@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    claims,
     identity::{Identity, MappedClaim, MappedClaims, TooLarge},
     principal::Principal,
     settings::IdentityHeaderSettings,
@@ -133,7 +134,11 @@ impl IdentityHeaders {
         identity.set(&self.provider, Some(text(provider, "")));
         for MappedClaim { path, header, .. } in &*self.claims.0 {
             let Some(value) = path.find(&principal.claims) else { continue };
-            identity.set(&Some(Arc::clone(header)), header_value(value));
+            match claims::is_exact(value) {
+                true => identity.set(&Some(Arc::clone(header)), header_value(value)),
+                // Two callers would get the same header.
+                false => identity.drop(header),
+            }
         }
         identity.headers.shrink_to_fit();
         identity.dropped.shrink_to_fit();
@@ -300,6 +305,32 @@ mod tests {
         let claim = with_claim(json!("é".repeat(2000)));
         let identity = render(&headers(), &claim).unwrap();
         assert_eq!(identity.dropped, ["x-c".into()]);
+    }
+
+    #[test]
+    fn a_number_that_was_not_read_exactly_has_no_header_and_no_metadata() {
+        let cases = [
+            ("9007199254740993", Some("9007199254740993")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("-9223372036854775808", Some("-9223372036854775808")),
+            ("9007199254740991.0", Some("9007199254740991.0")),
+            ("18446744073709551616", None),
+            ("-9223372036854775809", None),
+            ("123456789012345678901234567890", None),
+            ("9007199254740992.0", None),
+            ("1e300", None),
+            ("[1, 18446744073709551616]", None),
+            (r#"{"a": [{"b": 18446744073709551616}]}"#, None),
+            ("\"123456789012345678901234567890\"", Some("123456789012345678901234567890")),
+        ];
+        for (claim, expected) in cases {
+            let principal = with_claim(serde_json::from_str(claim).unwrap());
+            let identity = render(&headers(), &principal).unwrap();
+            let header = identity.headers.iter().find(|(name, _)| &**name == "x-c");
+            assert_eq!(header.map(|(_, value)| &**value), expected, "{claim}");
+            assert_eq!(identity.dropped.len(), usize::from(expected.is_none()), "{claim}");
+            assert_eq!(identity.claims(&principal.claims).count(), identity.headers.len() - 3);
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use ahash::AHashMap;
 
 mod agreement;
+mod draft;
 mod every_reading;
+mod reached;
 mod readings;
 mod route;
 mod tree;
@@ -18,9 +20,16 @@ use crate::{
 };
 
 pub use agreement::rules;
-pub use {agreement::NoRoute, route::Route};
+pub use {
+    agreement::NoRoute,
+    draft::templates_overlap_too_much,
+    reached::{Unreached, Why, unreached},
+    readings::Difference,
+    route::Route,
+};
 
 use agreement::Agreement;
+use draft::RoutePath;
 use every_reading::EveryReading;
 use route::Asked;
 use tree::{NO_ROUTE, Tree, Walk};
@@ -44,12 +53,9 @@ impl Routes {
     /// Indexes the routes of `settings`.
     pub fn new(settings: &AuthSettings) -> Self {
         let matched = || settings.routes.iter().enumerate().filter(|(_, it)| !it.only_by_name);
-        let with_path = matched().filter_map(|(position, route)| {
-            let exact = route.path.as_deref().map(|path| (position, path, false));
-            exact.or(route.path_prefix.as_deref().map(|prefix| (position, prefix, true)))
-        });
-        let has_no_path =
-            |route: &RouteSettings| route.path.is_none() && route.path_prefix.is_none();
+        let with_path =
+            matched().filter_map(|(position, route)| Some((position, RoutePath::of(route)?)));
+        let has_no_path = |route: &RouteSettings| RoutePath::of(route).is_none();
         let mut routes = Self {
             routes: Vec::with_capacity(settings.routes.len()),
             defaults: Route::new(&RouteSettings::default(), settings),
@@ -86,15 +92,18 @@ impl Routes {
             return Ok(Some(&self.routes[*position]));
         }
         let path = request.bare_path();
-        let walk = self.walk(request);
-        let mut agreement = Agreement { routes: &self.routes, found: None };
         if path == "*" && request.method == "OPTIONS" {
-            return Ok(self.routes.get(walk.first(&self.anywhere, NO_ROUTE)));
+            return Ok(self.routes.get(self.walk(request).first(&self.anywhere, NO_ROUTE)));
         }
         let spelling = path::read(path, self.has_matches).map_err(|_| NoRoute::Ambiguous)?;
+        if self.tree.is_overgrown {
+            return Err(NoRoute::Ambiguous);
+        }
         if !self.has_matches {
             return Ok(None);
         }
+        let walk = self.walk(request);
+        let mut agreement = Agreement { routes: &self.routes, found: None };
         let start = |has_case| walk.start(&self.anywhere, has_case);
         match &spelling {
             Spelling::Plain { path, is_folded } => {

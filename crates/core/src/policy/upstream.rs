@@ -1,6 +1,6 @@
 //! What changes in a request before the upstream sees it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -9,7 +9,7 @@ use crate::{
     identity::Identity,
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
-    token::{cookies, parameters, spells},
+    token::{WEBSOCKET_PROTOCOL, cookies, parameters, spells, websocket_protocols},
 };
 
 /// The edits of an allowed request.
@@ -35,8 +35,12 @@ impl<'a> Edits<'a> {
     ) {
         let set = identity.map_or(&[][..], |identity| &identity.headers);
         self.set.extend(set.iter().map(|(name, value)| (&**name, (&**value).into())));
+        let mut next = set.iter().map(|(name, _)| name).peekable();
         for name in headers.names() {
-            if !set.iter().any(|(set, _)| set == name) {
+            // They are in the order of the names; a look at all of them is for
+            // those that are left out.
+            let is_next = next.next_if(|next| Arc::ptr_eq(next, name)).is_some();
+            if !is_next && !set.iter().any(|(set, _)| set == name) {
                 self.remove.push(Cow::Borrowed(&**name));
             }
         }
@@ -53,15 +57,25 @@ impl<'a> Edits<'a> {
     /// Removes every place that may hold a token.
     pub fn hide_tokens(&mut self, sources: &'a [TokenSourceSettings], request: &Request<'a>) {
         let mut hidden_cookies: SmallVec<[&str; 2]> = SmallVec::new();
+        let mut hidden_protocols: SmallVec<[&str; 2]> = SmallVec::new();
         for source in sources {
             match &source.place {
                 TokenPlace::Header { name, .. } => self.remove.push(Cow::Borrowed(name)),
                 TokenPlace::Query(name) => self.hide_parameter(name, request),
                 TokenPlace::Cookie(name) => hidden_cookies.push(name),
+                TokenPlace::WebSocketProtocol(prefix) => hidden_protocols.push(prefix),
             }
         }
         if !hidden_cookies.is_empty() {
-            self.hide_cookies(&hidden_cookies, request);
+            let all = || cookies(request).map(|cookie| (cookie.name, cookie.pair));
+            let is_hidden = |name: &[u8]| hidden_cookies.iter().any(|it| it.as_bytes() == name);
+            self.keep("cookie", "; ", all, is_hidden);
+        }
+        if !hidden_protocols.is_empty() {
+            let all = || websocket_protocols(request).map(|protocol| (protocol, protocol));
+            let is_hidden =
+                |it: &[u8]| hidden_protocols.iter().any(|prefix| it.starts_with(prefix.as_bytes()));
+            self.keep(WEBSOCKET_PROTOCOL, ", ", all, is_hidden);
         }
     }
 
@@ -76,19 +90,28 @@ impl<'a> Edits<'a> {
         }
     }
 
-    fn hide_cookies(&mut self, hidden: &[&str], request: &Request<'a>) {
-        let is_hidden = |name: &[u8]| hidden.iter().any(|hidden| hidden.as_bytes() == name);
-        if !cookies(request).any(|cookie| is_hidden(cookie.name)) {
+    /// Keeps of a header that lists elements, each given with its name, those
+    /// that are not hidden; all of its fields become one.
+    fn keep<'h, I: Iterator<Item = (&'h [u8], &'h [u8])>>(
+        &mut self,
+        header: &'static str,
+        separator: &str,
+        all: impl Fn() -> I,
+        is_hidden: impl Fn(&[u8]) -> bool,
+    ) {
+        let is_removed = || self.remove.iter().any(|removed| removed == header);
+        if !all().any(|(name, _)| is_hidden(name)) || is_removed() {
             return;
         }
-        let mut kept = String::with_capacity(request.headers.all("cookie").map(<[u8]>::len).sum());
-        for cookie in cookies(request).filter(|cookie| !is_hidden(cookie.name)) {
-            kept.push_str(if kept.is_empty() { "" } else { "; " });
-            kept.push_str(&String::from_utf8_lossy(cookie.pair));
+        let room = all().map(|(_, element)| element.len() + separator.len()).sum();
+        let mut kept = String::with_capacity(room);
+        for (_, element) in all().filter(|(name, _)| !is_hidden(name)) {
+            kept.push_str(if kept.is_empty() { "" } else { separator });
+            kept.push_str(&String::from_utf8_lossy(element));
         }
         match kept.is_empty() {
-            true => self.remove.push("cookie".into()),
-            false => self.set.push(("cookie", kept.into())),
+            true => self.remove.push(header.into()),
+            false => self.set.push((header, kept.into())),
         }
     }
 }
@@ -162,5 +185,48 @@ mod tests {
             assert_eq!(edits.remove.contains(&Cow::from("cookie")), removed, "{cookie}");
             assert!(edits.remove.contains(&Cow::from("authorization")));
         }
+    }
+
+    #[test]
+    fn of_websocket_protocols_only_the_token_is_hidden() {
+        let sources = [source(TokenPlace::WebSocketProtocol("key.".into()))];
+        let cases: [(&[&str], Option<&str>, bool); 9] = [
+            (&["realtime, key.t, beta.v1"], Some("realtime, beta.v1"), false),
+            (&["realtime", "key.t,beta.v1"], Some("realtime, beta.v1"), false),
+            (&["realtime,,key.t, ,key.u"], Some("realtime"), false),
+            (&["\tkey.t ", "x"], Some("x"), false),
+            (&["key.t"], None, true),
+            (&["key."], None, true),
+            (&["realtime, beta.v1"], None, false),
+            (&["KEY.t, xkey.t"], None, false),
+            (&[], None, false),
+        ];
+        for (fields, kept, removed) in cases {
+            let fields = fields.iter().map(|value| (WEBSOCKET_PROTOCOL, value.as_bytes()));
+            let request = Request { path: "/", headers: fields.collect(), ..Request::default() };
+            let mut edits = Edits::default();
+            edits.hide_tokens(&sources, &request);
+            assert_eq!(edits.set.first().map(|(_, value)| &**value), kept, "{request:?}");
+            assert_eq!(edits.remove.as_slice() == [WEBSOCKET_PROTOCOL], removed, "{request:?}");
+        }
+    }
+
+    /// A header that goes as a whole is not set again.
+    #[test]
+    fn what_is_removed_is_not_set() {
+        let header = |name: &str| TokenPlace::Header { name: name.into(), scheme: None };
+        let sources = [
+            source(TokenPlace::Cookie("s".into())),
+            source(TokenPlace::WebSocketProtocol("key.".into())),
+            source(header("cookie")),
+            source(header(WEBSOCKET_PROTOCOL)),
+        ];
+        let headers = [("cookie", &b"a=1; s=t"[..]), (WEBSOCKET_PROTOCOL, b"a, key.t")];
+        let headers = headers.into_iter().collect();
+        let request = Request { path: "/", headers, ..Request::default() };
+        let mut edits = Edits::default();
+        edits.hide_tokens(&sources, &request);
+        assert_eq!(edits.remove.as_slice(), ["cookie", WEBSOCKET_PROTOCOL]);
+        assert!(edits.set.is_empty());
     }
 }

@@ -3,7 +3,8 @@
 //! A token is read once per request ([`jwt`]), verified with a key of its
 //! issuer ([`keys`], kept fresh by a [`KeyStore`]), checked ([`checks`]) and
 //! cached ([`crate::token_cache`]). Only a key that the issuer does not seem to
-//! have makes a request wait.
+//! have makes a request wait: one that the token names and the set lacks, or one
+//! that has come in the place of the one that does not verify the token.
 
 use std::{
     fmt,
@@ -37,7 +38,7 @@ const MAX_WAITS: usize = 2;
 
 /// How many keys of one issuer are tried on a token: computing signatures is
 /// what a token costs. With a `kid` it is one, but for issuers that give
-/// several keys the same.
+/// several keys the same or none at all.
 const MAX_SIGNATURES: usize = 8;
 
 /// Verifies the JWTs of one issuer.
@@ -53,10 +54,18 @@ pub struct OAuth2 {
 
 /// Why a token was not verified.
 enum Failure {
-    /// It is not valid.
+    /// It is not valid, whatever keys its issuer has.
     Refused(Reason),
-    /// The current keys of the issuer do not have the one it names.
-    NoSuchKey,
+    /// The keys at hand do not verify it.
+    NotBy(Keys),
+}
+
+/// The keys of an issuer that do not verify a token.
+struct Keys {
+    tried: Arc<KeySet>,
+    /// Why the token is refused if the issuer has no others:
+    /// [`Reason::UnknownKid`] where none of them is the one that it names.
+    reason: Reason,
 }
 
 impl From<Reason> for Failure {
@@ -152,8 +161,8 @@ impl OAuth2 {
         Ok(times)
     }
 
-    /// The key that verifies the token: one with its `kid`, or without a
-    /// `kid` any that fits.
+    /// The key that verifies the token: one with its `kid`, else one without
+    /// any that fits. A token without a `kid` may be by any that fits.
     fn verify_signature(
         &self,
         credential: &Credential<'_>,
@@ -162,21 +171,32 @@ impl OAuth2 {
     ) -> Result<Arc<VerifyingKey>, Failure> {
         let kid = jwt.header().kid.text();
         let keys = self.keys.keys();
-        let mut named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid).peekable();
-        if named.peek().is_none() {
+        let not_by = |reason| Failure::NotBy(Keys { tried: Arc::clone(&keys), reason });
+        let is_known = kid.is_none_or(|kid| keys.iter().any(|key| key.kid() == Some(kid)));
+        let in_question = |key: &&Arc<VerifyingKey>| match is_known {
+            true => kid.is_none() || key.kid() == kid,
+            false => key.kid().is_none(),
+        };
+        let fitting = || keys.iter().filter(in_question).filter(|key| key.fits(algorithm));
+        let unknown = || {
             self.tell_missing_key(kid, &keys, credential);
-            return Err(Failure::NoSuchKey);
-        }
-        let mut fitting = named.filter(|key| key.fits(algorithm)).peekable();
-        if fitting.peek().is_none() {
-            let named = keys.iter().filter(|key| kid.is_none() || key.kid() == kid);
+            not_by(Reason::UnknownKid)
+        };
+        if fitting().next().is_none() {
+            if !is_known || keys.is_empty() {
+                return Err(unknown());
+            }
+            let named = keys.iter().filter(in_question);
             let allowed = list(named.flat_map(|key| key.algorithms()));
             credential.because(format_args!(
                 "signed with {algorithm}, the issuer's key is for {allowed}"
             ));
-            return Err(Failure::Refused(Reason::AlgorithmNotAllowed));
+            return Err(not_by(Reason::AlgorithmNotAllowed));
         }
-        let refused = || {
+        let none_verifies = || {
+            if !is_known {
+                return unknown();
+            }
             match kid.map(Name) {
                 Some(kid) => credential.because(format_args!(
                     "the signature does not verify with the issuer's key {kid}"
@@ -184,10 +204,10 @@ impl OAuth2 {
                 None => credential
                     .because(format_args!("the signature verifies with none of the issuer's keys")),
             }
-            Failure::Refused(Reason::BadSignature)
+            not_by(Reason::BadSignature)
         };
         if self.cache.refused().contains(credential.token(), &keys) {
-            return Err(refused());
+            return Err(none_verifies());
         }
         // The same key has verified the token for another provider.
         let proven = |key: &Arc<VerifyingKey>| {
@@ -197,18 +217,18 @@ impl OAuth2 {
             proven(key)
                 || key.verify(algorithm, jwt.signed_part(credential.token()), jwt.signature())
         };
-        let mut tried = fitting
+        let mut tried = fitting()
             .filter(|key| key.makes_signatures_of(jwt.signature().len()))
             .take(MAX_SIGNATURES);
         tried.find(verifies).cloned().ok_or_else(|| {
             self.cache.refused().add(credential.token(), &keys);
-            refused()
+            none_verifies()
         })
     }
 
     /// What makes a token another provider's.
     fn describe_other(&self, credential: &Credential<'_>) -> String {
-        let ours = format!("it is no JWT of {:?}", self.issuer);
+        let ours = format!("it is not a JWT of {:?}", self.issuer);
         match credential.jwt() {
             Some(jwt) => match jwt.issuer() {
                 Some(issuer) => format!("{ours}: its iss is {issuer:?}"),
@@ -237,7 +257,15 @@ impl OAuth2 {
         credential.because(format_args!("kid {kid}, the issuer has {known}"));
     }
 
-    /// Waits for keys that may have the one the token names.
+    /// The answer by the keys at hand; an error if other keys may give another.
+    fn answer(&self, credential: &Credential<'_>, jwt: &Unverified) -> Result<Answer, Keys> {
+        self.judge(credential, jwt).or_else(|failure| match failure {
+            Failure::Refused(reason) => Ok(Answer::Refused(reason)),
+            Failure::NotBy(keys) => Err(keys),
+        })
+    }
+
+    /// Waits for keys that may have the one that signed the token.
     async fn wait_for_key(
         &self,
         credential: &Credential<'_>,
@@ -246,40 +274,42 @@ impl OAuth2 {
     ) -> Answer {
         first.await;
         for _ in 0..MAX_WAITS {
-            if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {
-                return answer;
-            }
+            let keys = match self.answer(credential, jwt) {
+                Ok(answer) => return answer,
+                Err(keys) => keys,
+            };
             match self.keys.refresh() {
-                Refresh::Settled { good } => return self.settled(credential, jwt, good),
+                Refresh::Settled { good } => return self.settled(credential, jwt, keys, good),
                 Refresh::Wait(refresh) => refresh.await,
             }
         }
-        self.judge(credential, jwt).or_else(refused).unwrap_or_else(|_| {
+        self.answer(credential, jwt).unwrap_or_else(|keys| self.without(credential, &keys, false))
+    }
+
+    /// The answer once a refresh has settled which keys there are. It may have
+    /// ended since the keys were looked at, so new ones are looked at once more.
+    fn settled(
+        &self,
+        credential: &Credential<'_>,
+        jwt: &Unverified,
+        keys: Keys,
+        good: bool,
+    ) -> Answer {
+        let are_new = !Arc::ptr_eq(&keys.tried, &self.keys.keys());
+        let answer = if are_new { self.answer(credential, jwt) } else { Err(keys) };
+        answer.unwrap_or_else(|keys| self.without(credential, &keys, good))
+    }
+
+    /// The answer without other keys than these. After a good refresh a missing
+    /// key does not exist, after a failed one that is unknown. A signature that
+    /// is not by the key it names is bad until the issuer says otherwise: an
+    /// outage must not turn every forgery into a 503.
+    fn without(&self, credential: &Credential<'_>, keys: &Keys, good: bool) -> Answer {
+        if keys.reason == Reason::UnknownKid && (!good || keys.tried.is_empty()) {
             self.note_unavailable(credential);
-            Answer::Unavailable
-        })
-    }
-
-    /// The answer once a refresh has settled which keys there are: after a good
-    /// one a missing key does not exist, after a failed one that is unknown. The
-    /// refresh may have ended since the keys were looked at, hence the last look.
-    fn settled(&self, credential: &Credential<'_>, jwt: &Unverified, good: bool) -> Answer {
-        match self.judge(credential, jwt).or_else(refused) {
-            Ok(answer) => answer,
-            Err(_) if good && !self.keys.keys().is_empty() => Answer::Refused(Reason::UnknownKid),
-            Err(_) => {
-                self.note_unavailable(credential);
-                Answer::Unavailable
-            }
+            return Answer::Unavailable;
         }
-    }
-}
-
-/// A refusal is an answer; a missing key is not.
-fn refused(failure: Failure) -> Result<Answer, Failure> {
-    match failure {
-        Failure::Refused(reason) => Ok(Answer::Refused(reason)),
-        Failure::NoSuchKey => Err(failure),
+        Answer::Refused(keys.reason)
     }
 }
 
@@ -319,11 +349,12 @@ impl Provider for OAuth2 {
             credential.note(|| self.describe_other(credential));
             return Answering::Now(Answer::NotMine);
         };
-        if let Ok(answer) = self.judge(credential, jwt).or_else(refused) {
-            return Answering::Now(answer);
-        }
+        let keys = match self.answer(credential, jwt) {
+            Ok(answer) => return Answering::Now(answer),
+            Err(keys) => keys,
+        };
         match self.keys.refresh() {
-            Refresh::Settled { good } => Answering::Now(self.settled(credential, jwt, good)),
+            Refresh::Settled { good } => Answering::Now(self.settled(credential, jwt, keys, good)),
             Refresh::Wait(refresh) => Answering::later(self.wait_for_key(credential, jwt, refresh)),
         }
     }

@@ -3,8 +3,13 @@
 
 use std::fmt;
 
-use super::{MAX_PAIRS, Source, TokenSources, cookies, decode_form, parameters, spells};
-use crate::{request::Request, settings::TokenPlace};
+use super::{
+    MAX_PAIRS, Source, TokenSources, cookies, decode_form, parameters, spells, websocket_protocols,
+};
+use crate::{
+    request::Request,
+    settings::{SeveralTokens, TokenPlace},
+};
 
 /// One token source and what it holds.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub enum Seen {
     Repeated,
     /// The header's credential has a comma: two joined into one.
     Comma,
-    /// Too many parameters or cookies to look through.
+    /// Too many parameters, cookies or protocols to look through.
     Crowd,
     /// A token of this many bytes.
     Token {
@@ -38,6 +43,12 @@ pub enum Seen {
         differs: bool,
         /// Whether all its bytes are visible ASCII.
         visible: bool,
+    },
+    /// Another token of this many bytes, beside that of an earlier source,
+    /// which counts.
+    Ignored {
+        /// Its length.
+        bytes: usize,
     },
 }
 
@@ -60,6 +71,11 @@ impl fmt::Display for Seen {
                     false => f.write_str(", not all of them visible ASCII"),
                 }
             }
+            Self::Ignored { bytes } => write!(
+                f,
+                "another token, of {bytes} bytes, ignored: that of an earlier source counts \
+                 (several_tokens: first)"
+            ),
         }
     }
 }
@@ -71,6 +87,7 @@ impl fmt::Display for TokenPlace {
             Self::Header { name, scheme: None } => write!(f, "header {name}"),
             Self::Query(name) => write!(f, "query parameter {name}"),
             Self::Cookie(name) => write!(f, "cookie {name}"),
+            Self::WebSocketProtocol(prefix) => write!(f, "WebSocket protocol {prefix}…"),
         }
     }
 }
@@ -81,14 +98,38 @@ impl TokenSources {
         self.max_bytes
     }
 
+    /// What becomes of different tokens in different sources.
+    pub(crate) fn several(&self) -> SeveralTokens {
+        self.several
+    }
+
     /// What every source holds, in order.
     pub(crate) fn survey<'s>(&'s self, request: &Request<'_>) -> Vec<Sighting<'s>> {
         let mut first = None;
-        let look = |source: &'s Source| Sighting {
-            place: &source.place,
-            seen: look_at(source, request, self.max_bytes, &mut first),
+        let look = |source: &'s Source| {
+            let is_settled = self.several == SeveralTokens::First && first.is_some();
+            let seen = match is_settled {
+                false => look_at(source, request, self.max_bytes, &mut first),
+                true => beside(source, request, self.max_bytes, first.as_deref()),
+            };
+            Sighting { place: &source.place, seen }
         };
         self.sources.iter().map(look).collect()
+    }
+}
+
+/// What a place holds where the token `first` of an earlier one counts.
+fn beside(source: &Source, request: &Request<'_>, max_bytes: usize, first: Option<&[u8]>) -> Seen {
+    let seen = look_at(source, request, max_bytes, &mut None);
+    let Seen::Token { bytes, visible, .. } = seen else { return seen };
+    let values = values(source, request).unwrap_or_default();
+    let mut tokens = values.iter().map(Vec::as_slice).filter(|token| !token.is_empty());
+    let own = tokens.next();
+    // Of large ones, too: none of them has to be read for that.
+    match tokens.find(|token| Some(*token) != own) {
+        Some(other) => Seen::Token { bytes: other.len(), differs: true, visible },
+        None if own == first => seen,
+        None => Seen::Ignored { bytes },
     }
 }
 
@@ -99,33 +140,9 @@ fn look_at(
     max_bytes: usize,
     first: &mut Option<Vec<u8>>,
 ) -> Seen {
-    if source.is_crowded(request) {
-        return Seen::Crowd;
-    }
-    let values: Vec<Vec<u8>> = match &source.place {
-        TokenPlace::Header { name, .. } => {
-            let mut values = request.headers.all(name);
-            let Some(value) = values.next() else { return Seen::Nothing };
-            if values.next().is_some() {
-                return Seen::Repeated;
-            }
-            let Some(token) = source.credential(value) else {
-                let is_empty = value.trim_ascii().is_empty();
-                return if is_empty { Seen::Empty } else { Seen::OtherScheme };
-            };
-            if token.contains(&b',') {
-                return Seen::Comma;
-            }
-            vec![token.into()]
-        }
-        TokenPlace::Query(name) => parameters(request.query().unwrap_or_default())
-            .filter(|(spelled, _)| spells(spelled, name))
-            .map(|(_, value)| decode_form(value).into_owned())
-            .collect(),
-        TokenPlace::Cookie(name) => cookies(request)
-            .filter(|cookie| cookie.name == name.as_bytes())
-            .map(|cookie| cookie.value.into())
-            .collect(),
+    let values = match values(source, request) {
+        Ok(values) => values,
+        Err(seen) => return seen,
     };
     let mut seen = if values.is_empty() { Seen::Nothing } else { Seen::Empty };
     for value in values.into_iter().filter(|value| !value.is_empty()) {
@@ -143,15 +160,56 @@ fn look_at(
     seen
 }
 
+/// The values of one place, empty ones too; what is there if none can be read.
+fn values(source: &Source, request: &Request<'_>) -> Result<Vec<Vec<u8>>, Seen> {
+    if source.is_crowded(request) {
+        return Err(Seen::Crowd);
+    }
+    Ok(match &source.place {
+        TokenPlace::Header { name, .. } => {
+            let mut values = request.headers.all(name);
+            let Some(value) = values.next() else { return Err(Seen::Nothing) };
+            if values.next().is_some() {
+                return Err(Seen::Repeated);
+            }
+            let Some(token) = source.credential(value) else {
+                let is_empty = value.trim_ascii().is_empty();
+                return Err(if is_empty { Seen::Empty } else { Seen::OtherScheme });
+            };
+            if token.contains(&b',') {
+                return Err(Seen::Comma);
+            }
+            vec![token.into()]
+        }
+        TokenPlace::Query(name) => parameters(request.query().unwrap_or_default())
+            .filter(|(spelled, _)| spells(spelled, name))
+            .map(|(_, value)| decode_form(value).into_owned())
+            .collect(),
+        TokenPlace::Cookie(name) => cookies(request)
+            .filter(|cookie| cookie.name == name.as_bytes())
+            .map(|cookie| cookie.value.into())
+            .collect(),
+        TokenPlace::WebSocketProtocol(prefix) => websocket_protocols(request)
+            .filter_map(|protocol| protocol.strip_prefix(prefix.as_bytes()))
+            .map(Into::into)
+            .collect(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{
+        Seen::{Comma, Crowd, Empty, Nothing, OtherScheme, Repeated},
+        *,
+    };
     use crate::{
         settings::{AuthSettings, TokenSourceSettings},
         token::NoToken,
     };
 
-    fn sources() -> TokenSources {
+    fn sources(several_tokens: SeveralTokens) -> TokenSources {
         let header = |name: &str, scheme: Option<&str>| TokenPlace::Header {
             name: name.into(),
             scheme: scheme.map(Into::into),
@@ -161,20 +219,48 @@ mod tests {
             header("x-api-key", None),
             TokenPlace::Query("access_token".into()),
             TokenPlace::Cookie("session".into()),
+            TokenPlace::WebSocketProtocol("key.".into()),
         ];
         let token_sources =
             places.into_iter().map(|place| TokenSourceSettings { place, providers: None });
         TokenSources::new(&AuthSettings {
             token_sources: token_sources.collect(),
             max_token_bytes: 20,
+            several_tokens,
             ..AuthSettings::default()
         })
+    }
+
+    /// What the survey says comes to what the search finds.
+    #[track_caller]
+    fn assert_agrees(sources: &TokenSources, request: &Request<'_>) -> Vec<Seen> {
+        let seen: Vec<_> =
+            sources.survey(request).into_iter().map(|sighting| sighting.seen).collect();
+        let ambiguous =
+            |seen: &Seen| matches!(seen, Repeated | Comma | Seen::Token { differs: true, .. });
+        let token = seen.iter().find_map(|seen| match seen {
+            Seen::Token { bytes, visible, .. } => Some((*bytes, *visible)),
+            _ => None,
+        });
+        let told = match (seen.iter().any(ambiguous), token) {
+            _ if seen.contains(&Crowd) => Err(NoToken::Crowded),
+            (true, _) => Err(NoToken::Ambiguous),
+            (false, None) => Err(NoToken::Missing),
+            (false, Some((21.., _))) => Err(NoToken::TooLarge),
+            (false, Some((_, false))) => Err(NoToken::Unreadable),
+            (false, Some((bytes, true))) => Ok(bytes),
+        };
+        let found = sources.find(request).map(|found| found.token.len());
+        // The search ends at the first error that it comes to.
+        let both = [found, told]
+            .map(|it| it.is_err_and(|it| matches!(it, NoToken::Crowded | NoToken::Ambiguous)));
+        assert!(found == told || both == [true; 2], "{found:?} {seen:?} {request:?}");
+        seen
     }
 
     /// What is told never contradicts what was decided.
     #[test]
     fn the_survey_agrees_with_the_search() {
-        use Seen::{Comma, Crowd, Empty, Nothing, OtherScheme, Repeated};
         let token = |bytes, differs| Seen::Token { bytes, differs, visible: true };
         let odd = |bytes| Seen::Token { bytes, differs: false, visible: false };
         let (many, crowd) = (";".repeat(MAX_PAIRS), ";".repeat(MAX_PAIRS - 1));
@@ -229,28 +315,50 @@ mod tests {
             ),
             ("/", &[("x-api-key", &long)], [Nothing, token(30, false), Nothing, Nothing]),
         ];
-        let sources = sources();
+        let sources = sources(SeveralTokens::Refuse);
         for (path, headers, expected) in cases {
             let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
             let request = Request { method: "GET", path, headers, ..Request::default() };
-            let seen: Vec<_> =
-                sources.survey(&request).into_iter().map(|sighting| sighting.seen).collect();
-            assert_eq!(seen, expected, "{request:?}");
-            let ambiguous =
-                |seen: &Seen| matches!(seen, Repeated | Comma | Seen::Token { differs: true, .. });
-            let token = seen.iter().find_map(|seen| match seen {
-                Seen::Token { bytes, visible, .. } => Some((*bytes, *visible)),
-                _ => None,
-            });
-            let told = match (seen.iter().any(ambiguous), token) {
-                _ if seen.contains(&Crowd) => Err(NoToken::Crowded),
-                (true, _) => Err(NoToken::Ambiguous),
-                (false, None) => Err(NoToken::Missing),
-                (false, Some((21.., _))) => Err(NoToken::TooLarge),
-                (false, Some((_, false))) => Err(NoToken::Unreadable),
-                (false, Some((bytes, true))) => Ok(bytes),
-            };
-            assert_eq!(sources.find(&request).map(|found| found.token.len()), told, "{request:?}");
+            let seen = assert_agrees(&sources, &request);
+            assert_eq!(seen[..4], expected, "{request:?}");
+            assert_eq!(seen[4], Nothing, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn ignored_tokens_are_told_as_such() {
+        let token = |bytes| Seen::Token { bytes, differs: false, visible: true };
+        let ignored = |bytes| Seen::Ignored { bytes };
+        let headers: [(&str, &[u8]); 4] = [
+            ("authorization", b"Bearer t"),
+            ("x-api-key", b"other"),
+            ("cookie", b"session=t"),
+            ("sec-websocket-protocol", b"a, key.another"),
+        ];
+        let headers = headers.into_iter().collect();
+        let request = Request { path: "/?access_token=%74", headers, ..Request::default() };
+        let seen = assert_agrees(&sources(SeveralTokens::First), &request);
+        assert_eq!(seen, [token(1), ignored(5), token(1), token(1), ignored(7)]);
+    }
+
+    proptest! {
+        /// With few letters, so that tokens are often the same.
+        #[test]
+        fn the_survey_agrees_with_the_search_on_anything(
+            first in any::<bool>(),
+            query in "(access_token=(t|u|%74|%ff|a{22})?&?){0,3}",
+            fields in vec(prop_oneof![
+                ("authorization|x-api-key", "((Bearer|bearer|Basic) ?)?[ tu,]{0,4}"),
+                ("authorization|x-api-key", "Bearer (a{22}|b{22}|é)"),
+                ("cookie", "(session=(t|u|a{22})?; ?){0,3}"),
+                ("sec-websocket-protocol", "((key\\.)?[tu]{0,2}, ?){0,3}"),
+            ], 0..5),
+        ) {
+            let several = if first { SeveralTokens::First } else { SeveralTokens::Refuse };
+            let headers = fields.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
+            let path = format!("/?{query}");
+            let request = Request { path: &path, headers, ..Request::default() };
+            assert_agrees(&sources(several), &request);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a discovery document (OpenID Connect Discovery 1.0, section 3;
 //! RFC 8414).
 
-use claimgate_core::urls;
+use claimgate_core::{keys::without_byte_order_mark, urls};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -10,6 +10,9 @@ use super::error::Cause;
 /// The `jwks_uri` of the discovery document of the right issuer.
 #[derive(Debug)]
 pub(super) struct JwksUri(pub(super) Url);
+
+/// An issuer is a URL; what is far longer is none, and fills no log.
+const SHOWN_CHARS: usize = 256;
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -26,11 +29,14 @@ impl JwksUri {
     /// machine without `allow_http`.
     pub(super) fn read(document: &[u8], issuer: &str, allow_http: bool) -> Result<Self, Cause> {
         // Without the text of the error, which may quote the document.
-        let metadata: Metadata = serde_json::from_slice(document)
+        let metadata: Metadata = serde_json::from_slice(without_byte_order_mark(document))
             .map_err(|_| Cause::Discovery("it is not a discovery document"))?;
         match metadata.issuer {
             Some(theirs) if theirs == issuer => {}
-            Some(_) => return Err(Cause::Discovery("its issuer is not the configured one")),
+            Some(theirs) => {
+                let theirs = theirs.chars().take(SHOWN_CHARS).collect();
+                return Err(Cause::OtherIssuer { theirs, ours: issuer.to_owned() });
+            }
             None => return Err(Cause::Discovery("it names no issuer")),
         }
         let text = metadata.jwks_uri.ok_or(Cause::Discovery("it has no jwks_uri"))?;
@@ -60,6 +66,10 @@ mod tests {
 
         let elsewhere = with(r#""https://keys.example//jwks""#);
         assert_eq!(read(&elsewhere, false).unwrap(), "https://keys.example//jwks");
+        let marked = format!("\u{feff}{elsewhere}");
+        assert_eq!(read(&marked, false).unwrap(), "https://keys.example//jwks");
+        let without_slash = JwksUri::read(elsewhere.as_bytes(), "https://a.example/", false);
+        assert!(without_slash.unwrap_err().to_string().ends_with("without the slash at its end"));
         assert!(read(&with(r#""http://127.0.0.1:80/jwks""#), false).is_ok());
         assert!(read(&with(r#""http://keys.example/jwks""#), true).is_ok());
         for (document, message) in [
@@ -70,8 +80,23 @@ mod tests {
             (with("7"), "not a discovery document"),
             ("<html>".to_owned(), "not a discovery document"),
             ("{}".to_owned(), "names no issuer"),
-            (elsewhere.replace("https://a.example", "https://a.example/"), "not the configured"),
-            (elsewhere.replace("https://a.example", "https://A.example"), "not the configured"),
+            (
+                elsewhere.replace("https://a.example", "https://a.example/"),
+                "its issuer is \"https://a.example/\", the configured one is \
+                 \"https://a.example\"; write the slash at its end, too",
+            ),
+            (
+                elsewhere.replace("https://a.example", "https://A.example"),
+                "its issuer is \"https://A.example\", the configured one is \"https://a.example\"",
+            ),
+            (
+                elsewhere.replace("https://a.example", &"x".repeat(300)),
+                &format!("its issuer is \"{}\", the", "x".repeat(256)),
+            ),
+            (
+                elsewhere.replace("https://a.example", "a\\n\\u202eb"),
+                "its issuer is \"a\\n\\u{202e}b\", the",
+            ),
         ] {
             let error = read(&document, false).unwrap_err();
             assert!(error.contains(message), "{document}: {error}");

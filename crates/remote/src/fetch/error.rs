@@ -29,6 +29,7 @@ pub enum SetupError {
 pub struct FetchError {
     place: String,
     cause: Cause,
+    retry_after: Option<Duration>,
 }
 
 /// Why a fetch failed.
@@ -43,6 +44,12 @@ pub enum Cause {
     /// Neither 200 nor, for a conditional request, 304.
     #[error("the answer has status {0}")]
     Status(u16),
+    /// Nor is the document at the other place, which is named here.
+    #[error("the answer has status 404, as it has at {0}")]
+    NotFoundAtEither(String),
+    /// The body is encoded in another way than gzip.
+    #[error("the answer has a content-encoding that is not supported, gzip is")]
+    Encoding,
     /// Over [`super::MAX_BODY_BYTES`].
     #[error("the answer is larger than 1 MiB")]
     TooLarge,
@@ -55,6 +62,17 @@ pub enum Cause {
     /// The discovery document can't be used.
     #[error("{0}")]
     Discovery(&'static str),
+    /// The discovery document is another issuer's.
+    #[error(
+        "its issuer is {theirs:?}, the configured one is {ours:?}{}",
+        slash_between(.theirs, .ours)
+    )]
+    OtherIssuer {
+        /// What the document says, or the beginning of it.
+        theirs: String,
+        /// What the configuration says.
+        ours: String,
+    },
     /// The key document can't be used.
     #[error("{0}")]
     Keys(KeySetError),
@@ -69,7 +87,7 @@ pub enum Cause {
 impl FetchError {
     /// `place` must hold nothing secret.
     pub(crate) fn new(place: String, cause: Cause) -> Self {
-        Self { place, cause }
+        Self { place, cause, retry_after: None }
     }
 
     pub(super) fn at(place: &Url, cause: Cause) -> Self {
@@ -85,8 +103,27 @@ impl FetchError {
         Self::new(format!("fetch_token_file {}", path.display()), Cause::TokenFile(cause))
     }
 
+    pub(crate) fn retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    /// How long the server wants to be left alone.
+    pub(crate) fn wanted_pause(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Why it failed.
     pub fn cause(&self) -> &Cause {
         &self.cause
+    }
+}
+
+/// The most frequent difference, which is easily overlooked.
+fn slash_between(theirs: &str, ours: &str) -> &'static str {
+    let same = theirs.strip_suffix('/').unwrap_or(theirs) == ours.strip_suffix('/').unwrap_or(ours);
+    match (same, theirs.ends_with('/')) {
+        (false, _) => "",
+        (true, true) => "; write the slash at its end, too",
+        (true, false) => "; write it without the slash at its end",
     }
 }

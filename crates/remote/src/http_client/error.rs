@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 use jiff::Timestamp;
-use rustls::CertificateError;
+use rustls::{CertificateError, pki_types::UnixTime};
 
 /// The HTTP client can't be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,26 +47,49 @@ pub fn root_cause(error: &reqwest::Error) -> String {
     }
 }
 
+const CA_FILE: &str = "ca_file (claimgate token: GATEWAY_CA_FILE)";
+
 /// What is wrong with a server's certificate, in a text that is the same at
 /// every retry: the library's counts the seconds.
 fn certificate_problem(error: &CertificateError) -> String {
-    let (what, when) = match error {
-        CertificateError::ExpiredContext { not_after, .. } => ("expired at", not_after),
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            ("is not valid before", not_before)
-        }
-        error => return format!("invalid peer certificate: {error}"),
+    let date = |when: &UnixTime| {
+        let seconds = i64::try_from(when.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
     };
-    let seconds = i64::try_from(when.as_secs()).unwrap_or(i64::MAX);
-    let when = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
-    format!("invalid peer certificate: it {what} {when}")
+    let what = match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("it expired at {}", date(not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("it is not valid before {}", date(not_before))
+        }
+        CertificateError::UnknownIssuer => {
+            format!("its issuer is not trusted; to trust it, list its certificate in {CA_FILE}")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "it names no host in subjectAltName, and a common name (CN) does not count".to_owned()
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!("it is not for {}, but for {}", expected.to_str(), presented.join(", "))
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not for servers (extendedKeyUsage)".to_owned()
+        }
+        // The library has no type of its own for it.
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            format!(
+                "it is marked as an authority's (CA:TRUE), as openssl req -x509 makes them; to \
+                 trust it nonetheless, list this very certificate in {CA_FILE}"
+            )
+        }
+        error => error.to_string(),
+    };
+    format!("invalid peer certificate: {what}")
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use rustls::pki_types::UnixTime;
 
     use super::*;
 
@@ -81,7 +104,7 @@ mod tests {
         let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(86_400) };
         let text = certificate_problem(&early);
         assert_eq!(text, "invalid peer certificate: it is not valid before 1970-01-02T00:00:00Z");
-        let other = certificate_problem(&CertificateError::UnknownIssuer);
-        assert_eq!(other, "invalid peer certificate: UnknownIssuer");
+        let other = certificate_problem(&CertificateError::Revoked);
+        assert_eq!(other, "invalid peer certificate: Revoked");
     }
 }

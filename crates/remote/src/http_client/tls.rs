@@ -7,11 +7,12 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
+    client::WebPkiServerVerifier,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::error::SetupError;
+use super::{error::SetupError, pinned::Pinned};
 
 /// Whether a client speaks TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub(super) enum Need {
     Yes,
 }
 
-/// TLS with this system's trust roots and those of `ca_file`.
+/// TLS with this system's trust roots and those of `ca_file`, where a server's
+/// own self-signed certificate may stand as well.
 ///
 /// The crypto provider is named here, so it does not matter which one, if
 /// any, the process has as its default. Without `ca_file` all clients share
@@ -48,22 +50,38 @@ pub(super) fn client_config(
         };
     };
     let mut roots = system_roots().clone();
-    add_roots(&mut roots, path)
-        .map_err(|cause| SetupError::CaFile { path: path.display().to_string(), cause })?;
-    build(roots)
+    let refused = |cause| SetupError::CaFile { path: path.display().to_string(), cause };
+    let listed = add_roots(&mut roots, path).map_err(refused)?;
+    let mut config = build(roots.clone())?;
+    let usual = WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
+        .build()
+        .map_err(|error| SetupError::Client(error.to_string()))?;
+    let algorithms = provider().signature_verification_algorithms;
+    let verifier = Pinned::new(usual, &algorithms, &listed);
+    config.dangerous().set_certificate_verifier(Arc::new(verifier));
+    Ok(config)
 }
 
-fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+/// Adds the certificates in a file, and returns them.
+fn add_roots(
+    roots: &mut RootCertStore,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = claimgate_files::read(path).map_err(|error| error.to_string())?;
-    let mut found = 0;
+    let mut listed = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        found += 1;
         let certificate = certificate.map_err(|error| format!("it is not valid PEM ({error})"))?;
+        listed.push(certificate.clone());
+        let found = listed.len();
         roots
             .add(certificate)
             .map_err(|error| format!("certificate {found} can't be a trust root ({error})"))?;
     }
-    if found == 0 { Err("it holds no PEM certificate".to_owned()) } else { Ok(()) }
+    if listed.is_empty() { Err("it holds no PEM certificate".to_owned()) } else { Ok(listed) }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
 }
 
 /// Read once: it takes milliseconds and a few hundred kilobytes.
@@ -81,8 +99,7 @@ fn system_roots() -> &'static RootCertStore {
 }
 
 fn build(roots: RootCertStore) -> Result<ClientConfig, SetupError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| SetupError::Client(error.to_string()))?
         .with_root_certificates(roots)

@@ -15,6 +15,8 @@ pub(super) struct Gate {
     /// it.
     ended: u64,
     settled: Option<Settled>,
+    /// Until when the server wants to be left alone.
+    closed_until: Option<Instant>,
 }
 
 /// The result that holds during the cooldown.
@@ -46,7 +48,14 @@ pub(super) enum Trigger {
 
 impl Gate {
     pub(super) fn new(cooldown: Duration) -> Self {
-        Self { cooldown, in_flight: false, requested: false, ended: 0, settled: None }
+        Self {
+            cooldown,
+            in_flight: false,
+            requested: false,
+            ended: 0,
+            settled: None,
+            closed_until: None,
+        }
     }
 
     /// What a request does whose key is missing. Without any keys a good
@@ -61,8 +70,17 @@ impl Gate {
         if self.in_flight || self.requested {
             return Admission::WaitFor(next);
         }
+        if self.closed_until.is_some_and(|end| now < end) {
+            return Admission::Settled { good: false };
+        }
         self.requested = true;
         Admission::Request(next)
+    }
+
+    /// The server wants no fetch before `end`. A fetch that ends without saying
+    /// so again lifts that.
+    pub(super) fn close_until(&mut self, end: Option<Instant>) {
+        self.closed_until = end;
     }
 
     /// Whether a request waits for a fetch that has not begun.
@@ -162,6 +180,24 @@ mod tests {
         gate.end(now + SECOND, trigger, true, true);
         assert_eq!(gate.admit(now + 2 * SECOND, true), Admission::Settled { good: true });
         assert_eq!(gate.admit(now + 10 * SECOND, true), Admission::Request(3));
+    }
+
+    #[test]
+    fn while_the_server_wants_none_no_fetch_is_requested() {
+        let (mut gate, now) = gate();
+        let trigger = gate.begin();
+        gate.close_until(Some(now + 30 * SECOND));
+        gate.end(now, trigger, false, true);
+        for after in [0, 9, 10, 29] {
+            let admission = gate.admit(now + after * SECOND, true);
+            assert_eq!(admission, Admission::Settled { good: false }, "{after}");
+        }
+        assert_eq!(gate.admit(now + 30 * SECOND, true), Admission::Request(2));
+        gate.begin();
+        assert_eq!(gate.admit(now, true), Admission::WaitFor(2), "of one that is under way");
+        gate.close_until(None);
+        gate.end(now, Trigger::Schedule, true, true);
+        assert_eq!(gate.admit(now, true), Admission::Request(3));
     }
 
     #[test]

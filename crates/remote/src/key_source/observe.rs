@@ -33,8 +33,8 @@ impl FetchObserver for Unobserved {
 /// The outcome of a fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchReport<'a> {
-    /// The provider whose keys were fetched.
-    pub provider: &'a str,
+    /// The providers whose keys were fetched: several if they share a source.
+    pub providers: &'a [String],
     /// Its result.
     pub result: FetchResult,
     /// How long it took.
@@ -74,7 +74,8 @@ impl FetchResult {
 }
 
 /// Logs one warning per key that can't be used.
-pub(super) fn warn_of_skipped(provider: &str, skipped: &[Skipped]) {
+pub(super) fn warn_of_skipped(providers: &[String], skipped: &[Skipped]) {
+    let provider = providers.join(", ");
     for key in skipped {
         tracing::warn!(
             provider,

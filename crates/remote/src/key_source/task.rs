@@ -32,7 +32,6 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 pub(super) struct Task<F> {
-    provider: String,
     fetcher: F,
     observer: Arc<dyn FetchObserver>,
     source: Weak<KeySource>,
@@ -73,7 +72,6 @@ enum Update {
 
 impl<F: Fetcher> Task<F> {
     pub(super) fn new(
-        provider: &str,
         settings: &KeySourceSettings,
         observer: Arc<dyn FetchObserver>,
         fetcher: F,
@@ -87,7 +85,6 @@ impl<F: Fetcher> Task<F> {
             retry_cap: settings.refresh_cooldown.clamp(RETRY_MIN, RETRY_MAX),
         };
         Self {
-            provider: provider.to_owned(),
             fetcher,
             observer,
             source: Arc::downgrade(source),
@@ -152,7 +149,7 @@ impl<F: Fetcher> Task<F> {
                 biased;
                 outcome = &mut fetch => (outcome, false),
                 () = reached(self.expires) => {
-                    withdraw(&self.source, &self.provider, self.observer.as_ref());
+                    withdraw(&self.source, self.observer.as_ref());
                     (fetch.await, true)
                 }
             }
@@ -177,9 +174,12 @@ impl<F: Fetcher> Task<F> {
         let source = self.source.upgrade()?;
         let update = outcome.and_then(read);
         let now = Instant::now();
-        self.schedule(now, trigger, update.is_ok());
+        let pause = update.as_ref().err().and_then(FetchError::wanted_pause);
+        let closed_until = pause.map(|pause| now + pause.min(self.timing.cache));
+        self.schedule(now, trigger, update.is_ok(), closed_until);
+        let providers = source.providers();
         let mut report = FetchReport {
-            provider: &self.provider,
+            providers: &providers,
             result: FetchResult::Failure,
             duration: now - began,
             keys: 0,
@@ -195,7 +195,7 @@ impl<F: Fetcher> Task<F> {
                 report.result = FetchResult::Success;
                 self.version = version;
                 publish(&source, set);
-                self.logged.skips(&self.provider, skipped);
+                self.logged.skips(&providers, skipped);
                 report.skipped = &self.logged.skipped;
                 None
             }
@@ -205,7 +205,8 @@ impl<F: Fetcher> Task<F> {
         report.keys = keys;
         report.error = error.as_deref();
         self.observer.fetched(&report);
-        self.logged.outcome(&self.provider, keys, error.as_deref());
+        self.logged.outcome(&providers, keys, error.as_deref());
+        self.with_state(|state| state.gate.close_until(closed_until));
         self.release(&source, now, trigger, error);
         Some(())
     }
@@ -213,8 +214,15 @@ impl<F: Fetcher> Task<F> {
     /// Decides when the next fetch is due and how long the keys may serve.
     ///
     /// A requested fetch that failed does not bring the next one forward:
-    /// clients with invented key ids must not set the pace.
-    fn schedule(&mut self, now: Instant, trigger: Trigger, good: bool) {
+    /// clients with invented key ids must not set the pace. Whatever the trigger,
+    /// none is due before the server wants one.
+    fn schedule(
+        &mut self,
+        now: Instant,
+        trigger: Trigger,
+        good: bool,
+        closed_until: Option<Instant>,
+    ) {
         if good {
             self.next = now + self.timing.refresh_after();
             self.expires = Some(now + self.timing.lifetime);
@@ -222,6 +230,7 @@ impl<F: Fetcher> Task<F> {
         } else if trigger == Trigger::Schedule || self.next <= now {
             self.next = now + self.retries.next().unwrap_or(RETRY_MAX);
         }
+        self.next = closed_until.map_or(self.next, |end| self.next.max(end));
     }
 
     /// Wakes every request that waits for the fetch. The keys are published
@@ -246,7 +255,7 @@ impl<F: Fetcher> Task<F> {
     }
 
     fn withdraw(&mut self) {
-        withdraw(&self.source, &self.provider, self.observer.as_ref());
+        withdraw(&self.source, self.observer.as_ref());
         self.forget();
     }
 
@@ -287,15 +296,16 @@ impl Timing {
 
 impl Logged {
     /// Warns of skipped keys, once while they stay the same.
-    fn skips(&mut self, provider: &str, skipped: Vec<Skipped>) {
+    fn skips(&mut self, providers: &[String], skipped: Vec<Skipped>) {
         if skipped != self.skipped {
-            observe::warn_of_skipped(provider, &skipped);
+            observe::warn_of_skipped(providers, &skipped);
             self.skipped = skipped;
         }
     }
 
     /// Logs the outcome of a fetch, above debug level only if it is new.
-    fn outcome(&mut self, provider: &str, keys: usize, error: Option<&str>) {
+    fn outcome(&mut self, providers: &[String], keys: usize, error: Option<&str>) {
+        let provider = providers.join(", ");
         match error {
             Some(error) if self.error.as_deref() == Some(error) => {
                 tracing::debug!(provider, keys, error, "keys still can't be fetched");
@@ -321,20 +331,27 @@ fn read(fetched: Fetched) -> Result<Update, FetchError> {
     }
 }
 
-/// Replaces the keys, and retires those that the new set lacks.
+/// Replaces the keys, and retires those that the new set lacks. A set of the
+/// same keys changes nothing, so that tokens that were refused by it need not be
+/// verified anew.
 fn publish(source: &KeySource, set: KeySet) {
     let old = source.keys.load_full();
     let set = Arc::new(set.succeeding(&old));
+    if set.is_as(&old) {
+        return;
+    }
     source.keys.store(Arc::clone(&set));
     old.retire_all_but(&set);
 }
 
 /// Withdraws the keys: they are too old to be trusted.
-fn withdraw(source: &Weak<KeySource>, provider: &str, observer: &dyn FetchObserver) {
+fn withdraw(source: &Weak<KeySource>, observer: &dyn FetchObserver) {
     let Some(source) = source.upgrade() else { return };
     publish(&source, KeySet::default());
+    let providers = source.providers();
+    let provider = providers.join(", ");
     tracing::error!(provider, "keys are too old and no longer used; its tokens can't be checked");
-    observer.withdrawn(provider);
+    providers.iter().for_each(|provider| observer.withdrawn(provider));
 }
 
 async fn reached(moment: Option<Instant>) {

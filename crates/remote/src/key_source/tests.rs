@@ -43,8 +43,12 @@ impl Running {
     fn new(script: impl Fn(usize) -> (Duration, Outcome) + Send + Sync + 'static) -> Self {
         let fetches = Arc::new(AtomicUsize::new(0));
         let fetcher = Scripted { fetches: Arc::clone(&fetches), script };
-        let (source, task) =
-            KeySource::with_fetcher("test", &settings(), Arc::new(Unobserved), fetcher);
+        let (source, task) = KeySource::with_fetcher(
+            vec!["test".into()],
+            &settings(),
+            Arc::new(Unobserved),
+            fetcher,
+        );
         Self { source, fetches, task: tokio::spawn(task.run()) }
     }
 
@@ -90,6 +94,11 @@ fn document(kids: &[&str]) -> Outcome {
     let keys: Vec<_> = kids.iter().map(|kid| jwk(kid)).collect();
     let body = json!({ "keys": keys }).to_string().into_bytes();
     Ok(Fetched::Document(Document { url: "test".into(), body, version: None }))
+}
+
+fn busy(pause: Duration) -> Outcome {
+    let error = FetchError::new("test".into(), Cause::Status(429));
+    Err(error.retry_after(Some(pause)))
 }
 
 fn failure() -> Outcome {
@@ -165,6 +174,59 @@ async fn unknown_keys_set_no_faster_pace_while_the_endpoint_is_down() {
     }
     assert!((10..=11).contains(&(run.fetches() - 1)), "{}", run.fetches());
     assert_eq!(run.kids(), ["a"], "the last good keys still serve");
+}
+
+/// Whatever wants a fetch: the first one, the schedule, a request.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_to_be_left_alone_is() {
+    // At most as long as keys are cached.
+    for (pause, expected) in [(100, 100), (600, 600), (86_400, 1000)] {
+        let run = Running::new(move |n| match n {
+            1 => (MILLI, busy(pause * SECOND)),
+            _ => (MILLI, document(&["a"])),
+        });
+        run.source.first_fetch_done().await;
+        let began = Instant::now();
+        for _ in 1..expected {
+            assert_eq!(run.settled(), Some(false), "503, and no fetch");
+            time::sleep(SECOND).await;
+        }
+        assert_eq!(run.fetches(), 1);
+        assert!(run.source.ready().await);
+        let took = began.elapsed().as_secs();
+        assert!((expected - 1..=expected + 2).contains(&took), "{pause}: {took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_keys_serve_while_a_server_is_left_alone() {
+    let run = Running::new(|n| match n {
+        1 => (MILLI, document(&["a"])),
+        2 => (MILLI, busy(60 * SECOND)),
+        _ => (MILLI, document(&["a", "b"])),
+    });
+    assert!(run.source.ready().await);
+    run.refreshed().await;
+    for _ in 0..59 {
+        assert_eq!((run.settled(), run.fetches()), (Some(false), 2));
+        time::sleep(SECOND).await;
+    }
+    assert_eq!(run.kids(), ["a"]);
+    time::sleep(2 * SECOND).await;
+    run.refreshed().await;
+    assert_eq!(run.kids(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_of_the_same_keys_changes_nothing() {
+    let run = Running::new(|n| (MILLI, document(if n < 3 { &["a"] } else { &["a", "b"] })));
+    assert!(run.source.ready().await);
+    let before = Arc::clone(&run.source.keys());
+    run.refreshed().await;
+    assert!(Arc::ptr_eq(&before, &run.source.keys()), "what they refused stays refused");
+    time::sleep(10 * SECOND).await;
+    run.refreshed().await;
+    assert!(!Arc::ptr_eq(&before, &run.source.keys()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,7 +360,7 @@ async fn the_task_ends_with_its_source_and_no_request_waits_for_a_task_that_is_g
 #[test]
 fn fixed_keys_need_no_runtime_and_are_always_settled() {
     let Ok(Fetched::Document(Document { body, .. })) = document(&["a"]) else { panic!() };
-    let source = KeySource::fixed(KeySet::parse(&body).unwrap().set);
+    let source = KeySource::fixed(vec![], KeySet::parse(&body).unwrap().set);
     assert!(matches!(source.refresh(), Refresh::Settled { good: true }));
     assert_eq!(source.keys().len(), 1);
     assert!(source.status().ready);

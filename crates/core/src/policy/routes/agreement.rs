@@ -48,6 +48,7 @@ pub fn rules(routes: &[RouteSettings]) -> Vec<usize> {
             only_by_name: false,
             path: None,
             path_prefix: None,
+            path_template: None,
             methods: Vec::new(),
             hosts: Vec::new(),
             ..route.clone()

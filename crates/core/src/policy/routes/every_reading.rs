@@ -17,6 +17,8 @@ use crate::policy::path::{Class, Decoded, Rule, Rules};
 #[derive(Clone, Copy, Debug)]
 struct Group<'t> {
     place: Place<'t>,
+    /// Whether a template goes on from there whatever the name.
+    takes_any: bool,
     who: Who,
     /// Where the name begins that some are within.
     since: usize,
@@ -29,6 +31,9 @@ struct Who {
     in_front: u64,
     /// Those within its name.
     inside: u64,
+    /// Those within a name that no route has, because it has (part of) an
+    /// escape; a template's `{name}` matches it.
+    unnamed: u64,
     /// Those in parameters of a segment without a name.
     in_nameless: u64,
     /// Those in parameters of the segment that leads to the group's place.
@@ -59,7 +64,7 @@ impl<'t, 'r> EveryReading<'t, 'r> {
         agreement: &'r mut Agreement<'t>,
     ) -> Result<(), NoRoute> {
         let who = Who { in_front: rules.all, ..Who::default() };
-        let groups = smallvec![Group { place: start, who, since: 0 }];
+        let groups = smallvec![Group::at(start, who)];
         let parted = SmallVec::new();
         let mut all = Self { walk, decoded, merged: rules.merged, groups, parted, agreement };
         let classes = decoded.classes();
@@ -73,14 +78,14 @@ impl<'t, 'r> EveryReading<'t, 'r> {
                 continue;
             }
             if let [group] = &mut all.groups[..] {
-                let bytes = group.who.go_together(&classes[at..], rules);
+                let bytes = group.go_together(&classes[at..], rules);
                 at += bytes;
                 if bytes > 0 {
                     continue;
                 }
-            } else if all.groups.iter().all(|group| group.who.stay_together(rule, rules.merged)) {
+            } else if all.groups.iter().all(|group| group.stay_together(rule, rules.merged)) {
                 for group in &mut all.groups {
-                    group.who = group.who.behind(rule, rules.merged);
+                    group.who = group.behind(rule, rules.merged);
                 }
                 at += 1;
                 continue;
@@ -100,10 +105,11 @@ impl<'t, 'r> EveryReading<'t, 'r> {
         for index in 0..self.groups.len() {
             let group = &mut self.groups[index];
             let who = group.who;
-            let leave = who.leave(rule, self.merged);
-            let enter = who.inside & (rule.separates | rule.begins_parameters);
-            let before = (leave | enter != 0).then_some(*group);
-            group.who = who.behind(rule, self.merged);
+            let ends = rule.separates | rule.begins_parameters;
+            let leave = group.leave(rule, self.merged);
+            let (enter, enter_any) = (who.inside & ends, who.unnamed & ends);
+            let before = (leave | enter | enter_any != 0).then_some(*group);
+            group.who = group.behind(rule, self.merged);
             let names = who.in_front & rule.names;
             if names != 0 && group.who.inside == 0 {
                 (group.who.inside, group.since) = (names, at);
@@ -117,7 +123,12 @@ impl<'t, 'r> EveryReading<'t, 'r> {
                 Walk::leave(before.place, |_, position| self.agreement.add(position))?;
             }
             if enter != 0 {
-                self.enter(before, at, rule)?;
+                let since = before.since.min(at);
+                let place = self.walk.enter(before.place, &self.decoded.bytes()[since..at]);
+                self.go_on(place, enter, rule)?;
+            }
+            if enter_any != 0 {
+                self.go_on(self.walk.enter_any(before.place), enter_any, rule)?;
             }
         }
         // Not before all have moved, so that none moves twice.
@@ -138,19 +149,17 @@ impl<'t, 'r> EveryReading<'t, 'r> {
         }
     }
 
-    /// Moves the readings for which a name ends here.
-    fn enter(&mut self, group: Group<'t>, at: usize, rule: &Rule) -> Result<(), NoRoute> {
-        let since = group.since.min(at);
-        let place = self.walk.enter(group.place, &self.decoded.bytes()[since..at]);
+    /// Moves these readings, for which a name ends here that led to `place`.
+    fn go_on(&mut self, place: Place<'t>, these: u64, rule: &Rule) -> Result<(), NoRoute> {
         if place.is_settled() {
             return Walk::leave(place, |_, position| self.agreement.add(position));
         }
         let who = Who {
-            in_front: group.who.inside & rule.separates,
-            behind_name: group.who.inside & rule.begins_parameters,
+            in_front: these & rule.separates,
+            behind_name: these & rule.begins_parameters,
             ..Who::default()
         };
-        self.parted.push(Group { place, who, since: 0 });
+        self.parted.push(Group::at(place, who));
         Ok(())
     }
 
@@ -169,12 +178,20 @@ impl<'t, 'r> EveryReading<'t, 'r> {
                 let since = group.since.min(bytes.len());
                 end(self.walk.enter(group.place, &bytes[since..]), End::Name)?;
             }
+            if group.who.unnamed != 0 {
+                end(self.walk.enter_any(group.place), End::Name)?;
+            }
         }
         Ok(())
     }
 }
 
-impl Group<'_> {
+impl<'t> Group<'t> {
+    /// These at this place, none of them within a name.
+    fn at(place: Place<'t>, who: Who) -> Self {
+        Self { place, takes_any: place.takes_any(), who, since: 0 }
+    }
+
     fn can_go_on_with(&self, other: &Self) -> bool {
         let names = self.who.inside == 0 || other.who.inside == 0 || self.since == other.since;
         names && self.place == other.place
@@ -186,28 +203,18 @@ impl Group<'_> {
         }
         self.who.in_front |= other.who.in_front;
         self.who.inside |= other.who.inside;
+        self.who.unnamed |= other.who.unnamed;
         self.who.in_nameless |= other.who.in_nameless;
         self.who.behind_name |= other.who.behind_name;
     }
 }
 
-impl Who {
-    fn is_empty(self) -> bool {
-        self.in_front | self.inside | self.in_nameless | self.behind_name == 0
-    }
-
-    /// Whether a byte changes nothing for them.
-    fn stay(self, rule: &Rule, merged: u64) -> bool {
-        let moved = self.in_front & !(rule.separates & merged)
-            | self.inside & !rule.names
-            | (self.in_nameless | self.behind_name) & rule.ends_parameters;
-        moved == 0
-    }
-
-    /// Whether a byte begins and ends no name for any of them.
-    fn stay_together(self, rule: &Rule, merged: u64) -> bool {
-        let part = self.in_front & rule.names
-            | self.inside & (rule.separates | rule.begins_parameters)
+impl Group<'_> {
+    /// Whether a byte begins and ends no name that routes have for any of them.
+    fn stay_together(&self, rule: &Rule, merged: u64) -> bool {
+        let Who { in_front, inside, unnamed, .. } = self.who;
+        let part = in_front & rule.names
+            | (inside | unnamed) & (rule.separates | rule.begins_parameters)
             | self.leave(rule, merged);
         part == 0
     }
@@ -215,18 +222,54 @@ impl Who {
     /// Moves them behind all bytes before the first that begins or ends a name
     /// for any of them; says how many those are.
     fn go_together(&mut self, classes: &[Class], rules: &Rules) -> usize {
-        let mut who = *self;
         let mut bytes = 0;
         for class in classes {
             let rule = rules.of(*class);
-            if !who.stay_together(rule, rules.merged) {
+            if !self.stay_together(rule, rules.merged) {
                 break;
             }
-            who = who.behind(rule, rules.merged);
+            self.who = self.behind(rule, rules.merged);
             bytes += 1;
         }
-        *self = who;
         bytes
+    }
+
+    /// Where they stand behind a byte, those aside for which it begins or ends
+    /// a name.
+    fn behind(&self, rule: &Rule, merged: u64) -> Who {
+        let who = self.who;
+        let unnamed = if self.takes_any { who.unnamed_by(rule) } else { 0 };
+        Who {
+            in_front: who.end_nameless(rule) & merged | who.behind_name & rule.ends_parameters,
+            inside: who.inside & rule.names,
+            unnamed: who.unnamed & !(rule.separates | rule.begins_parameters) | unnamed,
+            in_nameless: who.in_nameless & !rule.ends_parameters
+                | who.in_front & rule.begins_parameters,
+            behind_name: who.behind_name & !rule.ends_parameters,
+        }
+    }
+
+    /// Those which no route beyond this place matches behind a byte: none has
+    /// an empty segment, and only a template's `{name}` one with (part of) an
+    /// escape.
+    fn leave(&self, rule: &Rule, merged: u64) -> u64 {
+        let unnamed = if self.takes_any { 0 } else { self.who.unnamed_by(rule) };
+        self.who.end_nameless(rule) & !merged | unnamed
+    }
+}
+
+impl Who {
+    fn is_empty(self) -> bool {
+        self.in_front | self.inside | self.unnamed | self.in_nameless | self.behind_name == 0
+    }
+
+    /// Whether a byte changes nothing for them.
+    fn stay(self, rule: &Rule, merged: u64) -> bool {
+        let moved = self.in_front & !(rule.separates & merged)
+            | self.inside & !rule.names
+            | self.unnamed & (rule.separates | rule.begins_parameters)
+            | (self.in_nameless | self.behind_name) & rule.ends_parameters;
+        moved == 0
     }
 
     /// Those for which a segment without a name ends with a byte.
@@ -234,23 +277,9 @@ impl Who {
         self.in_front & rule.separates | self.in_nameless & rule.ends_parameters
     }
 
-    /// Where they stand behind a byte, those aside for which it begins or ends
-    /// a name.
-    fn behind(self, rule: &Rule, merged: u64) -> Self {
-        Self {
-            in_front: self.end_nameless(rule) & merged | self.behind_name & rule.ends_parameters,
-            inside: self.inside & rule.names,
-            in_nameless: self.in_nameless & !rule.ends_parameters
-                | self.in_front & rule.begins_parameters,
-            behind_name: self.behind_name & !rule.ends_parameters,
-        }
-    }
-
-    /// Those which no route beyond this place matches behind a byte: none has
-    /// an empty segment, nor one with (part of) an escape.
-    fn leave(self, rule: &Rule, merged: u64) -> u64 {
-        let known = rule.separates | rule.names | rule.begins_parameters;
-        self.end_nameless(rule) & !merged | (self.in_front | self.inside) & !known
+    /// Those that see (part of) an escape in a byte where they look for a name.
+    fn unnamed_by(self, rule: &Rule) -> u64 {
+        (self.in_front | self.inside) & !(rule.separates | rule.names | rule.begins_parameters)
     }
 }
 

@@ -20,6 +20,17 @@ struct Way {
     route: usize,
 }
 
+/// What makes two readings of a path lead to different routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Whether the case of letters counts.
+    Case,
+    /// Whether a slash at the end counts.
+    Slash,
+    /// Something else.
+    Other,
+}
+
 /// What a way to read a request does with it.
 enum How {
     /// Method and path are compared byte for byte.
@@ -57,6 +68,25 @@ impl Routes {
         let rules = |way: &Way| rules_of(&self.routes, way.route);
         let other = ways.find(|way| rules(way) != rules(&first))?;
         Some(format!("{}; {}", self.told(&first), self.told(&other)))
+    }
+
+    /// Where a reading of the path leads that does not lead to the route
+    /// `wanted`, and what makes it another.
+    pub(super) fn disagreement(
+        &self,
+        request: &Request<'_>,
+        wanted: &str,
+    ) -> Option<(Option<String>, Difference)> {
+        let path = request.bare_path();
+        let name = |way: &Way| self.routes.get(way.route).map(|route| route.name.clone());
+        let is_other = |way: &Way| name(way).as_deref() != Some(wanted);
+        let other = self.ways(self.walk(request), path).find(is_other)?;
+        let difference = match other.how {
+            How::Reading(_, View::Folded | View::FoldedSlashCut) => Difference::Case,
+            How::Reading(_, View::SlashCut) => Difference::Slash,
+            How::Reading(_, View::Whole) | How::AsSent => Difference::Other,
+        };
+        Some((name(&other), difference))
     }
 
     fn told(&self, way: &Way) -> String {

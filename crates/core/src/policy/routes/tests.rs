@@ -27,6 +27,15 @@ fn exact(path: &str) -> RouteSettings {
     }
 }
 
+fn template(path: &str) -> RouteSettings {
+    RouteSettings {
+        name: path.into(),
+        path_template: Some(path.into()),
+        required_scopes: Some(vec![path.into()]),
+        ..RouteSettings::default()
+    }
+}
+
 fn name(routes: &Routes, request: &Request<'_>) -> Result<String, NoRoute> {
     routes.find(request).map(|route| route.map_or(String::new(), |route| route.name.clone()))
 }
@@ -185,6 +194,87 @@ fn the_first_match_wins_whatever_its_kind() {
 }
 
 #[test]
+fn a_template_matches_whole_segments_that_are_not_empty() {
+    let routes = routes(vec![
+        exact("/v1/me/keys"),
+        template("/v1/{id}/keys"),
+        template("/V1/x/{id}"),
+        template("/{tenant}/admin/"),
+        prefix("/v1/team"),
+    ]);
+    let ambiguous = Err(NoRoute::Ambiguous);
+    let cases = [
+        ("/v1/a/keys", Ok("/v1/{id}/keys")),
+        ("/v1/me/keys", Ok("=/v1/me/keys")),
+        ("/v1/team/keys", Ok("/v1/{id}/keys")),
+        ("/v1/team/x", Ok("/v1/team")),
+        ("/v1/a/keys?x", Ok("/v1/{id}/keys")),
+        ("/v1/A b/keys", Ok("/v1/{id}/keys")),
+        ("/v1/a%20b/keys", Ok("/v1/{id}/keys")),
+        ("/v1/%C3%A4/keys", Ok("/v1/{id}/keys")),
+        ("/v1/%2561/keys", Ok("/v1/{id}/keys")),
+        ("/v1/a/k%65ys", Ok("/v1/{id}/keys")),
+        ("/v1/{id}/keys", Ok("/v1/{id}/keys")),
+        ("/v1/keys", Ok("")),
+        ("/v1//keys", Ok("")),
+        ("/v1/a/b/keys", Ok("")),
+        ("/v1/a/keys/b", Ok("")),
+        ("/v1/a", Ok("")),
+        // Another number of segments to some.
+        ("/v1/a%2fb/keys", ambiguous),
+        ("/v1/a//keys", ambiguous),
+        ("/v1/a\\keys", ambiguous),
+        ("/v1/a;/keys", ambiguous),
+        ("/v1/a;b/keys", ambiguous),
+        ("/v1/;b/keys", ambiguous),
+        ("/v1/%3bb/keys", ambiguous),
+        ("/v1/a/keys;x", ambiguous),
+        ("/v1/a/keys/", ambiguous),
+        ("/v1/m%65/keys", Ok("=/v1/me/keys")),
+        ("/v1/m%2565/keys", ambiguous),
+        ("/v1/ME/keys", ambiguous),
+        ("/v1/a/KEYS", ambiguous),
+        ("/v1/../keys", ambiguous),
+        ("/v1/a%2f..%2fb/keys", ambiguous),
+        ("/V1/x/y", Ok("/V1/x/{id}")),
+        ("/v1/x/y", ambiguous),
+        ("/t/admin/", Ok("/{tenant}/admin/")),
+        ("/t/admin", ambiguous),
+        ("//admin/", ambiguous),
+    ];
+    for (path, expected) in cases {
+        let request = Request { method: "GET", path, ..Request::default() };
+        assert_eq!(name(&routes, &request), expected.map(String::from), "{path}");
+    }
+}
+
+/// A path is at many places at once, and the tree stays small all the same.
+#[test]
+fn templates_that_overlap_take_no_more_room_than_there_is() {
+    let all = |depth: usize| -> Vec<_> {
+        let route = |at: usize| {
+            let segment = |other| if other == at { "/a" } else { "/{x}" };
+            template(&(0..depth).map(segment).collect::<String>())
+        };
+        (0..depth).map(route).collect()
+    };
+    let few = all(10);
+    assert!(!templates_overlap_too_much(&few));
+    let request = Request { method: "GET", path: "/x/x/a/x/a/x/x/x/x/x", ..Request::default() };
+    let third = few[2].name.clone();
+    assert_eq!(name(&routes(few), &request), Ok(third));
+    let many = all(30);
+    assert!(templates_overlap_too_much(&many));
+    assert_eq!(name(&routes(many), &request), Err(NoRoute::Ambiguous));
+    let services = (0..400).map(|number| prefix(&format!("/service-{number}/v1")));
+    let actions = (0..400).map(|number| template(&format!("/{{service}}/action-{number}")));
+    let mixed: Vec<_> = services.chain(actions).collect();
+    assert!(!templates_overlap_too_much(&mixed));
+    let request = Request { method: "GET", path: "/service-7/action-9", ..Request::default() };
+    assert_eq!(name(&routes(mixed), &request).as_deref(), Ok("/{service}/action-9"));
+}
+
+#[test]
 fn methods_and_hosts_narrow_a_route() {
     let posts = RouteSettings { methods: vec!["POST".into()], ..prefix("/a") };
     let hosts = vec!["api.example.com".into(), "*.example.org".into()];
@@ -242,6 +332,7 @@ fn slowly(settings: &AuthSettings, path: &str) -> Result<String, NoRoute> {
         let shorter = text.strip_suffix(b"/").filter(|shorter| cuts && !shorter.is_empty());
         shorter.map_or(text.clone(), <[u8]>::to_vec)
     };
+    let is_slash = |byte: &u8| *byte == b'/';
     let mut names = BTreeSet::new();
     for reading in &READINGS {
         let text = reading.text(path.as_bytes());
@@ -257,7 +348,14 @@ fn slowly(settings: &AuthSettings, path: &str) -> Result<String, NoRoute> {
                     let rest = text.strip_prefix(prefix.as_slice());
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
                 }
-                _ => false,
+                (None, None) => route.path_template.as_ref().is_some_and(|template| {
+                    let template = view(template.as_bytes(), folds, cuts);
+                    let (wanted, found) = (template.split(is_slash), text.split(is_slash));
+                    let fits = |(wanted, found): (&[u8], &[u8])| {
+                        wanted == found || wanted.starts_with(b"{") && !found.is_empty()
+                    };
+                    wanted.clone().count() == found.clone().count() && wanted.zip(found).all(fits)
+                }),
             };
             let found = settings.routes.iter().find(matches);
             names.insert(found.map_or(String::new(), |route| route.name.clone()));
@@ -279,6 +377,15 @@ fn following_all_readings_at_once_is_following_each() {
         vec![exact("/a"), exact("/a/b/"), prefix("/a/b/a"), prefix("/")],
         vec![exact("/b/"), prefix("/A/b"), exact("/a/b"), prefix("/a"), exact("/")],
         vec![prefix("/b/b/b"), prefix("/b/b"), prefix("/b"), exact("/a;".trim_end_matches(';'))],
+        vec![template("/{x}/a"), template("/b/{x}")],
+        vec![
+            exact("/a/b"),
+            template("/a/{x}"),
+            template("/{x}/b/"),
+            prefix("/A"),
+            template("/{x}"),
+        ],
+        vec![template("/a/{x}/b"), prefix("/b/a"), template("/{x}/{y}"), template("/A/{x}")],
     ];
     let settings: Vec<_> = settings
         .into_iter()

@@ -1,24 +1,32 @@
 //! Routes by the segments of their paths, and the way of a reading through
 //! them.
 
+use std::sync::Arc;
+
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
-use super::route::{Asked, Route};
+use super::{
+    draft::{Draft, RoutePath},
+    route::{Asked, Route},
+};
 
 /// The routes at one point of the path, and the segments below it. Lists hold
 /// positions in ascending order, so the first that fits is the first of all.
 #[derive(Debug)]
 pub(super) struct Node {
-    prefix: Vec<usize>,
-    exact: Vec<usize>,
+    pub(super) prefix: Vec<usize>,
+    pub(super) exact: Vec<usize>,
     /// Those whose path has a slash at its end.
-    exact_with_slash: Vec<usize>,
+    pub(super) exact_with_slash: Vec<usize>,
     /// Both, for readings that cut that slash.
-    exact_either: Vec<usize>,
-    below: AHashMap<Box<[u8]>, Node>,
+    pub(super) exact_either: Vec<usize>,
+    /// By their names, where a template's `{name}` goes on too.
+    pub(super) below: AHashMap<Box<[u8]>, Arc<Node>>,
+    /// Behind any other name, if a template goes on there.
+    pub(super) below_any: Option<Arc<Node>>,
     /// The first of all routes here, prefixes aside, and below.
-    first_of_others: usize,
+    pub(super) first_of_others: usize,
 }
 
 /// What stands for no route among positions: it comes after all.
@@ -32,6 +40,9 @@ pub(super) struct Tree {
     folded: Option<Node>,
     /// The longest segment, in bytes.
     longest: usize,
+    /// Whether templates overlap in more ways than there is room for; then
+    /// there is no route in it.
+    pub(super) is_overgrown: bool,
 }
 
 /// How far a reading has come, with case and without.
@@ -90,53 +101,40 @@ impl Default for Node {
             exact_with_slash: Vec::new(),
             exact_either: Vec::new(),
             below: AHashMap::new(),
+            below_any: None,
             first_of_others: NO_ROUTE,
         }
     }
 }
 
 impl Tree {
-    /// A tree of these routes, each with its position, its path and whether it
-    /// is for all below that path too. Positions ascend.
-    pub(super) fn new<'r>(routes: impl Iterator<Item = (usize, &'r str, bool)>) -> Self {
-        let mut tree = Self::default();
-        let mut folded = Node::default();
+    /// A tree of these routes, each with its position and its path. Positions
+    /// ascend.
+    pub(super) fn new<'r>(routes: impl Iterator<Item = (usize, RoutePath<'r>)>) -> Self {
+        let (mut written, mut folded) = (Draft::new(), Draft::new());
         let mut has_capitals = false;
-        for (position, path, is_prefix) in routes {
-            let lower = path.to_ascii_lowercase();
-            has_capitals |= lower != path;
-            tree.written.insert(path, position, is_prefix);
-            folded.insert(&lower, position, is_prefix);
-            tree.longest = path.split('/').map(str::len).fold(tree.longest, usize::max);
+        let mut longest = 0;
+        for (position, path) in routes {
+            for segment in path.literals() {
+                has_capitals |= segment.bytes().any(|byte| byte.is_ascii_uppercase());
+                longest = longest.max(segment.len());
+            }
+            written.insert(&path, position, |segment| segment.as_bytes().into());
+            folded.insert(&path, position, |segment| segment.to_ascii_lowercase().into_bytes());
         }
-        tree.folded = has_capitals.then_some(folded);
-        tree
+        let grown = || Some((written.grow()?, has_capitals.then(|| folded.grow())));
+        match grown() {
+            Some((written, None)) => Self { written, longest, ..Self::default() },
+            Some((written, Some(Some(folded)))) => {
+                Self { written, folded: Some(folded), longest, is_overgrown: false }
+            }
+            _ => Self { is_overgrown: true, ..Self::default() },
+        }
     }
 
     /// Whether all paths stay the same when the case of letters is folded.
     pub(super) fn is_folded(&self) -> bool {
         self.folded.is_none()
-    }
-}
-
-impl Node {
-    fn insert(&mut self, path: &str, position: usize, is_prefix: bool) {
-        let name = path.strip_suffix('/').unwrap_or(path);
-        let mut node = self;
-        for segment in name.split('/').skip(1) {
-            node.first_of_others = node.first_of_others.min(position);
-            node = node.below.entry(segment.as_bytes().into()).or_default();
-        }
-        if is_prefix {
-            node.prefix.push(position);
-            return;
-        }
-        node.first_of_others = node.first_of_others.min(position);
-        node.exact_either.push(position);
-        match name == path {
-            true => node.exact.push(position),
-            false => node.exact_with_slash.push(position),
-        }
     }
 }
 
@@ -179,13 +177,22 @@ impl<'t> Walk<'t> {
         let Some(folded) = place.folded else { return Place { written, folded: None } };
         let folded = if !is_folded(segment) {
             let segment = folded.node.and_then(|_| fold(segment, self.tree.longest));
-            segment.map_or(folded.settled(), |segment| self.climb(folded, &segment))
+            match segment {
+                Some(segment) => self.climb(folded, &segment),
+                None => self.climb_any(folded),
+            }
         } else if folded == place.written {
             written
         } else {
             self.climb(folded, segment)
         };
         Place { written, folded: Some(folded) }
+    }
+
+    /// The place one segment further whose name no route has.
+    pub(super) fn enter_any(&self, place: Place<'t>) -> Place<'t> {
+        let folded = place.folded.map(|folded| self.climb_any(folded));
+        Place { written: self.climb_any(place.written), folded }
     }
 
     /// Hands the routes to `found` that a path leads to which ends here.
@@ -247,6 +254,17 @@ impl<'t> Walk<'t> {
     fn climb(&self, climb: Climb<'t>, segment: &[u8]) -> Climb<'t> {
         match climb.node.and_then(|node| node.below.get(segment)) {
             Some(below) => self.at(below, climb.best),
+            None if segment.is_empty() => climb.settled(),
+            None => self.climb_any(climb),
+        }
+    }
+
+    /// One segment further whose name no route has: a template's `{name}`
+    /// matches it.
+    #[inline]
+    fn climb_any(&self, climb: Climb<'t>) -> Climb<'t> {
+        match climb.node.and_then(|node| node.below_any.as_ref()) {
+            Some(below) => self.at(below, climb.best),
             None => climb.settled(),
         }
     }
@@ -271,6 +289,12 @@ impl<'t> Walk<'t> {
 }
 
 impl<'t> Place<'t> {
+    /// Whether a segment goes on from here whatever its name.
+    pub(super) fn takes_any(&self) -> bool {
+        let takes = |climb: &Climb<'t>| climb.node.is_some_and(|node| node.below_any.is_some());
+        takes(&self.written) || self.folded.as_ref().is_some_and(takes)
+    }
+
     /// Whether nothing that may follow can change where this leads.
     pub(super) fn is_settled(&self) -> bool {
         self.written.node.is_none() && self.folded.is_none_or(|folded| folded.node.is_none())

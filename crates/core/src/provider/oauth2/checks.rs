@@ -40,20 +40,19 @@ pub(super) fn header(
 ) -> Result<(), Reason> {
     let header = jwt.header();
     if let Some(name) = header.asks_for {
-        credential.because(format_args!("header member {} is never accepted", Name(name)));
+        match name {
+            "b64" => credential.because(format_args!("header member \"b64\" is not true")),
+            name => {
+                credential.because(format_args!("header member {} is never accepted", Name(name)));
+            }
+        }
         return Err(Reason::MalformedToken);
     }
-    for (name, member) in [("kid", &header.kid), ("typ", &header.typ), ("cty", &header.cty)] {
+    for (name, member) in [("kid", &header.kid), ("typ", &header.typ)] {
         if matches!(member, Member::Odd) {
             credential.because(format_args!("header member {name} is not a string"));
             return Err(Reason::MalformedToken);
         }
-    }
-    // A nested token (RFC 7519, section 5.2) is not a claims set.
-    let content_type = header.cty.text().map(media_type);
-    if content_type.is_some_and(|content_type| content_type.eq_ignore_ascii_case("jwt")) {
-        credential.because(format_args!("it is a nested token (cty JWT)"));
-        return Err(Reason::MalformedToken);
     }
     let typ = header.typ.text().map(media_type);
     if let (Some(accepted), Some(typ)) = (&settings.accepted_types, typ)
@@ -79,8 +78,8 @@ pub(super) fn algorithm(
     credential: &Credential<'_>,
 ) -> Result<Algorithm, Reason> {
     let named = jwt.header().alg.as_str();
-    let allowed = settings.algorithms.iter().copied().find(|allowed| allowed.as_str() == named);
-    allowed.ok_or_else(|| {
+    let known = named.parse().ok().filter(|named| settings.algorithms.contains(named));
+    known.ok_or_else(|| {
         let allowed = list(&settings.algorithms);
         credential.because(format_args!("signed with {}, allowed: {allowed}", Name(named)));
         Reason::AlgorithmNotAllowed

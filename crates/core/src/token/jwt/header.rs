@@ -18,11 +18,11 @@ pub struct Header {
     pub kid: Member,
     /// `typ`.
     pub typ: Member,
-    /// `cty`.
-    pub cty: Member,
     /// The first member that asks for more than a signature: `crit` would
-    /// have to be understood, `b64` changes what was signed (RFC 7797), `enc`
-    /// and `zip` belong to encrypted tokens.
+    /// have to be understood, `b64` that is not true changes what was signed
+    /// (RFC 7797), `enc` belongs to encrypted tokens. `zip` and `cty` mean
+    /// nothing in a signed token whose payload is a claims set: if it is
+    /// compressed, or a token itself, it can't be read as one.
     pub asks_for: Option<&'static str>,
 }
 
@@ -42,7 +42,7 @@ impl Member {
     fn of(seen: Seen<'_>) -> Self {
         match seen {
             Seen::Text(text) => Self::Text(text.into()),
-            Seen::Number(_) | Seen::Other => Self::Odd,
+            Seen::True | Seen::Number(_) | Seen::Other => Self::Odd,
         }
     }
 
@@ -84,7 +84,13 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 Some(Known::Alg) => &mut alg,
                 Some(Known::Kid) => &mut header.kid,
                 Some(Known::Typ) => &mut header.typ,
-                Some(Known::Cty) => &mut header.cty,
+                Some(Known::B64) => {
+                    let is_true = |seen: Seen<'_>| matches!(seen, Seen::True);
+                    if !access.next_value_seed(look(pass, is_true))? {
+                        header.asks_for = header.asks_for.or(Some("b64"));
+                    }
+                    return Ok(());
+                }
                 other => {
                     if let Some(Known::Asking(name)) = other {
                         header.asks_for = header.asks_for.or(Some(name));

@@ -73,8 +73,8 @@ impl Pass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Alg,
+    B64,
     Cnf,
-    Cty,
     Exp,
     Iss,
     Kid,
@@ -152,16 +152,14 @@ impl Visitor<'_> for NameVisitor {
     fn visit_str<E>(self, name: &str) -> Result<Name, E> {
         let known = match name {
             "alg" => Some(Known::Alg),
+            "b64" => Some(Known::B64),
             "cnf" => Some(Known::Cnf),
-            "cty" => Some(Known::Cty),
             "exp" => Some(Known::Exp),
             "iss" => Some(Known::Iss),
             "kid" => Some(Known::Kid),
             "typ" => Some(Known::Typ),
             "crit" => Some(Known::Asking("crit")),
-            "b64" => Some(Known::Asking("b64")),
             "enc" => Some(Known::Asking("enc")),
-            "zip" => Some(Known::Asking("zip")),
             _ => None,
         };
         Ok(Name { key: key(name), known })
@@ -184,6 +182,7 @@ impl<'de> DeserializeSeed<'de> for Skip<'_> {
 pub(super) enum Seen<'v> {
     Text(&'v str),
     Number(f64),
+    True,
     Other,
 }
 
@@ -216,9 +215,9 @@ impl<'de, T, F: FnOnce(Seen<'_>) -> T> Visitor<'de> for Look<'_, F> {
         Ok((self.1)(Seen::Other))
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<T, E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
         self.0.count()?;
-        Ok((self.1)(Seen::Other))
+        Ok((self.1)(if value { Seen::True } else { Seen::Other }))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
@@ -289,11 +288,11 @@ impl<'de> Visitor<'de> for FactsVisitor {
         Pass::default().object(&mut access, |name, access, pass| match name {
             Some(Known::Iss) => access.next_value_seed(look(pass, |seen| match seen {
                 Seen::Text(issuer) => facts.issuer = Some(issuer.into()),
-                Seen::Number(_) | Seen::Other => facts.issuer_is_odd = true,
+                Seen::Number(_) | Seen::True | Seen::Other => facts.issuer_is_odd = true,
             })),
             Some(Known::Exp) => access.next_value_seed(look(pass, |seen| match seen {
                 Seen::Number(seconds) => facts.expires_at = Some(seconds),
-                Seen::Text(_) | Seen::Other => {}
+                Seen::Text(_) | Seen::True | Seen::Other => {}
             })),
             name => {
                 facts.is_bound |= name == Some(Known::Cnf);

@@ -1,0 +1,193 @@
+"""TLS between Claimgate and the meshes, as docs/envoy-gateway.md and
+docs/istio.md set it up with the chart."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import envoy_gateway
+import istio
+import pages
+import release
+import tools
+import web
+from cluster import Cluster
+from stack import Claimgate, Envoy, Stack, free_port
+
+NAMESPACE, EDGE = "claimgate-tls", "edge-tls"
+HOST = f"claimgate.{NAMESPACE}.svc.cluster.local"
+
+CONFIG = """
+server:
+  grpc:
+    address: "127.0.0.1:${GRPC_PORT}"
+    tls:
+      cert_file: ${TLS}/server/tls.crt
+      key_file: ${TLS}/server/tls.key
+      client_ca_file: ${TLS}/client/ca.crt
+  admin: {address: "127.0.0.1:${ADMIN_PORT}"}
+auth: {mode: api_key, api_keys: [{name: job, key: job-key}]}
+"""
+
+
+def _claimgate(stack: Stack, folder: Path) -> Claimgate:
+    """Claimgate over mTLS, with the certificate of its Service."""
+    tools.certificate(folder / "server", HOST)
+    tools.certificate(folder / "client", "envoy")
+    return stack.claimgate(CONFIG, TLS=str(folder))
+
+
+def _gateway_objects(cluster: Cluster, folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the controller would see: the release, and what the page leaves to
+    the reader."""
+    api = "gateway.networking.k8s.io/v1"
+    here = {"namespace": EDGE}
+
+    def encoded(name: str) -> str:
+        return base64.b64encode((folder / "client" / name).read_bytes()).decode()
+
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    roots = {"ca.crt": (folder / "server" / "ca.crt").read_text()}
+    service = {"clusterIP": "10.0.255.1", "ports": [{"name": "http", "port": 80}]}
+    objects = [
+        *cluster.get("services,backendtlspolicies,referencegrants", "--namespace", NAMESPACE)["items"],
+        *cluster.get("securitypolicies,envoyproxies", "--namespace", EDGE)["items"],
+        *(cluster.get("namespace", name) for name in (NAMESPACE, EDGE)),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "internal-ca", "namespace": NAMESPACE}, "data": roots},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": "envoy-client", **here},
+            "data": {name: encoded(name) for name in ("tls.crt", "tls.key")},
+        },
+        {
+            "apiVersion": api,
+            "kind": "GatewayClass",
+            "metadata": {"name": "envoy-gateway"},
+            "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
+        },
+        {
+            "apiVersion": api,
+            "kind": "Gateway",
+            "metadata": {"name": "public", **here},
+            "spec": {"gatewayClassName": "envoy-gateway", "listeners": [listener], **parameters},
+        },
+        {
+            "apiVersion": api,
+            "kind": "HTTPRoute",
+            "metadata": {"name": "orders", **here},
+            "spec": {
+                "parentRefs": [{"name": "public"}],
+                "rules": [{"backendRefs": [{"name": "orders", "port": 80}]}],
+            },
+        },
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", **here}, "spec": service},
+    ]
+    others = ("claimgate-admin", "claimgate-headless")
+    return [each for each in objects if each["metadata"]["name"] not in others]
+
+
+def test_envoy_gateway_asks_over_mtls(cluster: Cluster, stack: Stack, tmp_path: Path):
+    for name in (NAMESPACE, EDGE):
+        cluster.namespace(name)
+    claimgate = _claimgate(stack, tmp_path)
+    page = pages.Page("envoy-gateway.md")
+    values = yaml.safe_load(page.file("tls-values.yaml").replace("namespace: edge", f"namespace: {EDGE}"))
+    target = {"kind": "Gateway", "name": "public"}
+    policy = {"name": "claimgate", "namespace": EDGE, "targetRefs": [target]}
+    values["envoyGateway"]["securityPolicies"] = [policy]
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    cluster.helm("install", "claimgate", release.CHART, "--namespace", NAMESPACE, "--values", file)
+
+    parameters = page.yaml("gateway-parameters.yaml")["spec"]
+    objects = _gateway_objects(cluster, tmp_path, parameters)
+    (service,) = (each for each in objects if each["metadata"]["name"] == "claimgate" and each["kind"] == "Service")
+    running = {f"{service['spec']['clusterIP']}:9001": claimgate.grpc, "10.0.255.1:80": stack.upstream()}
+
+    def text(name: str) -> dict[str, str]:
+        return {"inlineString": (tmp_path / name).read_text()}
+
+    secrets = {
+        f"claimgate/{NAMESPACE}-ca": {"validationContext": {"trustedCa": text("server/ca.crt")}},
+        f"{EDGE}/envoy-client": {
+            "tlsCertificate": {
+                "certificateChain": text("client/tls.crt"),
+                "privateKey": text("client/tls.key"),
+            }
+        },
+    }
+
+    def gateway(name: str, objects: list[dict[str, Any]]) -> Envoy:
+        folder = tmp_path / name
+        folder.mkdir()
+        xds = envoy_gateway.translate(folder, objects)
+        return envoy_gateway.envoy(stack, folder, xds, running, secrets)
+
+    envoy = gateway("as-printed", objects)
+    assert web.get(envoy.address, "/", web.bearer("job-key")).seen.get("x-auth-subject") == "job"
+    assert web.get(envoy.address, "/").status == 401
+
+    # Without its objects every request is refused, so the test can fail.
+    for kind in ("BackendTLSPolicy", "EnvoyProxy"):
+        less = [each for each in objects if each["kind"] != kind]
+        if kind == "EnvoyProxy":
+            less = [_without_parameters(each) for each in less]
+        envoy = gateway(f"without-{kind}", less)
+        assert web.get(envoy.address, "/", web.bearer("job-key")).status == 503, kind
+
+
+def _without_parameters(each: dict[str, Any]) -> dict[str, Any]:
+    if each["kind"] != "Gateway":
+        return each
+    return {**each, "spec": {key: value for key, value in each["spec"].items() if key != "infrastructure"}}
+
+
+def test_istio_is_told_to_ask_over_mtls(cluster: Cluster, stack: Stack, tmp_path: Path):
+    """What istiod sends of the DestinationRule. The certificates themselves it
+    sends only to a proxy that has proved who it is, which a stock Envoy can't."""
+    namespace = cluster.namespace("claimgate-istio-tls")
+    cluster.namespace(istio.ROOT_NAMESPACE)
+    page = pages.Page("istio.md")
+    values = {**page.yaml("tls-values.yaml")}
+    labels = {"istio": "tls"}
+    values["istio"]["authorizationPolicies"] = [{"name": "claimgate", "selector": labels}]
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    cluster.helm("install", "claimgate", release.CHART, "--namespace", namespace, "--values", file)
+    istiod = istio.istiod(cluster, {})
+    port = {"number": 9001, "name": "grpc", "protocol": "GRPC", "address": f"127.0.0.1:{free_port()}"}
+    http = {"number": free_port(), "name": "http", "protocol": "HTTP"}
+    servers = [{"port": http, "bind": "127.0.0.1", "hosts": ["*"]}]
+    host = f"claimgate.{namespace}.svc.cluster.local"
+    route = {"route": [{"destination": {"host": host, "port": {"number": 9001}}}]}
+    networking = {"apiVersion": "networking.istio.io/v1", "metadata": {"name": "tls", "namespace": namespace}}
+    cluster.apply(
+        [
+            istio.service_entry(namespace, "claimgate", [port]),
+            {**networking, "kind": "Gateway", "spec": {"selector": labels, "servers": servers}},
+            {**networking, "kind": "VirtualService", "spec": {"hosts": ["*"], "gateways": ["tls"], "http": [route]}},
+        ]
+    )
+    gateway = istiod.gateway(stack, namespace, labels)
+    name = f"outbound|9001||{host}"
+    dump = web.get(gateway.admin, "/config_dump?resource=dynamic_active_clusters").json()
+    (cluster_sent,) = (
+        each["cluster"] for each in dump["configs"] if each["cluster"]["name"] == name
+    )
+    sent = json.dumps(cluster_sent)
+    tls = cluster_sent.get("transport_socket") or cluster_sent["transport_socket_matches"][0]["transport_socket"]
+    context = tls["typed_config"]
+    assert context["sni"] == host
+    common = context["common_tls_context"]
+    (certificate,) = common["tls_certificate_sds_secret_configs"]
+    assert certificate["name"] == "kubernetes://claimgate-client"
+    assert f'"exact": "{host}"' in sent
+    assert cluster_sent["outlier_detection"]["consecutive_local_origin_failure"] == 1
+    istiod.stop()
