@@ -9,7 +9,7 @@ use super::{
     forms::{Entries, List, OneOrMany, Switchable, map_or_list},
     provider::{ApiKey, OAuth2, Provider},
 };
-use crate::shape::Problems;
+use crate::problems::Problems;
 
 block! {
     /// Which requests are let through: either the short form (`mode`,
