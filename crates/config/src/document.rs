@@ -8,14 +8,16 @@ use zeroize::Zeroizing;
 use super::{
     environment,
     errors::ConfigErrors,
-    report::{Report, Source},
-    shape, yaml,
+    report::Report,
+    shape,
+    yaml::{self, Source},
 };
 
 pub use super::{
     file::forms::{Entries, List, OneOrMany, Scalar, Switchable, wrong_kind},
+    problems::Problems,
     report::Place,
-    shape::{Problems, one_of},
+    spelling::one_of,
 };
 
 /// A parsed document whose values are not checked yet.

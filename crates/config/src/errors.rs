@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::{files::check_files, named_file::NamedFile, positions::Position};
+use super::{named_file::NamedFile, position::Position};
 
 /// All errors of a config file, displayed one per line, in the order of the
 /// file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
-    errors: Vec<Finding>,
+    pub(super) errors: Vec<Finding>,
     /// The files that it names, as far as they could be made out.
-    files: Vec<NamedFile>,
+    pub(super) files: Vec<NamedFile>,
 }
 
 /// One error or warning.
@@ -48,17 +48,6 @@ impl ConfigErrors {
     /// Fails if there is any error.
     pub(super) fn check(errors: Vec<Finding>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self::new(errors, Vec::new())) }
-    }
-
-    /// These errors and those of the files that are named, which are read for
-    /// that.
-    #[must_use]
-    pub fn with_those_of_files(self) -> Self {
-        let Self { mut errors, files } = self;
-        if let Err(more) = check_files(&files) {
-            errors.extend(more.errors);
-        }
-        Self::new(errors, files)
     }
 
     /// Each error; there is at least one.

@@ -16,7 +16,7 @@ pub(super) mod limits;
 pub(super) mod provider;
 pub(super) mod server;
 
-use super::shape::Problems;
+use super::problems::Problems;
 
 /// The configuration of Claimgate. Inside a string of `auth` and `server`,
 /// `${NAME}` and `${NAME:-default}` are replaced from the environment, and

@@ -21,6 +21,19 @@ pub fn check_files(files: &[NamedFile]) -> Result<(), ConfigErrors> {
     ConfigErrors::check(files.iter().filter_map(problem).collect())
 }
 
+impl ConfigErrors {
+    /// These errors and those of the files that are named, which are read for
+    /// that.
+    #[must_use]
+    pub fn with_those_of_files(self) -> Self {
+        let Self { mut errors, files } = self;
+        if let Err(more) = check_files(&files) {
+            errors.extend(more.errors);
+        }
+        Self::new(errors, files)
+    }
+}
+
 impl NamedFile {
     /// What was found in it, told of the key that names it.
     pub fn finding(&self, message: String) -> Finding {

@@ -16,12 +16,6 @@ pub(super) fn of(key: &str) -> Vec<String> {
     found
 }
 
-/// `auth` or `server`, if it has this key.
-pub(super) fn block_of(key: &str) -> Option<&'static str> {
-    let homes = of(key);
-    super::yaml::OWN_BLOCKS.into_iter().find(|block| homes.iter().any(|home| home == block))
-}
-
 struct Search<'s, 'f> {
     schema: &'s Value,
     key: &'s str,
@@ -76,8 +70,5 @@ mod tests {
             homes.sort();
             assert_eq!(homes, expected, "{key}");
         }
-        assert_eq!(block_of("routes"), Some("auth"));
-        assert_eq!(block_of("grpc"), Some("server"));
-        assert_eq!(block_of("issuer"), None);
     }
 }

@@ -15,6 +15,7 @@ use std::{env, path::Path};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+mod blocks;
 mod check;
 pub mod document;
 mod environment;
@@ -22,14 +23,18 @@ mod errors;
 mod file;
 mod files;
 mod homes;
+mod key_path;
 mod loaded;
 mod named_file;
+mod position;
 mod positions;
+mod problems;
 mod report;
 mod schema;
 mod secret;
 pub mod settings;
 mod shape;
+mod spelling;
 mod wiped;
 mod yaml;
 
@@ -39,10 +44,11 @@ pub use errors::{ConfigErrors, Finding};
 pub use files::check_files;
 pub use loaded::Loaded;
 pub use named_file::{NamedFile, NamedFileKind};
-pub use positions::Position;
+pub use position::Position;
 pub use schema::schema;
 
-use report::{Notes, Place, Report, Source};
+use report::{Notes, Place, Report};
+use yaml::Source;
 
 /// The name of a text that comes from no file.
 const UNNAMED: &str = "config file";
@@ -75,7 +81,7 @@ fn settings(
     let report = Report::default();
     let root = Place::root(&report);
 
-    yaml::set_other_blocks_apart(&mut tree, &root);
+    blocks::set_other_blocks_apart(&mut tree, &root);
     environment::substitute(&mut tree, env, &root);
     let server = tree.get("server").and_then(|server| server.pointer("/admin/address"));
     let names_admin_address = server.is_some_and(|address| !address.is_null());
@@ -97,7 +103,7 @@ pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
     let text = text_of(path)?;
     let source = Source { name: &path.display().to_string(), text: &text };
     let mut tree = yaml::parse(source)?;
-    yaml::retain(&mut tree, |block| block == "server");
+    blocks::retain(&mut tree, |block| block == "server");
     tree.insert("auth".into(), json!({"enabled": false}));
     let loaded = settings(tree, &|name| env::var(name).ok(), source, String::new())?;
     Ok(loaded.settings.server.admin_address)

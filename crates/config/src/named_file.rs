@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::positions::Position;
+use super::position::Position;
 
 /// A file that a config names.
 #[derive(Clone, Debug, PartialEq, Eq)]

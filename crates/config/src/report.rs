@@ -9,8 +9,11 @@ use std::{
 
 use super::{
     errors::{ConfigErrors, Finding},
+    key_path::{KeyPath, Step},
     named_file::{NamedFile, NamedFileKind},
-    positions::{Part, Position, Positions},
+    position::Position,
+    positions::{Part, Positions},
+    yaml::Source,
 };
 
 /// What all steps of a load report.
@@ -40,15 +43,6 @@ struct Found {
     path: KeyPath,
     part: Part,
     message: String,
-}
-
-/// The text that was read, and its name.
-#[derive(Clone, Copy)]
-pub(super) struct Source<'t> {
-    /// How errors name it.
-    pub(super) name: &'t str,
-    /// What it holds.
-    pub(super) text: &'t str,
 }
 
 /// What is left of a report without errors.
@@ -124,82 +118,6 @@ impl Found {
     }
 }
 
-/// A key path: where in the file something is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct KeyPath(Vec<Step>);
-
-/// One step of a key path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Step {
-    /// Into a mapping.
-    Key(String),
-    /// Into a list.
-    Index(usize),
-}
-
-impl KeyPath {
-    /// The steps from the top of the file.
-    pub(super) fn steps(&self) -> &[Step] {
-        &self.0
-    }
-
-    /// One key further down.
-    pub(super) fn key(&self, key: &str) -> Self {
-        self.then(Step::Key(key.into()))
-    }
-
-    /// One list element further down.
-    pub(super) fn index(&self, index: usize) -> Self {
-        self.then(Step::Index(index))
-    }
-
-    fn then(&self, step: Step) -> Self {
-        Self(self.0.iter().cloned().chain([step]).collect())
-    }
-
-    /// Whether an API key may stand here, in its place or by mistake.
-    fn may_be_secret(&self) -> bool {
-        let secret = ["key", "key_hash", "keys", "api_keys", "token", "client_secret"];
-        self.last_key().is_some_and(|key| secret.contains(&key))
-    }
-
-    /// `auth.providers[].keys`, as [`super::homes`] has it.
-    pub(super) fn without_positions(&self) -> String {
-        let step = |(at, step): (usize, &Step)| match step {
-            Step::Index(_) => "[]".to_owned(),
-            Step::Key(key) if at == 0 => key.clone(),
-            Step::Key(key) => format!(".{key}"),
-        };
-        self.0.iter().enumerate().map(step).collect()
-    }
-
-    /// The last step that is a key.
-    fn last_key(&self) -> Option<&str> {
-        self.0.iter().rev().find_map(|step| match step {
-            Step::Key(key) => Some(key.as_str()),
-            Step::Index(_) => None,
-        })
-    }
-}
-
-/// `auth.providers[0].required_claims["kubernetes.io"]`.
-impl fmt::Display for KeyPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        for (at, step) in self.0.iter().enumerate() {
-            match step {
-                Step::Index(index) => write!(f, "[{index}]")?,
-                Step::Key(key) if key.is_empty() || !key.bytes().all(plain) => {
-                    write!(f, "[\"{}\"]", key.escape_debug())?;
-                }
-                Step::Key(key) if at == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 /// A place in the file, with the report that its errors go to.
 #[derive(Clone)]
 pub struct Place<'r> {
@@ -264,9 +182,8 @@ impl<'r> Place<'r> {
     /// Whether an error is reported below this place.
     pub fn has_error_below(&self) -> bool {
         let erroneous = self.report.erroneous.borrow();
-        erroneous
-            .iter()
-            .any(|path| path.0.len() > self.path.0.len() && path.0.starts_with(&self.path.0))
+        let own = self.path.steps();
+        erroneous.iter().any(|path| path.steps().len() > own.len() && path.steps().starts_with(own))
     }
 
     /// Reports what the author may not have intended.
@@ -333,8 +250,10 @@ impl<'r> Place<'r> {
 
     /// Whether the value of this key of some list element must not be shown.
     pub(super) fn hides_any(&self, key: &str) -> bool {
-        let is_hidden = |path: &KeyPath| match &path.0[..] {
-            [list @ .., Step::Index(_), Step::Key(last)] => list == self.path.0 && last == key,
+        let is_hidden = |path: &KeyPath| match path.steps() {
+            [list @ .., Step::Index(_), Step::Key(last)] => {
+                list == self.path.steps() && last == key
+            }
             _ => false,
         };
         self.report.substituted.borrow().keys().any(is_hidden)

@@ -13,7 +13,7 @@ use deserr::{Deserr, IntoValue, Value as Found, ValuePointerRef};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use zeroize::Zeroizing;
 
-use super::shape::Problems;
+use super::problems::Problems;
 
 /// A string of the file that is wiped when it is dropped.
 pub(super) struct Secret(Zeroizing<String>);

@@ -18,7 +18,7 @@ use crate::{
         provider::OAuth2,
     },
     report::Place,
-    shape,
+    spelling::one_of,
 };
 
 /// An issuer; `wildcard_scope` is the default of that key.
@@ -124,7 +124,7 @@ fn algorithms(names: List<String>, place: &Place) -> Vec<Algorithm> {
                  as `RS256` or `ES256`",
             ),
             Err(_) => {
-                let advice = shape::one_of(&name, &Algorithm::ALL.map(Algorithm::as_str));
+                let advice = one_of(&name, &Algorithm::ALL.map(Algorithm::as_str));
                 place.wrong(&name, format_args!("is not known; {advice}"));
             }
         }

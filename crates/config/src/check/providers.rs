@@ -15,7 +15,7 @@ use crate::{
         provider::{ApiKey, Kind, OAuth2, Provider},
     },
     report::Place,
-    shape,
+    spelling::one_of,
 };
 
 /// Names of the short form's providers.
@@ -255,7 +255,7 @@ impl Known {
     fn advice(&self, name: &str, known: &[String]) -> String {
         const FEW: usize = 12;
         match known.len() {
-            ..=FEW if !self.hidden => format!("names no provider; {}", shape::one_of(name, known)),
+            ..=FEW if !self.hidden => format!("names no provider; {}", one_of(name, known)),
             _ => "names no provider; write the name of an entry of `auth.providers`".into(),
         }
     }

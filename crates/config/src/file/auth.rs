@@ -10,7 +10,7 @@ use super::{
     limits::{LimitMode, Plan, RouteLimits},
     provider::{ApiKey, OAuth2, Provider},
 };
-use crate::shape::Problems;
+use crate::problems::Problems;
 
 block! {
     /// Which requests are let through: either the short form (`mode`,

@@ -7,7 +7,7 @@ use super::{
     block::block,
     forms::{Entries, List, OneOrMany, Scalar, map_or_list},
 };
-use crate::shape::Problems;
+use crate::problems::Problems;
 
 /// Claims and the values they must have: a mapping from claim path to value
 /// or values, or a list for claims that need exact segments.

@@ -9,7 +9,7 @@ use deserr::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::{report::Place, shape::Problems};
+use crate::{problems::Problems, report::Place};
 
 /// A list whose elements are present unless an error was reported.
 pub struct List<T>(Vec<Option<T>>);

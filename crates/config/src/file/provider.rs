@@ -11,11 +11,7 @@ use super::{
     claims::ClaimRules,
     forms::{Discovery, Entries, List, OneOrMany, wrong_kind},
 };
-use crate::{
-    secret::Secret,
-    shape::{Problems, is_meant},
-    wiped::wipe,
-};
+use crate::{problems::Problems, secret::Secret, spelling::is_meant, wiped::wipe};
 
 /// A provider: a name, a type and that type's keys.
 pub(crate) struct Provider {

@@ -7,7 +7,7 @@ use super::{
     block::block,
     forms::{List, Workers},
 };
-use crate::shape::Problems;
+use crate::problems::Problems;
 
 block! {
     /// Where and how the service listens.

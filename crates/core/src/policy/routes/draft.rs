@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ahash::AHashMap;
 
-use super::tree::{NO_ROUTE, Node};
+use super::node::{NO_ROUTE, Node};
 use crate::settings::RouteSettings;
 
 /// The most nodes and branches of a tree. Only templates that overlap in very

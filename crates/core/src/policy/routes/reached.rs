@@ -4,7 +4,7 @@
 //! possible: names, methods and hosts that no route has. What other requests
 //! it has would meet the same routes and more.
 
-use super::{NoRoute, Routes, draft, readings::Difference};
+use super::{agreement::NoRoute, draft, index::Routes, readings::Difference, route::Route};
 use crate::{
     request::Request,
     settings::{AuthSettings, RouteSettings},
@@ -169,12 +169,7 @@ impl Routes {
 
     /// Whether this is the route at a position, or one with the same rules
     /// that comes first only in some readings.
-    fn is_like(
-        &self,
-        found: Option<&super::Route>,
-        position: usize,
-        request: &Request<'_>,
-    ) -> bool {
+    fn is_like(&self, found: Option<&Route>, position: usize, request: &Request<'_>) -> bool {
         let (Some(found), Some(wanted)) = (found, self.routes.get(position)) else { return false };
         let as_sent = || self.find_as_sent(self.walk(request), request.bare_path());
         std::ptr::eq(found, wanted) || found.rules == wanted.rules && as_sent() == position

@@ -4,8 +4,8 @@
 use std::{convert::Infallible, fmt};
 
 use super::{
-    Routes,
     agreement::rules_of,
+    index::Routes,
     tree::{View, Walk},
 };
 use crate::{

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::policy::path::READINGS;
+use crate::{
+    policy::path::{self, READINGS},
+    request::Request,
+    settings::{AuthSettings, RouteSettings},
+};
 
 fn routes(routes: Vec<RouteSettings>) -> Routes {
     Routes::new(&AuthSettings { routes, ..AuthSettings::default() })
