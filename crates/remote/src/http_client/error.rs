@@ -63,8 +63,7 @@ fn certificate_problem(error: &CertificateError) -> String {
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("it is not valid before {}", date(not_before))
         }
-        // The other is what an authority of the same name comes to.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+        CertificateError::UnknownIssuer => {
             format!("its issuer is not trusted; to trust it, list its certificate in {CA_FILE}")
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
