@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::{
+    allowance::Allowance,
     claims::{self, ClaimPath, Claims},
     heap,
-    limits::Allowance,
 };
 
 /// Longer values are not sent (bytes, once encoded): most servers cap a

@@ -11,6 +11,7 @@
 //! [`keys::FixedKeys`]; stores that fetch are in `claimgate-remote`, and
 //! settings from YAML in `claimgate-config`.
 
+pub mod allowance;
 pub mod bounded_cache;
 pub mod builder;
 pub mod claims;

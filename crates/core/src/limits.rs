@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use smol_str::{SmolStr, ToSmolStr};
 
 use crate::{
+    allowance::Allowance,
     claims::ClaimPath,
-    heap,
     principal::Principal,
     sentence::{Name, Sentence},
     settings::{Amount, LimitBy, LimitMode, LimitSettings, PlanSettings},
@@ -18,7 +18,7 @@ use crate::{
 mod counters;
 mod gcra;
 
-pub use counters::{Counters, Key};
+pub use counters::Counters;
 
 use gcra::Gcra;
 
@@ -50,19 +50,6 @@ pub struct Plan {
     /// The limit of requests as `RateLimit-Policy` says it; empty without one.
     pub(crate) policy: String,
     gcra: Option<Gcra>,
-}
-
-/// What of the limits depends on the caller alone. It is found out once for
-/// each caller that is remembered.
-#[derive(Clone, Debug)]
-pub struct Allowance {
-    /// The position of its plan; `None` for a caller without a limit.
-    plan: Option<usize>,
-    /// It names a plan that does not exist.
-    is_unknown: bool,
-    key: Key,
-    /// The key for a service that counts; only where one does.
-    told_key: Option<Box<str>>,
 }
 
 /// What the limits came to for a request that everything else allows.
@@ -283,19 +270,6 @@ impl Limits {
             LimitBy::ClientId => "client_id".into(),
             LimitBy::Claim(path) => format!("claim {path}").into(),
         }
-    }
-}
-
-impl Allowance {
-    /// Who the budget belongs to, where a service outside of this process
-    /// counts.
-    pub(crate) fn told_key(&self) -> Option<&str> {
-        self.told_key.as_deref()
-    }
-
-    /// What it owns.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.told_key.as_ref().map_or(0, |key| heap::allocation(key.len()))
     }
 }
 

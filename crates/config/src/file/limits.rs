@@ -4,7 +4,7 @@ use deserr::Deserr;
 use schemars::JsonSchema;
 
 use super::block::block;
-use crate::shape::Problems;
+use crate::problems::Problems;
 
 block! {
     /// What callers on one plan may ask for.

@@ -11,6 +11,7 @@ use ahash::RandomState;
 use portable_atomic::AtomicU128;
 
 use super::gcra::Gcra;
+use crate::allowance::Key;
 
 /// How many places a caller may have. More leave fewer callers without one
 /// when the table is nearly full, and take longer to look through.
@@ -32,10 +33,6 @@ pub struct Counters {
     /// When the time of budgets began; `None` where it stands still.
     epoch: Option<Instant>,
 }
-
-/// Who is counted, as [`Counters::key`] makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u64);
 
 /// What a place holds: a key, 0 for none, and when its budget is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,7 +160,7 @@ impl Counters {
         let sets = (self.places.len() / self.width) as u128;
         // The product of a 64-bit number and the number of sets, divided by
         // 2^64, is below the number of sets.
-        (u128::from(key.0) * sets >> 64) as usize * self.width
+        ((u128::from(key.0) * sets) >> 64) as usize * self.width
     }
 }
 
