@@ -38,6 +38,7 @@ VALUES = {
     "key_not_yet_valid": r"API key \S+ is valid in (\d+ \w+), from .+",
     "key_revoked": r"API key \S+ is (revoked)",
     "insufficient_scope": r"missing scope (\S+), granted: .+",
+    "rate_limited": r"(plan .+ for .+): .+, enough in \d+ s",
     "ambiguous_path": r"(.+)",
     "unknown_route": r"Envoy names the route (\S+), known: .+",
     "provider_unavailable": r"its keys can't be fetched: (.+)|(it did not answer in time)",

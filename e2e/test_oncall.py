@@ -26,6 +26,7 @@ auth:
       type: api_key
       keys:
         - {name: reader, key: reader-key-in-plain-text, scopes: [read]}
+        - {name: busy, key: busy-key-in-plain-text, plan: small, scopes: [read]}
         - {name: old, key: old-key-in-plain-text, expires_at: 2020-01-01T00:00:00Z}
         - {name: early, key: early-key-in-plain-text, not_before: 2100-01-01T00:00:00Z}
         - {name: stolen, key: stolen-key-in-plain-text, revoked: true}
@@ -45,6 +46,7 @@ auth:
   required_scopes: [read]
   max_token_bytes: 4000
   public_paths: [/health]
+  plans: {small: {requests: {per_hour: 2, burst: 1}}}
   routes:
     - {name: orders, match: {path_prefix: /orders}}
     - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin]}
@@ -112,6 +114,7 @@ def cases(key: mint.Key, nobody: int) -> list[Case]:
         Case("key_revoked", "revoked", "stolen-key-in-plain-text", "stolen"),
         Case("insufficient_scope", "admin", token(sub="oda"), "oda", "/admin/users", "admin"),
         Case("insufficient_scope", "admin", "reader-key-in-plain-text", "reader", "/admin", "admin"),
+        Case("rate_limited", "plan small for team-keys/busy", "busy-key-in-plain-text", "busy"),
         Case("ambiguous_path", ".*leads to route admin.*", token(), None, "/%2561dmin", None),
         Case("unknown_route", "nowhere", token(), None, "/by-name", "nowhere"),
         Case("provider_unavailable", f".*{down}/.*", token(iss=down)),
@@ -132,6 +135,8 @@ def test_log_and_status_page_name_the_cause_of_every_denial(stack: Stack):
     for number, case in enumerate(cases(key, nobody)):
         headers = [*case.headers, *(web.bearer(case.token) if case.token else [])]
         # Envoy makes request ids of its own, so the path names the case.
+        if case.reason == "rate_limited":
+            assert web.get(envoy.address, case.path, headers).status == 200
         reply = web.get(envoy.address, f"{case.path}?secret={number}", headers)
         assert reply.status >= 400, case
         log = Path((envoy if doors.IS_MODULE else claimgate).log)

@@ -230,7 +230,7 @@ fn serve_admin(
     let metrics = reloader.metrics.clone();
     let config = reloader.active.handle.clone();
     let render = move || {
-        metrics.set_token_cache_entries(config.load().engine.token_cache().len());
+        metrics.observe(&config.load().engine);
         metrics.encode().unwrap_or_else(|error| {
             error!(%error, "metrics can't be rendered");
             String::new()

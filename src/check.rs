@@ -16,6 +16,7 @@ use tracing::error;
 use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
+    limits::LimitOutcome,
     reason::Reason,
     request::Request,
     time::UnixTime,
@@ -127,11 +128,15 @@ fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, s
     let is_logged = log::is_wanted(is_denied);
     let denials = snapshot.denials.as_ref().filter(|_| is_denied);
     let tracer = snapshot.tracer.as_ref();
+    let would_be_over = would_be_over(decision) && log::is_wanted(true);
     let span = tracer.and_then(|tracer| Some((tracer, tracer.position(request)?)));
-    if is_logged || denials.is_some() || span.is_some() {
+    if is_logged || would_be_over || denials.is_some() || span.is_some() {
         let facts = Facts::of(&snapshot.engine, request, decision, elapsed);
         if is_logged {
             log::check(is_denied, &facts);
+        }
+        if would_be_over {
+            log::would_be_over(&facts);
         }
         if let Some(denials) = denials {
             denials::record(denials, decision.reason, &facts);
@@ -145,6 +150,12 @@ fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, s
     {
         log::dropped_headers(request, &caller.identity.dropped);
     }
+}
+
+/// Whether limits that are only tried out would have denied the request.
+fn would_be_over(decision: &Decision<'_>) -> bool {
+    let outcome = decision.limited.as_ref().and_then(|limited| limited.outcome.as_ref());
+    matches!(outcome, Some(LimitOutcome::WouldBeOver(_)))
 }
 
 /// The denial in place of a decision that panicked. The panic's message may

@@ -9,8 +9,8 @@
 //! workspace offer is re-exported here under one name.
 
 pub use claimgate_core::{
-    builder, claims, credential, decision, engine, identity, keys, policy, principal, provider_id,
-    reason, request, response, time, token, token_cache, traceparent, urls,
+    builder, claims, credential, decision, engine, identity, keys, limits, policy, principal,
+    provider_id, reason, request, response, time, token, token_cache, traceparent, urls,
 };
 
 pub use claimgate_config as config;

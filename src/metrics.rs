@@ -28,6 +28,8 @@ use prometheus::{
 
 use crate::{
     decision::CacheResult,
+    engine::Engine,
+    limits::LimitResult,
     provider::{AnswerKind, oauth2::key_source::FetchResult},
     reason::Reason,
     settings::{AuthSettings, ProviderKind},
@@ -64,6 +66,8 @@ struct Families {
     last_reload_success: Gauge,
     key_expiry: GaugeVec,
     dropped_headers: IntCounterVec,
+    limits: IntCounterVec,
+    limited_callers: IntGauge,
     in_flight: IntGauge,
     /// All checks so far, also those whose series was removed.
     totals: ByReason<AtomicU64>,
@@ -100,6 +104,7 @@ pub type ByReason<N = u64> = [N; Reason::ALL.len()];
 #[derive(Default)]
 struct Tracked {
     providers: HashSet<String>,
+    plans: HashSet<String>,
     expiring_keys: HashSet<(String, String)>,
     /// Of every configuration that is still in use.
     shards: Vec<Weak<Shards>>,
@@ -185,6 +190,15 @@ impl Metrics {
                 "Identity headers left off because their value is too long.",
                 &["header"],
             )?,
+            limits: new.counters(
+                "claimgate_limits_total",
+                "Requests of callers on a plan, by what became of its limit.",
+                &["plan", "result"],
+            )?,
+            limited_callers: new.register(&IntGauge::new(
+                "claimgate_limited_callers",
+                "Callers who have used some of their budget that has not refilled yet.",
+            )?)?,
             in_flight: new.register(&IntGauge::new(
                 "claimgate_in_flight_checks",
                 "Checks being decided right now.",
@@ -226,6 +240,13 @@ impl Metrics {
         if success {
             self.0.last_reload_success.set(at.as_seconds());
         }
+    }
+
+    /// Sets what `engine` holds right now: verified tokens and budgets.
+    pub fn observe(&self, engine: &Engine) {
+        self.set_token_cache_entries(engine.token_cache().len());
+        let callers = engine.limits().map_or(0, |limits| limits.counters().callers());
+        self.0.limited_callers.set(saturated(callers));
     }
 
     /// Sets how many verified tokens are cached.
@@ -349,6 +370,18 @@ impl Families {
             self.checks.with_label_values(&["allow", Reason::Ok.as_str(), provider.as_str()]);
         }
         tracked.providers = providers;
+        let plans: HashSet<_> = shards.plans.iter().cloned().collect();
+        for gone in tracked.plans.difference(&plans) {
+            for result in LimitResult::ALL {
+                let _ = self.limits.remove_label_values(&[gone, result.as_str()]);
+            }
+        }
+        for plan in &plans {
+            for result in [LimitResult::Within, LimitResult::Over] {
+                self.limits.with_label_values(&[plan.as_str(), result.as_str()]);
+            }
+        }
+        tracked.plans = plans;
         tracked.shards.push(Arc::downgrade(shards));
     }
 

@@ -129,6 +129,7 @@ fn api_key() -> ApiKeySettings {
         not_before: None,
         revoked: false,
         claims: serde_json::Map::new(),
+        plan: None,
     }
 }
 

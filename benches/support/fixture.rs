@@ -141,6 +141,7 @@ fn api_key(number: usize) -> ApiKeySettings {
         not_before: None,
         revoked: false,
         claims: Map::from_iter([("client_id".into(), json!("reporting"))]),
+        plan: None,
     }
 }
 

@@ -60,6 +60,7 @@ impl ActiveConfig {
     /// they began with.
     pub(crate) fn activate(&mut self, candidate: Candidate) {
         let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
+        let engine = engine.keeping_budgets(&self.handle.load().engine);
         let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
         self.handle.store(snapshot);
         providers::adopt(&sources, &self.instruments);

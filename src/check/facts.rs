@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use crate::{
     decision::Decision,
     engine::Engine,
+    limits::Plan,
     provider::{Provider, api_key},
     request::Request,
 };
@@ -23,6 +24,10 @@ pub(super) struct Facts<'a> {
     pub(super) key: Option<&'a str>,
     /// Whether a provider accepted the token.
     pub(super) authenticated: bool,
+    /// The plan of a caller that is over its limit, or would be.
+    pub(super) plan: Option<&'a str>,
+    /// Whose budget that is.
+    pub(super) limit_key: Option<String>,
     /// What the reason of a denial rests on.
     pub(super) detail: Option<Cow<'a, str>>,
     pub(super) method: &'a str,
@@ -45,6 +50,7 @@ impl<'a> Facts<'a> {
         let principal = decision.principal();
         let subject = principal.and_then(|it| it.subject.as_deref()).map(shortened);
         let client_id = principal.and_then(|it| it.client_id.as_deref()).map(shortened);
+        let limit = over_limit(decision);
         let is_key = provider.is_some_and(|provider| provider.method() == api_key::METHOD);
         Self {
             reason: decision.reason.as_str(),
@@ -54,6 +60,12 @@ impl<'a> Facts<'a> {
             client_id,
             key: subject.filter(|_| is_key),
             authenticated: decision.caller.is_some(),
+            plan: limit.map(|plan| plan.name.as_str()),
+            limit_key: limit.and_then(|_| {
+                let key =
+                    engine.limits()?.key_text(principal?, provider.map_or("", Provider::name));
+                Some(shortened(&key).to_owned())
+            }),
             detail: engine.detail(request, decision),
             method: shortened(request.method),
             path: shortened(without_query(request.path)),
@@ -63,6 +75,12 @@ impl<'a> Facts<'a> {
             latency_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// The plan of a caller that is over its limit, or would be.
+fn over_limit<'e>(decision: &Decision<'e>) -> Option<&'e Plan> {
+    let limited = decision.limited.as_ref()?;
+    limited.outcome.as_ref()?.wait().and(limited.plan)
 }
 
 /// Cuts off query and fragment. Requests should not have a fragment, but some do,

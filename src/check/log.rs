@@ -46,11 +46,22 @@ pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
 
 fn denied(facts: &Facts<'_>) {
     let Facts { reason, provider, route, subject, client_id, key, .. } = *facts;
-    let Facts { method, path, host, request_id, trace_id, latency_us, .. } = *facts;
-    let detail = facts.detail.as_deref();
+    let Facts { plan, method, path, host, request_id, trace_id, latency_us, .. } = *facts;
+    let (detail, limit_key) = (facts.detail.as_deref(), facts.limit_key.as_deref());
     info!(
         target: TARGET, decision = "deny", reason, detail, provider, route, subject, client_id, key,
-        method, path, host, request_id, trace_id, latency_us, "request denied"
+        plan, limit_key, method, path, host, request_id, trace_id, latency_us, "request denied"
+    );
+}
+
+/// Logs an allowed request that limits would have denied.
+pub(super) fn would_be_over(facts: &Facts<'_>) {
+    let Facts { provider, route, subject, client_id, key, plan, .. } = *facts;
+    let Facts { method, path, host, request_id, trace_id, .. } = *facts;
+    let limit_key = facts.limit_key.as_deref();
+    info!(
+        target: TARGET, provider, route, subject, client_id, key, plan, limit_key, method, path,
+        host, request_id, trace_id, "request would be over its limit"
     );
 }
 

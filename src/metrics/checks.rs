@@ -14,6 +14,7 @@ use super::{Families, Metrics, Tracked, durations::Timings};
 use crate::{
     decision::{CacheResult, Decision, ProviderId, Verdict},
     engine::Engine,
+    limits::{LimitResult, Limited, Limits},
     provider::AnswerKind,
     reason::Reason,
 };
@@ -33,14 +34,17 @@ impl CheckMeters {
     /// Removes the series of providers that `engine` does not have, so it must
     /// come after every step that may fail.
     pub fn new(metrics: &Metrics, engine: &Engine) -> Self {
-        let providers = engine.providers().map(|provider| provider.name().to_owned()).collect();
-        let routes = engine.route_names().map(String::from).collect();
-        Self::of(metrics, Shards::new(providers, routes))
+        let providers = engine.providers().map(|provider| provider.name().to_owned());
+        let routes = engine.route_names().map(String::from);
+        let plans = engine.limits().map_or(&[][..], Limits::plans).iter();
+        let plans = plans.map(|plan| plan.name.clone());
+        Self::of(metrics, Shards::new(providers.collect(), routes.collect(), plans.collect()))
     }
 
     /// As [`Self::new`], for providers of these names.
     pub fn of_providers<'a>(metrics: &Metrics, names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::of(metrics, Shards::new(names.into_iter().map(String::from).collect(), Vec::new()))
+        let providers = names.into_iter().map(String::from).collect();
+        Self::of(metrics, Shards::new(providers, Vec::new(), Vec::new()))
     }
 
     fn of(metrics: &Metrics, shards: Shards) -> Self {
@@ -68,6 +72,9 @@ impl CheckMeters {
         shard.routes.add(decision.route.map_or(0, |route| route.number) * 2 + denied);
         if let Some(result) = decision.cache {
             shard.cache_results.add(result as usize);
+        }
+        if let Some(limited) = &decision.limited {
+            shard.limited(limited);
         }
         shard.timings[denied].add(elapsed);
         let dropped = decision.caller.iter().flat_map(|caller| &caller.identity.dropped);
@@ -101,6 +108,8 @@ pub(super) struct Shards {
     pub(super) providers: Vec<String>,
     /// The routes' names, by their number less 1.
     routes: Vec<String>,
+    /// The plans' names, by position.
+    pub(super) plans: Vec<String>,
     by_thread: PerThread<Shard>,
 }
 
@@ -112,22 +121,38 @@ struct Shard {
     cache_results: Counts,
     /// By route (0: the defaults), then allowed, denied.
     routes: Counts,
+    /// By plan (0: no plan), then by result.
+    limits: Counts,
     /// Of the allowed ones, of the denied ones.
     timings: [Timings; 2],
     in_flight: AtomicI64,
 }
 
 impl Shards {
-    fn new(providers: Vec<String>, routes: Vec<String>) -> Self {
+    fn new(providers: Vec<String>, routes: Vec<String>, plans: Vec<String>) -> Self {
         let shard = || Shard {
             checks: Counts::new((providers.len() + 1) * Reason::ALL.len()),
             answers: Counts::new(providers.len() * AnswerKind::ALL.len()),
             cache_results: Counts::new(CacheResult::ALL.len()),
             routes: Counts::new((routes.len() + 1) * 2),
+            limits: Counts::new((plans.len() + 1) * LimitResult::ALL.len()),
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
-        Self { by_thread: PerThread::new(shard), providers, routes }
+        Self { by_thread: PerThread::new(shard), providers, routes, plans }
+    }
+}
+
+impl Shard {
+    fn limited(&self, limited: &Limited<'_>) {
+        let slot = limited.plan.map_or(0, |plan| plan.position + 1);
+        let add = |result| self.limits.add(slot * LimitResult::ALL.len() + result as usize);
+        if let Some(outcome) = &limited.outcome {
+            add(outcome.result());
+        }
+        if limited.is_unknown {
+            add(LimitResult::UnknownPlan);
+        }
     }
 }
 
@@ -167,6 +192,16 @@ impl Families {
                 match cell % 2 {
                     0 => split.allowed += count,
                     _ => split.denied += count,
+                }
+            }
+            for (cell, count) in shard.limits.take() {
+                let result = LimitResult::ALL[cell % LimitResult::ALL.len()];
+                let plan = match cell / LimitResult::ALL.len() {
+                    0 => "",
+                    slot => shards.plans[slot - 1].as_str(),
+                };
+                if plan.is_empty() || tracked.plans.contains(plan) {
+                    self.limits.with_label_values(&[plan, result.as_str()]).inc_by(count);
                 }
             }
             self.durations.collect_from(&shard.timings);

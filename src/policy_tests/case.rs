@@ -20,6 +20,8 @@ pub struct Case {
     pub at: Option<UnixTime>,
     /// Providers that can't be reached.
     pub unavailable: Vec<ProviderId>,
+    /// How often the same request came before, at the same moment.
+    pub requests_before: u32,
     /// The answers of custom providers; the others answer *not mine*.
     pub answers: Vec<(ProviderId, CustomAnswer)>,
     /// The expected decision.

@@ -82,7 +82,8 @@ impl Harness {
         for id in (0..).map(ProviderId).take(names) {
             providers.push(self.provider(id, case, token.as_deref(), &cache)?);
         }
-        Ok(PreparedCase { engine: Engine::new(&self.settings, providers, cache), token })
+        let engine = Engine::new(&self.settings, providers, cache).without_refill();
+        Ok(PreparedCase { engine, token })
     }
 
     fn token(&mut self, case: &Case, now: UnixTime) -> Result<Option<String>, HarnessError> {

@@ -53,6 +53,10 @@ pub async fn run(
         sent.present(token, prepared.engine.token_sources())?;
     }
     let request = sent.request();
+    for _ in 0..case.requests_before {
+        let give_up = tokio::time::sleep(harness.check_timeout());
+        prepared.engine.check_until(&request, now, give_up).await;
+    }
     let explanation = explain(&prepared.engine, &request, now, harness.check_timeout()).await;
     let found = prepared.engine.sources().find(&request).ok();
     let tokens = [prepared.token.as_deref(), found.as_ref().map(|found| &*found.token)];

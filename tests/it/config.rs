@@ -50,6 +50,7 @@ fn folder(name: &str) -> Vec<std::path::PathBuf> {
 }
 
 mod accepted;
+mod limits;
 mod mistakes;
 mod paths;
 mod properties;

@@ -21,6 +21,7 @@ mod honest_paths;
 mod issuer;
 mod jwt_checks;
 mod keys_over_http;
+mod limits;
 mod oracle;
 mod path_model;
 mod serving;

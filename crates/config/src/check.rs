@@ -11,6 +11,7 @@ mod claims;
 mod custom;
 mod denials;
 mod headers;
+mod limits;
 mod metadata;
 mod oauth2;
 mod open;

@@ -12,6 +12,7 @@ pub(super) mod auth;
 mod block;
 pub(super) mod claims;
 pub(super) mod forms;
+pub(super) mod limits;
 pub(super) mod provider;
 pub(super) mod server;
 

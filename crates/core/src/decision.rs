@@ -7,8 +7,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    identity::Identity, policy::routes::Route, principal::Principal, provider::answer::AnswerKind,
-    reason::Reason,
+    identity::Identity, limits::Limited, policy::routes::Route, principal::Principal,
+    provider::answer::AnswerKind, reason::Reason,
 };
 
 pub use crate::{policy::resources::ResourceId, provider_id::ProviderId};
@@ -40,6 +40,8 @@ pub struct Decision<'e> {
     pub answers: SmallVec<[(ProviderId, AnswerKind); 4]>,
     /// Whether the token was cached, if a provider looked.
     pub cache: Option<CacheResult>,
+    /// What the limits came to, if the caller has any.
+    pub limited: Option<Limited<'e>>,
 }
 
 impl Decision<'_> {
@@ -74,6 +76,8 @@ pub enum Denial {
     InvalidToken,
     /// The token is good, but not for this (`insufficient_scope`).
     Forbidden,
+    /// The caller has used up its budget for now.
+    RateLimited,
     /// No provider could decide; the client should retry.
     Unavailable,
     /// Something is set up wrongly on our side.

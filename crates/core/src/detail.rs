@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    decision::{Decision, Verdict},
+    decision::{Caller, Decision, Verdict},
     engine::Engine,
     policy::lack::Lack,
     reason::Reason,
@@ -35,6 +35,9 @@ impl Engine {
             return Some((&**cause).into());
         }
         if let Some(caller) = &decision.caller {
+            if decision.reason == Reason::RateLimited {
+                return Some(self.tell_limit(caller, decision).into());
+            }
             let rules = decision.route.unwrap_or(self.routes().defaults());
             if let Some(lack) = Lack::find(rules, &caller.principal) {
                 return Some(Sentence::of(format_args!("{lack}")).into());
@@ -71,6 +74,14 @@ impl Engine {
             reason => return reason.description().into(),
         };
         sentence.into()
+    }
+
+    /// Which budget is used up.
+    fn tell_limit(&self, caller: &Caller, decision: &Decision<'_>) -> String {
+        let provider = decision.provider.map_or("", |id| self.provider(id).name());
+        let limited = decision.limited.as_ref();
+        let told = self.limits().map(|it| it.describe(limited, &caller.principal, provider));
+        told.unwrap_or_default()
     }
 
     /// Why a request is malformed, whatever tokens it has.

@@ -14,12 +14,13 @@ use crate::{
     credential::{Credential, Notes},
     decision::{Caller, Decision, Denial, ProviderId, ResourceId, Verdict},
     identity::{MAX_VALUE_BYTES, TooLarge},
+    limits::{Counters, Limited, Limits},
     policy::{
         denials::DenialStyle,
         identity::IdentityHeaders,
         lack::Lack,
         resources::Resources,
-        routes::{NoRoute, Routes},
+        routes::{NoRoute, Route, Routes},
         upstream::Edits,
     },
     principal::Principal,
@@ -30,7 +31,7 @@ use crate::{
     reason::Reason,
     request::Request,
     sentence::Sentence,
-    settings::{AuthSettings, MetadataMembers, TokenSourceSettings},
+    settings::{AuthSettings, LimitMode, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
     token::{NoToken, TokenSources},
     token_cache::{Lookup, TokenCache},
@@ -55,6 +56,7 @@ pub struct Engine {
     encode_metadata: Option<EncodeMetadata>,
     forward_token: bool,
     token_sources: Vec<TokenSourceSettings>,
+    limits: Option<Limits>,
 }
 
 /// Writes what is told about an allowed request of a caller that this provider
@@ -86,12 +88,17 @@ impl Engine {
             encode_metadata: None,
             forward_token: settings.forward_token,
             token_sources: settings.token_sources.clone(),
+            limits: settings
+                .limits
+                .as_ref()
+                .map(|limits| Limits::new(limits, Arc::new(Counters::new(limits.max_callers)))),
         }
     }
 
     /// The same, keeping the metadata of allowed requests with every caller
     /// that is known, in the bytes that `encode` makes once:
-    /// [`Identity::metadata`] has them.
+    /// [`Identity::metadata`] has them. Where the metadata holds limits, which
+    /// differ by route, none are kept.
     ///
     /// [`Identity::metadata`]: crate::identity::Identity::metadata
     pub fn keeping_metadata(
@@ -99,6 +106,23 @@ impl Engine {
         encode: impl Fn(&Caller, &dyn Provider, MetadataMembers) -> Box<[u8]> + Send + Sync + 'static,
     ) -> Self {
         self.encode_metadata = Some(Box::new(encode));
+        self
+    }
+
+    /// The same, with the budgets that `other` has counted so far, of the plans
+    /// that both have. No request may have been decided yet.
+    pub fn keeping_budgets(mut self, other: &Self) -> Self {
+        if let (Some(limits), Some(others)) = (&mut self.limits, &other.limits) {
+            limits.keep(others);
+        }
+        self
+    }
+
+    /// The same, with budgets that never refill, for tests of a configuration.
+    pub fn without_refill(mut self) -> Self {
+        if let Some(limits) = &mut self.limits {
+            limits.stop_refill();
+        }
         self
     }
 
@@ -166,6 +190,11 @@ impl Engine {
     /// tokens are removed there, too.
     pub(crate) fn cannot_hide_tokens(&self, request: &Request<'_>) -> bool {
         !self.forward_token && self.sources.are_crowded(request)
+    }
+
+    /// The limits for each caller, if there are any.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.limits.as_ref()
     }
 
     /// The routes, for [`crate::explain`].
@@ -284,18 +313,41 @@ impl Engine {
             Err(NoCaller::Unavailable) => {
                 decided.denied((Denial::Unavailable, Reason::ProviderUnavailable))
             }
-            Ok(caller) => {
-                let lack = Lack::find(rules, &caller.principal);
-                let decided = match lack {
-                    Some(lack) => {
-                        credential.note(|| Sentence::of(format_args!("{lack}")));
-                        decided.denied((Denial::Forbidden, lack.reason()))
+            Ok(caller) => match Lack::find(rules, &caller.principal) {
+                Some(lack) => {
+                    credential.note(|| Sentence::of(format_args!("{lack}")));
+                    let decided = decided.denied((Denial::Forbidden, lack.reason()));
+                    Decision { caller: Some(caller), ..decided }
+                }
+                None => {
+                    let limited = self.limited(rules, &caller, outcome.provider, &credential);
+                    let is_over = limited.as_ref().is_some_and(|it| it.denied().is_some());
+                    let decided = Decision { caller: Some(caller), limited, ..decided };
+                    match is_over {
+                        true => decided.denied((Denial::RateLimited, Reason::RateLimited)),
+                        false => Decision { reason: Reason::Ok, ..decided },
                     }
-                    None => Decision { reason: Reason::Ok, ..decided },
-                };
-                Decision { caller: Some(caller), ..decided }
-            }
+                }
+            },
         }
+    }
+
+    /// Takes a request that all else allows from its caller's budget.
+    fn limited(
+        &self,
+        rules: &Route,
+        caller: &Caller,
+        provider: Option<ProviderId>,
+        credential: &Credential<'_>,
+    ) -> Option<Limited<'_>> {
+        let limits = self.limits.as_ref()?;
+        let RouteLimit::Cost(cost) = rules.limit else { return None };
+        let Caller { principal, identity } = caller;
+        let provider = provider.map_or("", |id| self.provider(id).name());
+        let allowance = identity.allowance.get_or_init(|| limits.allowance(principal, provider));
+        let limited = limits.take(allowance, cost.get());
+        credential.note(|| limits.describe(limited.as_ref(), principal, provider));
+        limited
     }
 
     /// The caller, with what the upstream is told about it; the reason to
@@ -315,7 +367,11 @@ impl Engine {
             Reason::MalformedToken
         })?;
         let caller = Caller { principal, identity };
-        if let Some(encode) = &self.encode_metadata {
+        // A service that counts is told limits that differ by route.
+        let is_constant = self.limits.as_ref().is_none_or(|it| it.mode() != LimitMode::Metadata);
+        if let Some(encode) = &self.encode_metadata
+            && is_constant
+        {
             caller.identity.metadata.get_or_init(|| encode(&caller, provider, self.metadata));
         }
         Ok(caller)
@@ -352,6 +408,7 @@ impl Decision<'_> {
             cause: None,
             answers: SmallVec::new(),
             cache: None,
+            limited: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::{
+    allowance::Allowance,
     claims::{self, ClaimPath, Claims},
     heap,
 };
@@ -26,6 +27,8 @@ pub struct Identity {
     /// The metadata of this caller's allowed requests in the bytes of the
     /// door, where that has them kept.
     pub metadata: OnceLock<Box<[u8]>>,
+    /// What of the limits depends on the caller alone, once it was limited.
+    pub allowance: OnceLock<Allowance>,
 }
 
 /// The claims that have a header, and so are in the metadata too. Their values
@@ -79,6 +82,7 @@ impl Identity {
             + heap::list::<Arc<str>>(self.dropped.capacity())
             + values.sum::<usize>()
             + metadata
+            + self.allowance.get().map_or(0, Allowance::heap_bytes)
     }
 
     /// Sets a header that may not be left off.

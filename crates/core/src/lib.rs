@@ -11,6 +11,7 @@
 //! [`keys::FixedKeys`]; stores that fetch are in `claimgate-remote`, and
 //! settings from YAML in `claimgate-config`.
 
+pub mod allowance;
 pub mod bounded_cache;
 pub mod builder;
 pub mod claims;
@@ -22,6 +23,7 @@ pub mod explain;
 pub mod heap;
 pub mod identity;
 pub mod keys;
+pub mod limits;
 pub mod per_thread;
 pub mod policy;
 pub mod principal;

@@ -22,6 +22,8 @@ pub struct Principal {
     pub client_id: Option<String>,
     /// When the token ends.
     pub expires_at: Option<UnixTime>,
+    /// The plan it is on, where its provider says so; else a claim may.
+    pub plan: Option<String>,
     /// What the upstream is told, once rendered; the number is that of the
     /// [`crate::policy::identity::IdentityHeaders`] that rendered it.
     pub(crate) rendered: OnceLock<(u64, Arc<Identity>)>,
@@ -41,6 +43,7 @@ impl Principal {
             claims: self.claims.clone(),
             client_id: self.client_id.clone(),
             expires_at: self.expires_at,
+            plan: self.plan.clone(),
             rendered: OnceLock::new(),
         }
     }
@@ -55,6 +58,7 @@ impl Principal {
         heap::shared::<Self>()
             + text(&self.subject)
             + text(&self.client_id)
+            + text(&self.plan)
             + heap::texts(&self.scopes.names)
             + self.claims.heap_bytes()
             + rendered
@@ -75,6 +79,12 @@ impl Principal {
     /// With this OAuth 2.0 client.
     pub fn with_client_id(mut self, client_id: Option<String>) -> Self {
         self.client_id = client_id;
+        self
+    }
+
+    /// On this plan.
+    pub fn with_plan(mut self, plan: Option<String>) -> Self {
+        self.plan = plan;
         self
     }
 
@@ -119,6 +129,7 @@ impl fmt::Debug for Principal {
             .field("claims", &self.claims)
             .field("client_id", &self.client_id)
             .field("expires_at", &self.expires_at)
+            .field("plan", &self.plan)
             .finish_non_exhaustive()
     }
 }

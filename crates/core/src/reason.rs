@@ -80,6 +80,8 @@ reasons! {
     AmbiguousPath = "ambiguous_path", "the path can be read in more than one way";
     /// Envoy names a route that the configuration does not have.
     UnknownRoute = "unknown_route", "the gateway names a route that the authorization service does not know";
+    /// The caller's budget does not hold enough for this request.
+    RateLimited = "rate_limited", "too many requests, try again later";
     /// A provider could not answer in time.
     ProviderUnavailable = "provider_unavailable", "the token can't be checked right now";
     /// A defect of this program.
@@ -132,7 +134,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_word(reason.as_str()), Some(*reason));
         }
-        assert_eq!(Reason::ALL.len(), 29);
+        assert_eq!(Reason::ALL.len(), 30);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
+    limits::Limited,
     policy::{denials::DenialStyle, upstream::Edits},
     reason::Reason,
     request::Request,
@@ -20,6 +21,7 @@ mod body;
 mod challenge;
 mod denial;
 mod document;
+mod limits;
 pub mod metadata;
 
 /// What happens to a request.
@@ -60,7 +62,11 @@ impl<'a> Response<'a> {
             Verdict::Deny(denial) => {
                 let style = engine.denial_style(decision);
                 let format = body_format(style, request);
-                Self::Client(ClientResponse::denial(denial, decision.reason, style, format))
+                let mut response = ClientResponse::denial(denial, decision.reason, style, format);
+                if let Some((plan, wait)) = decision.limited.as_ref().and_then(Limited::denied) {
+                    response.headers.extend(limits::headers(plan, wait));
+                }
+                Self::Client(response)
             }
             Verdict::Respond(resource) => Self::Client(document::response(
                 engine.resource_metadata(resource),

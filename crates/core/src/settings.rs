@@ -9,10 +9,14 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-pub use self::metadata::{MetadataMember, MetadataMembers};
+pub use self::{
+    limits::{Amount, LimitBy, LimitMode, LimitSettings, PlanSettings, RouteLimit, TimeUnit},
+    metadata::{MetadataMember, MetadataMembers},
+};
 pub use crate::claims::ClaimRule;
 use crate::{claims::ClaimPath, keys::Algorithm, time::UnixTime};
 
+mod limits;
 mod metadata;
 
 /// The `auth` block.
@@ -61,6 +65,8 @@ pub struct AuthSettings {
     /// How much memory they take at the most, with everything that is kept of
     /// them, in bytes.
     pub token_cache_bytes: usize,
+    /// How much each caller may ask for; `None` limits nothing.
+    pub limits: Option<LimitSettings>,
 }
 
 /// One entry of `auth.providers`.
@@ -103,6 +109,8 @@ pub struct ApiKeySettings {
     pub revoked: bool,
     /// Treated like a token's claims.
     pub claims: Map<String, Value>,
+    /// Its plan, whatever its claims say.
+    pub plan: Option<String>,
 }
 
 /// A provider of JWTs.
@@ -224,6 +232,8 @@ pub struct RouteSettings {
     /// Replaces the default resource. The same resource may be that of
     /// several routes; it is then described alike by all of them.
     pub protected_resource: Option<ProtectedResourceSettings>,
+    /// What its requests take from the budgets of their callers.
+    pub limit: RouteLimit,
 }
 
 /// What clients may discover about a resource behind the gateway (RFC 9728,
@@ -338,6 +348,7 @@ impl Default for AuthSettings {
             protected_resource: None,
             token_cache_entries: 10_000,
             token_cache_bytes: 64 * 1024 * 1024,
+            limits: None,
         }
     }
 }

@@ -65,7 +65,7 @@ impl AdminPort {
     /// Answers, for good.
     pub(crate) async fn serve(self, config: ConfigHandle, metrics: Metrics) {
         let render = move || {
-            metrics.set_token_cache_entries(config.load().engine.token_cache().len());
+            metrics.observe(&config.load().engine);
             metrics.encode().unwrap_or_else(|error| {
                 error!(%error, "metrics can't be rendered");
                 String::new()

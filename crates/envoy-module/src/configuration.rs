@@ -149,7 +149,7 @@ impl Configuration {
     /// Its metrics, as they were a moment ago at the most.
     pub(crate) fn metrics(&self) -> Arc<[MetricFamily]> {
         let metrics = &self.instruments.metrics;
-        metrics.set_token_cache_entries(self.snapshot().engine.token_cache().len());
+        metrics.observe(&self.snapshot().engine);
         self.gathered.of(metrics)
     }
 }
@@ -312,6 +312,8 @@ impl Follower {
         let settings = &loaded.settings;
         let opened = open::open(settings, watch.contents(), kept, instruments, &runtime)?;
         providers::wait_for_keys(&opened.sources, kept).await;
+        let engine = opened.engine.keeping_budgets(&self.config.load().engine);
+        let opened = Opened { engine, ..opened };
         self.sources = opened.sources.clone();
         let old = self.room.settings.take();
         self.config.store(self.room.snapshot(opened, loaded));

@@ -23,6 +23,8 @@ pub(crate) fn strings<'m>(
         ("method", metadata.method),
         ("subject", metadata.subject()),
         ("client_id", metadata.client_id()),
+        ("plan", metadata.limits.map(|of| of.plan)),
+        ("limit_key", metadata.limits.map(|of| of.key)),
     ];
     strings.into_iter().filter_map(|(key, text)| Some((key, text?)))
 }
@@ -58,6 +60,10 @@ pub(crate) fn write_rest(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
         field(to, "claims", |to| {
             message(to, value::STRUCT, |to| write_struct(to, claims, MAX_DEPTH));
         });
+    }
+    if let Some(of) = metadata.limits {
+        field(to, "limits", |to| write_value(to, of.limits, MAX_DEPTH));
+        field(to, "limit_cost", |to| double(to, value::NUMBER, of.cost.into()));
     }
 }
 
@@ -151,8 +157,8 @@ impl Iterator for Varint {
     }
 }
 
-/// The members that are not strings, one by one. The claims are left out: no
-/// call sets a structure within a structure.
+/// The members that are not strings, one by one. The claims and limits are left
+/// out: no call sets a structure within a structure.
 #[derive(Debug)]
 pub(crate) struct Flat {
     expires_at: Option<f64>,

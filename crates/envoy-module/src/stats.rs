@@ -33,10 +33,12 @@ const COUNTERS: &[(&str, &[&str])] = &[
     ("claimgate_jwks_fetch_duration_seconds_count", &["provider"]),
     ("claimgate_config_reloads_total", &["result"]),
     ("claimgate_identity_headers_dropped_total", &["header"]),
+    ("claimgate_limits_total", &["plan", "result"]),
 ];
 
 const GAUGES: &[(&str, &[&str])] = &[
     ("claimgate_token_cache_entries", &[]),
+    ("claimgate_limited_callers", &[]),
     ("claimgate_jwks_keys", &["provider"]),
     ("claimgate_jwks_last_success_timestamp_seconds", &["provider"]),
     ("claimgate_config_last_reload_success_timestamp_seconds", &[]),
@@ -47,7 +49,8 @@ const GAUGES: &[(&str, &[&str])] = &[
 
 /// Those of which several configurations have the sum. Of the others they
 /// have the lowest: alerts are about what is missing, or long ago.
-const SUMS: &[&str] = &["claimgate_token_cache_entries", "claimgate_in_flight_checks"];
+const SUMS: &[&str] =
+    &["claimgate_token_cache_entries", "claimgate_limited_callers", "claimgate_in_flight_checks"];
 
 /// How far the counters of a configuration have been carried over, whichever
 /// filter did it.

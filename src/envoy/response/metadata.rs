@@ -12,11 +12,18 @@ pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     let subject = metadata.subject().map_or(0, str::len);
     let client = metadata.client_id().map_or(0, str::len);
     let fixed = if metadata.method.is_some() { 256 } else { 96 };
-    fixed + subject + client + scopes + 64 * metadata.most_claims()
+    let limits = metadata.limits.map_or(0, |of| 256 + of.key.len() + of.plan.len());
+    limits + fixed + subject + client + scopes + 64 * metadata.most_claims()
 }
 
 /// Writes the metadata.
 pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
+    if let Some(of) = metadata.limits {
+        field(w, "limit_cost", |w| w.double(value::NUMBER, of.cost.into()));
+        field(w, "limits", |w| write_value(w, of.limits, MAX_DEPTH));
+        string_field(w, "limit_key", of.key);
+        string_field(w, "plan", of.plan);
+    }
     if let Some(claims) = metadata.claims() {
         field(w, "claims", |w| {
             w.message(value::STRUCT, |w| write_struct(w, claims, MAX_DEPTH));

@@ -74,6 +74,7 @@ fn bare(reason: Reason) -> Metadata<'static> {
         provider: None,
         method: None,
         caller: None,
+        limits: None,
         wanted: MetadataMembers::ALL,
     }
 }

@@ -54,6 +54,21 @@ pub(super) fn cases(
     list.items(&place).into_iter().map(check).collect()
 }
 
+/// More would keep a case busy for minutes.
+const MOST_REQUESTS: u32 = 1_000_000;
+
+fn requests_before(written: Option<u64>, place: &Place) -> u32 {
+    let written = written.unwrap_or(0);
+    match u32::try_from(written) {
+        Ok(number) if number <= MOST_REQUESTS => number,
+        _ => {
+            let advice = format_args!("must be at most {MOST_REQUESTS}");
+            place.wrong(&written.to_string(), advice);
+            0
+        }
+    }
+}
+
 /// The context of the checks.
 struct Checks<'a> {
     auth: &'a AuthSettings,
@@ -94,6 +109,7 @@ impl Checks<'_> {
             credential: credential.unwrap_or_default(),
             at: moment(file.at, &place.key("at")).or(self.at),
             unavailable: self.unavailable(file.unavailable, &place.key("unavailable")),
+            requests_before: requests_before(file.requests_before, &place.key("requests_before")),
             answers: answers.filter_map(answer).collect(),
             expect: self.expect(file.expect, &place.key("expect")),
         }

@@ -49,6 +49,8 @@ block! {
         jwt: Option<JwtFile>,
         /// The time of the request.
         at: Option<Scalar>,
+        /// How often the same request came before.
+        requests_before: Option<u64>,
         /// Providers that can't be reached.
         unavailable: Option<List<String>>,
         /// The answers of custom providers.

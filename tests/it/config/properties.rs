@@ -241,7 +241,7 @@ fn requests() -> Vec<(String, &'static str, &'static str)> {
 fn a_route_that_no_request_leads_to_is_warned_of_and_no_other() {
     let requests = requests();
     let (warned, silent) = (Cell::new(0), Cell::new(0));
-    let mut runner = proptest::test_runner::TestRunner::new(Config::with_cases(150));
+    let mut runner = proptest::test_runner::TestRunner::new(Config::with_cases(400));
     let keys = (routes(), any::<bool>(), any::<bool>());
     runner
         .run(&keys, |(routes, has_case, public)| {

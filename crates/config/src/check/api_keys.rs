@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use claimgate_core::{
     provider::api_key::key::{self, KeyHash},
-    settings::ApiKeySettings,
+    settings::{ApiKeySettings, PlanSettings},
     time::UnixTime,
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::scalars::{name, texts};
+use super::{
+    limits::must_be_listed,
+    scalars::{name, texts},
+};
 use crate::{
     file::{forms::List, provider::ApiKey},
     report::Place,
@@ -21,16 +24,18 @@ use crate::{
 const SHORT_KEY: usize = 20;
 
 /// The keys of all providers, no two of which may be the same.
-pub(super) struct Keys {
+pub(super) struct Keys<'p> {
     /// The place where each key is first.
     seen: HashMap<KeyHash, String>,
     /// The limit of `max_token_bytes`; longer keys are refused in requests.
     longest: usize,
+    /// The plans that a key may name.
+    plans: &'p [PlanSettings],
 }
 
-impl Keys {
-    pub(super) fn new(longest: usize) -> Self {
-        Self { seen: HashMap::new(), longest }
+impl<'p> Keys<'p> {
+    pub(super) fn new(longest: usize, plans: &'p [PlanSettings]) -> Self {
+        Self { seen: HashMap::new(), longest, plans }
     }
 
     /// The keys of one provider.
@@ -53,6 +58,9 @@ impl Keys {
         {
             expires.error("is not after `not_before`, so the key would never be valid");
         }
+        if let Some(plan) = &file.plan {
+            must_be_listed(plan, self.plans, &place.key("plan"));
+        }
         let claims = file.claims.map(|claims| claims.0).unwrap_or_default().into_iter();
         ApiKeySettings {
             name: name(file.name, &place.key("name")).unwrap_or_default(),
@@ -65,6 +73,7 @@ impl Keys {
             not_before,
             revoked: file.revoked.unwrap_or(false),
             claims: claims.map(|(name, value)| (name, value.unwrap_or(Value::Null))).collect(),
+            plan: file.plan,
         }
     }
 

@@ -9,6 +9,7 @@ use claimgate_core::{
 use super::{
     denials::{denial_headers, error_format},
     headers::identity,
+    limits,
     metadata::members,
     open,
     providers::providers,
@@ -42,7 +43,9 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         usize::MAX,
         &place.key("max_token_bytes"),
     );
-    let (providers, known) = providers(&mut file, enabled, max_token_bytes, place);
+    let limits = limits::limits(&mut file, place);
+    let plans = limits.as_ref().map_or(&[][..], |limits| &limits.plans);
+    let (providers, known) = providers(&mut file, enabled, max_token_bytes, plans, place);
     let token_sources = sources(file.token_sources, &known, &place.key("token_sources"));
     let headers_place = place.key("headers");
     let scopes_place = place.key("required_scopes");
@@ -91,8 +94,10 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
             defaults.token_cache_bytes,
             &place.key("token_cache_bytes"),
         ),
+        limits,
     };
     resources::complete(&mut auth, place);
+    limits::cross_check(&auth, place);
     shadowed::warn(&auth, &place.key("routes"));
     open::warn(&auth, is_short_form, place);
     auth

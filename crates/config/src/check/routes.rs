@@ -7,6 +7,7 @@ use claimgate_core::{policy::routes::templates_overlap_too_much, settings::Route
 use super::{
     claims,
     denials::{denial_headers, error_format},
+    limits,
     path::{self, Written},
     providers::Known,
     resources,
@@ -54,6 +55,8 @@ fn route(file: Route, known: &Known, place: &Place) -> RouteSettings {
             ("error_format", file.error_format.is_some()),
             ("denial_headers", file.denial_headers.is_some()),
             ("protected_resource", file.protected_resource.is_some()),
+            ("limits", file.limits.is_some()),
+            ("cost", file.cost.is_some()),
         ];
         for (key, _) in contradictions.into_iter().filter(|(_, written)| *written) {
             place.key(key).error("has no meaning on a public route; remove it, or `public: true`");
@@ -73,6 +76,7 @@ fn route(file: Route, known: &Known, place: &Place) -> RouteSettings {
         protected_resource: file
             .protected_resource
             .and_then(|resource| resources::resource(resource, &resource_place)),
+        limit: limits::of_route(file.limits, file.cost, place),
         ..RouteSettings::default()
     };
     let match_place = place.key("match");

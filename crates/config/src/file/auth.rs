@@ -7,6 +7,7 @@ use super::{
     block::block,
     claims::ClaimRules,
     forms::{Entries, List, OneOrMany, Switchable, map_or_list},
+    limits::{LimitMode, Plan, RouteLimits},
     provider::{ApiKey, OAuth2, Provider},
 };
 use crate::problems::Problems;
@@ -87,6 +88,27 @@ block! {
         /// cached of them.
         #[schemars(extend("default" = 67108864), range(min = 65536))]
         token_cache_bytes: Option<u64>,
+        /// What callers may ask for: a mapping from a plan's name to its
+        /// limits. Left out, nobody is limited.
+        plans: Option<Entries<Plan>>,
+        /// Where a caller's claims name its plan: a claim path, or the list of
+        /// its exact segments. An API key may say `plan` itself.
+        #[schemars(extend("default" = "plan"))]
+        plan_claim: Option<OneOrMany<String>>,
+        /// The plan of callers that name none, or one that is not listed; left
+        /// out, these are not limited.
+        default_plan: Option<String>,
+        /// What callers with one budget have in common: `subject`, `client_id`,
+        /// or a claim path. Callers without it share one budget for each
+        /// provider.
+        #[schemars(extend("default" = "subject"))]
+        limit_by: Option<OneOrMany<String>>,
+        /// Who counts the requests.
+        #[schemars(extend("default" = "local"))]
+        limits: Option<LimitMode>,
+        /// How many callers are counted at most; of more, the busiest.
+        #[schemars(extend("default" = 100000), range(min = 1))]
+        max_limited_callers: Option<u64>,
     }
 }
 
@@ -200,6 +222,12 @@ block! {
         denial_headers: Option<Entries<String>>,
         /// Replaces `auth.protected_resource`.
         protected_resource: Option<ProtectedResource>,
+        /// `none`: its requests are neither counted nor limited.
+        limits: Option<RouteLimits>,
+        /// How many requests' worth each of its requests takes from its
+        /// caller's budget.
+        #[schemars(extend("default" = 1), range(min = 1))]
+        cost: Option<u64>,
     }
 }
 

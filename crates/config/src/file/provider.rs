@@ -179,6 +179,8 @@ block! {
         revoked: Option<bool>,
         /// Treated like a token's claims.
         claims: Option<Entries<serde_json::Value>>,
+        /// Its plan, one of `auth.plans`, whatever its claims say.
+        plan: Option<String>,
     }
 }
 

@@ -44,6 +44,7 @@ impl ApiKey {
             not_before: None,
             revoked: false,
             claims: Map::new(),
+            plan: None,
         };
         Self { settings, length: 0, defect: None }
     }
@@ -63,6 +64,12 @@ impl ApiKey {
     /// Until this moment it is refused.
     pub fn not_before(mut self, time: UnixTime) -> Self {
         self.settings.not_before = Some(time);
+        self
+    }
+
+    /// The plan it is on, whatever its claims say.
+    pub fn plan(mut self, plan: impl Into<String>) -> Self {
+        self.settings.plan = Some(plan.into());
         self
     }
 

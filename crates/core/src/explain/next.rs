@@ -43,6 +43,9 @@ const fn usual(reason: Reason) -> &'static str {
         Reason::Ok | Reason::Public | Reason::Disabled => "nothing: the request is allowed",
         Reason::MissingToken | Reason::MalformedRequest => "send one token, once",
         Reason::MalformedToken => "get a new token, and send it unchanged",
+        Reason::RateLimited => {
+            "wait as long as retry-after says, or put the caller on another plan"
+        }
         Reason::TokenTooLarge => {
             "ask the issuer for fewer scopes or groups, or raise auth.max_token_bytes"
         }

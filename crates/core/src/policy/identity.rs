@@ -126,6 +126,7 @@ impl IdentityHeaders {
             dropped: Vec::new(),
             mapped: self.claims.clone(),
             metadata: OnceLock::new(),
+            allowance: OnceLock::new(),
         };
         let subject = principal.subject.as_deref().map(|subject| text(subject, ""));
         identity.must_set(&self.subject, subject)?;

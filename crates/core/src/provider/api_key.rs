@@ -105,7 +105,8 @@ impl ApiKey {
             .with_scopes(key.scopes.clone())
             .with_client_id(client)
             .with_claims(claims)
-            .with_expires_at(key.expires_at);
+            .with_expires_at(key.expires_at)
+            .with_plan(key.plan.clone());
         Self {
             hash: key.hash,
             principal: Arc::new(principal),
@@ -185,6 +186,7 @@ mod tests {
             not_before: None,
             revoked: false,
             claims: json!({"azp": "client-1"}).as_object().cloned().unwrap(),
+            plan: None,
         }
     }
 

@@ -43,6 +43,9 @@ const fn openai(denial: Denial) -> (&'static str, &'static str) {
         Denial::Forbidden => {
             r#"","type":"invalid_request_error","param":null,"code":"insufficient_permissions"}}"#
         }
+        Denial::RateLimited => {
+            r#"","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}"#
+        }
         Denial::Unavailable => {
             r#"","type":"server_error","param":null,"code":"service_unavailable"}}"#
         }
@@ -61,6 +64,7 @@ const fn anthropic(denial: Denial) -> &'static str {
             r#"{"type":"error","error":{"type":"authentication_error","message":""#
         }
         Denial::Forbidden => r#"{"type":"error","error":{"type":"permission_error","message":""#,
+        Denial::RateLimited => r#"{"type":"error","error":{"type":"rate_limit_error","message":""#,
         Denial::Unavailable | Denial::Internal => {
             r#"{"type":"error","error":{"type":"api_error","message":""#
         }
@@ -115,6 +119,13 @@ mod tests {
                 problem("Forbidden", 403, "insufficient_scope"),
                 openai(invalid, "insufficient_permissions"),
                 anthropic("permission_error"),
+            ),
+            (
+                Denial::RateLimited,
+                "rate_limited",
+                problem("Too Many Requests", 429, "rate_limited"),
+                openai("rate_limit_exceeded", "rate_limit_exceeded"),
+                anthropic("rate_limit_error"),
             ),
             (
                 Denial::Unavailable,

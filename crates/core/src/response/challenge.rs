@@ -11,7 +11,7 @@ pub(super) fn challenge<'s>(
     description: &'static str,
 ) -> Option<[&'s str; 5]> {
     let hints = match denial {
-        Denial::Unavailable | Denial::Internal => return None,
+        Denial::RateLimited | Denial::Unavailable | Denial::Internal => return None,
         // A request without a token is not in error (section 3.1).
         Denial::Challenge => return Some([&style.challenge, "", "", "", &style.hints]),
         // Another token would not mend the request.

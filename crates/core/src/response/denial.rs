@@ -50,6 +50,7 @@ denials! {
     Challenge: 401 "Unauthorized" "unauthorized";
     InvalidToken: 401 "Unauthorized" "invalid_token";
     Forbidden: 403 "Forbidden" "insufficient_scope";
+    RateLimited: 429 "Too Many Requests" "rate_limited";
     Unavailable: 503 "Service Unavailable" "temporarily_unavailable";
     Internal: 500 "Internal Server Error" "server_error";
 }

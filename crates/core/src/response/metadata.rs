@@ -27,8 +27,25 @@ pub struct Metadata<'a> {
     /// The authenticated caller, of whom the methods tell what is wanted; only
     /// of allowed requests.
     pub caller: Option<&'a Caller>,
+    /// What a service that counts requests is told, whatever is wanted of the
+    /// rest; only of allowed requests.
+    pub limits: Option<ToldLimits<'a>>,
     /// What the configuration wants told.
     pub wanted: MetadataMembers,
+}
+
+/// What a service that counts requests is told of one.
+#[derive(Clone, Copy, Debug)]
+pub struct ToldLimits<'a> {
+    /// The caller's plan.
+    pub plan: &'a str,
+    /// Whose budget it is.
+    pub key: &'a str,
+    /// What the budget holds: for `requests` and `tokens` an object with
+    /// `requests_per_unit` and `unit`, as Envoy reads the limit of a descriptor.
+    pub limits: &'a Value,
+    /// What the request takes from it.
+    pub cost: u32,
 }
 
 /// How deep claims may nest. One level of a claim is up to three of protobuf,
@@ -41,7 +58,8 @@ impl<'a> Metadata<'a> {
     pub fn of(engine: &'a Engine, decision: &'a Decision<'_>) -> Self {
         let provider = decision.provider.map(|id| engine.provider(id));
         let caller = decision.caller.as_ref().filter(|_| decision.verdict == Verdict::Allow);
-        Self::new(decision.reason, provider, caller, engine.metadata_members())
+        let limits = caller.and_then(|caller| ToldLimits::of(decision, caller));
+        Self { limits, ..Self::new(decision.reason, provider, caller, engine.metadata_members()) }
     }
 
     /// What is told about every allowed request of a caller that `provider`
@@ -70,6 +88,7 @@ impl<'a> Metadata<'a> {
                 .and(provider)
                 .map(|of| of.method()),
             caller,
+            limits: None,
             wanted,
         }
     }
@@ -111,7 +130,7 @@ impl<'a> Metadata<'a> {
 
     /// Whether nothing at all is wanted.
     pub fn is_unwanted(&self) -> bool {
-        self.wanted == MetadataMembers::NONE
+        self.wanted == MetadataMembers::NONE && self.limits.is_none()
     }
 
     /// The same as JSON. Numbers are doubles, as in Envoy.
@@ -125,7 +144,11 @@ impl<'a> Metadata<'a> {
             ("claims", claims.map(Value::Object)),
             ("client_id", self.client_id().map(text)),
             ("expires_at", self.expires_at().map(|at| number(at.as_seconds()))),
+            ("limit_cost", self.limits.map(|of| of.cost.into())),
+            ("limit_key", self.limits.map(|of| text(of.key))),
+            ("limits", self.limits.map(|of| of.limits.clone())),
             ("method", self.method.map(text)),
+            ("plan", self.limits.map(|of| text(of.plan))),
             ("provider", self.provider.map(text)),
             ("reason", self.reason.map(|reason| text(reason.as_str()))),
             ("scopes", (!scopes.is_empty()).then(|| scopes.into())),
@@ -139,6 +162,15 @@ impl<'a> Metadata<'a> {
     fn principal(&self, member: MetadataMember) -> Option<&'a Principal> {
         let caller = self.caller.filter(|_| self.wanted.contains(member))?;
         Some(&caller.principal)
+    }
+}
+
+impl<'a> ToldLimits<'a> {
+    fn of(decision: &Decision<'a>, caller: &'a Caller) -> Option<Self> {
+        let limited = decision.limited.as_ref()?;
+        let key = caller.identity.allowance.get()?.told_key()?;
+        let plan = limited.plan?;
+        Some(Self { plan: &plan.name, key, limits: &plan.told, cost: limited.cost })
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::{agreement::NoRoute, draft, index::Routes, readings::Difference, route::Route};
 use crate::{
+    policy::hosts::host_matches,
     request::Request,
     settings::{AuthSettings, RouteSettings},
 };
@@ -122,7 +123,11 @@ impl Fresh {
         let of_pattern = |host: &String| host.replacen('*', &self.name, 1);
         match route.hosts.is_empty() {
             true => self.hosts.clone(),
-            false => route.hosts.iter().map(of_pattern).collect(),
+            false => {
+                let is_own = |host: &&String| route.hosts.iter().any(|own| host_matches(own, host));
+                let named_by_others = self.hosts.iter().filter(is_own).cloned();
+                route.hosts.iter().map(of_pattern).chain(named_by_others).collect()
+            }
         }
     }
 }

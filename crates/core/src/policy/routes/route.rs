@@ -3,7 +3,7 @@
 use crate::{
     policy::{denials::DenialStyle, hosts::host_matches},
     provider_id::ProviderFilter,
-    settings::{AuthSettings, ClaimRule, RouteSettings},
+    settings::{AuthSettings, ClaimRule, RouteLimit, RouteSettings},
 };
 
 /// The rules for one kind of request, defaults filled in.
@@ -23,6 +23,8 @@ pub struct Route {
     pub providers: ProviderFilter,
     /// How its denials are told.
     pub denials: DenialStyle,
+    /// What its requests take from the budgets of their callers.
+    pub limit: RouteLimit,
     pub(super) methods: Vec<String>,
     pub(super) hosts: Vec<String>,
     /// The same number for routes with the same rules; 0 for no route.
@@ -50,6 +52,7 @@ impl Route {
             required_claims: route.required_claims.clone(),
             providers: ProviderFilter::new(route.providers.as_deref(), settings),
             denials: DenialStyle::new(route, settings),
+            limit: route.limit,
             methods: route.methods.clone(),
             hosts: route.hosts.clone(),
             rules: 0,

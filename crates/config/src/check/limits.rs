@@ -1,0 +1,244 @@
+//! Rules for the limits of each caller.
+
+use std::num::NonZeroU32;
+
+use claimgate_core::settings::{
+    Amount, AuthSettings, LimitBy, LimitMode, LimitSettings, PlanSettings, RouteLimit, TimeUnit,
+};
+
+use super::{claims, scalars::count};
+use crate::{
+    file::{
+        auth::Auth,
+        forms::{Entries, OneOrMany},
+        limits::{self, RouteLimits},
+    },
+    report::Place,
+};
+
+/// Above this, the time that one request takes from a budget is under a
+/// nanosecond.
+const MOST: u64 = 1_000_000_000;
+
+/// Bounds the memory that the counters take, 16 bytes each.
+const MOST_CALLERS: usize = 10_000_000;
+
+/// The limits of the `auth` block; takes their keys out of `file`.
+pub(super) fn limits(file: &mut Auth, place: &Place) -> Option<LimitSettings> {
+    let defaults = LimitSettings::default();
+    let mode = file.limits.take().map(mode);
+    let plan_claim = file.plan_claim.take();
+    let default_plan = file.default_plan.take();
+    let limit_by = file.limit_by.take();
+    let max_callers = file.max_limited_callers.take();
+    let Some(plans) = file.plans.take() else {
+        if let Some(name) = &default_plan {
+            must_be_listed(name, &[], &place.key("default_plan"));
+        }
+        let written = [
+            ("limits", mode.is_some()),
+            ("plan_claim", plan_claim.is_some()),
+            ("limit_by", limit_by.is_some()),
+            ("max_limited_callers", max_callers.is_some()),
+        ];
+        for (key, _) in written.into_iter().filter(|(_, written)| *written) {
+            place.key(key).warn("limits nobody without `auth.plans`; write them, or remove this");
+        }
+        return None;
+    };
+    let mode = mode.unwrap_or(defaults.mode);
+    let plans_place = place.key("plans");
+    let plans = self::plans(plans, mode, &plans_place);
+    let default_place = place.key("default_plan");
+    if let Some(name) = &default_plan {
+        must_be_listed(name, &plans, &default_place);
+    }
+    let (claim_place, by_place) = (place.key("plan_claim"), place.key("limit_by"));
+    let claim = plan_claim.map(|path| claims::path(Some(path), &claim_place));
+    Some(LimitSettings {
+        plans,
+        plan_claim: claim.flatten().unwrap_or(defaults.plan_claim),
+        default_plan,
+        limit_by: limit_by.and_then(|by| told_apart(by, &by_place)).unwrap_or(defaults.limit_by),
+        mode,
+        max_callers: count(
+            max_callers,
+            defaults.max_callers,
+            MOST_CALLERS,
+            &place.key("max_limited_callers"),
+        ),
+    })
+}
+
+/// What a route's requests take from budgets.
+pub(super) fn of_route(
+    limits: Option<RouteLimits>,
+    cost: Option<u64>,
+    place: &Place,
+) -> RouteLimit {
+    let cost_place = place.key("cost");
+    match (limits, cost) {
+        (Some(RouteLimits::None), None) => RouteLimit::Unlimited,
+        (Some(RouteLimits::None), Some(_)) => {
+            cost_place.error("has no meaning with `limits: none`; remove one of the two");
+            RouteLimit::Unlimited
+        }
+        (None, cost) => cost
+            .and_then(|cost| number(cost, &cost_place))
+            .map_or_else(RouteLimit::default, RouteLimit::Cost),
+    }
+}
+
+/// What the parts of the `auth` block say of each other's plans.
+pub(super) fn cross_check(auth: &AuthSettings, place: &Place) {
+    let plans = auth.limits.as_ref().map_or(&[][..], |limits| &limits.plans);
+    let has_plans = auth.limits.is_some();
+    for (index, route) in auth.routes.iter().enumerate() {
+        let place = place.key("routes").index(index);
+        match route.limit {
+            RouteLimit::Unlimited if !has_plans => {
+                place.key("limits").error("has no meaning without `auth.plans`; remove it");
+            }
+            RouteLimit::Cost(cost) if cost.get() > 1 && !has_plans => {
+                place.key("cost").error("has no meaning without `auth.plans`; remove it");
+            }
+            RouteLimit::Cost(cost) if counts_here(auth) => {
+                let too_small = plans.iter().find_map(|plan| {
+                    let most = plan.requests?.burst();
+                    (most < cost).then_some((&plan.name, most))
+                });
+                if let Some((plan, most)) = too_small {
+                    place.key("cost").error(format_args!(
+                        "is more than the plan `{plan}` ever allows at once ({most}), so its \
+                         callers could never use this route; write a higher `burst` there, or a \
+                         lower cost"
+                    ));
+                }
+            }
+            RouteLimit::Unlimited | RouteLimit::Cost(_) => {}
+        }
+    }
+}
+
+fn counts_here(auth: &AuthSettings) -> bool {
+    auth.limits.as_ref().is_some_and(|limits| limits.mode != LimitMode::Metadata)
+}
+
+/// The plan called `name` must exist.
+pub(super) fn must_be_listed(name: &str, plans: &[PlanSettings], place: &Place) {
+    if plans.iter().any(|plan| plan.name == name) {
+        return;
+    }
+    let names: Vec<_> = plans.iter().map(|plan| format!("`{}`", plan.name)).collect();
+    let advice = match names.is_empty() {
+        true => "is not a plan: there is no `auth.plans`; list the plan there".into(),
+        false => format!("is not a plan; write one of {}, or list it", names.join(", ")),
+    };
+    place.wrong(name, advice);
+}
+
+fn mode(file: limits::LimitMode) -> LimitMode {
+    match file {
+        limits::LimitMode::Local => LimitMode::Local,
+        limits::LimitMode::Shadow => LimitMode::Shadow,
+        limits::LimitMode::Metadata => LimitMode::Metadata,
+    }
+}
+
+fn plans(file: Entries<limits::Plan>, mode: LimitMode, place: &Place) -> Vec<PlanSettings> {
+    if file.0.is_empty() {
+        place.error("lists no plan; write one, or remove it");
+    }
+    let plan = |(name, plan): (String, Option<limits::Plan>)| {
+        let place = place.key(&name);
+        check_name(&name, &place);
+        let limits::Plan { requests, tokens } = plan.unwrap_or_default();
+        let (requests_place, tokens_place) = (place.key("requests"), place.key("tokens"));
+        if requests.is_none() && tokens.is_none() && !place.has_error_below() {
+            place.error("limits nothing; write `requests: {per_minute: 60}` or the like");
+        }
+        if tokens.is_some() && mode != LimitMode::Metadata {
+            tokens_place.error(
+                "can't be counted here, where no answer of the upstream is seen; write `limits: \
+                 metadata` to have Envoy count them",
+            );
+        }
+        if tokens.as_ref().is_some_and(|tokens| tokens.burst.is_some()) {
+            tokens_place.key("burst").error("has no meaning for tokens; remove it");
+        }
+        PlanSettings {
+            name,
+            requests: requests.and_then(|file| amount(file, mode, &requests_place)),
+            tokens: tokens.and_then(|file| amount(file, mode, &tokens_place)),
+        }
+    };
+    file.0.into_iter().map(plan).collect()
+}
+
+/// A plan's name is in metrics, logs and metadata.
+fn check_name(name: &str, place: &Place) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    let is_padded = name.trim() != name;
+    if name.is_empty() || name.len() > 64 || is_padded || !name.bytes().all(is_plain) {
+        place.error(
+            "is not a plan's name; write from 1 to 64 visible ASCII characters, spaces only \
+             between them",
+        );
+    }
+}
+
+fn amount(file: limits::Amount, mode: LimitMode, place: &Place) -> Option<Amount> {
+    let limits::Amount { per_second, per_minute, per_hour, per_day, burst } = file;
+    let written = [
+        ("per_second", TimeUnit::Second, per_second),
+        ("per_minute", TimeUnit::Minute, per_minute),
+        ("per_hour", TimeUnit::Hour, per_hour),
+        ("per_day", TimeUnit::Day, per_day),
+    ];
+    let mut written = written.into_iter().filter_map(|(key, unit, of)| Some((key, unit, of?)));
+    let Some((key, unit, of)) = written.next() else {
+        if !place.has_error_below() {
+            place.missing(
+                "write one of `per_second`, `per_minute`, `per_hour` and `per_day`, such as \
+                 `per_minute: 60`",
+            );
+        }
+        return None;
+    };
+    if let Some((other, ..)) = written.next() {
+        place.error(format_args!("has both `{key}` and `{other}`; write one of them"));
+    }
+    if unit == TimeUnit::Day && mode != LimitMode::Metadata {
+        place.key(key).error(
+            "can't be counted here, where a restart forgets what was used; write `limits: \
+             metadata` to have a service of Envoy's count it, or a shorter time",
+        );
+    }
+    let burst_place = place.key("burst");
+    if burst.is_some() && mode == LimitMode::Metadata {
+        burst_place.warn("has no effect with `limits: metadata`: services count whole windows");
+    }
+    Some(Amount {
+        number: number(of, &place.key(key))?,
+        unit,
+        burst: burst.and_then(|burst| number(burst, &burst_place)),
+    })
+}
+
+fn number(written: u64, place: &Place) -> Option<NonZeroU32> {
+    let number = u32::try_from(written).ok().and_then(NonZeroU32::new);
+    let number = number.filter(|number| u64::from(number.get()) <= MOST);
+    if number.is_none() {
+        place.wrong(&written.to_string(), format_args!("must be from 1 to {MOST}"));
+    }
+    number
+}
+
+/// What callers are told apart by: `subject`, `client_id`, or a claim path.
+fn told_apart(file: OneOrMany<String>, place: &Place) -> Option<LimitBy> {
+    match &file {
+        OneOrMany::One(name) if name == "subject" => Some(LimitBy::Subject),
+        OneOrMany::One(name) if name == "client_id" => Some(LimitBy::ClientId),
+        _ => claims::path(Some(file), place).map(LimitBy::Claim),
+    }
+}

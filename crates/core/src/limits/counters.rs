@@ -1,0 +1,183 @@
+//! The budgets of all callers, in a table of fixed size that no thread locks.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use ahash::RandomState;
+use portable_atomic::AtomicU128;
+
+use super::gcra::Gcra;
+use crate::allowance::Key;
+
+/// How many places a caller may have. More leave fewer callers without one
+/// when the table is nearly full, and take longer to look through.
+const PLACES: usize = 16;
+
+/// The budgets of callers: for each that has used some of its own, the moment
+/// at which it will be full again.
+///
+/// The table is divided into sets of [`PLACES`] places, and a caller belongs to
+/// one set. Where a set is full, a newcomer takes the place of the caller whose
+/// budget would be full first, so the busiest are always counted exactly. A
+/// place is one atomic number, so a caller's requests wait for nothing: neither
+/// for other callers, nor for a reload, nor for a reader.
+pub struct Counters {
+    places: Box<[AtomicU128]>,
+    /// How many places a set has.
+    width: usize,
+    hashes: RandomState,
+    /// When the time of budgets began; `None` where it stands still.
+    epoch: Option<Instant>,
+}
+
+/// What a place holds: a key, 0 for none, and when its budget is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    key: u64,
+    full_at: u64,
+}
+
+impl Counters {
+    /// For at most `callers` at a time; never fewer than one.
+    pub fn new(callers: usize) -> Self {
+        Self::with_epoch(callers, RandomState::new(), Some(Instant::now()))
+    }
+
+    /// The same, with budgets that never refill.
+    pub fn standing_still(callers: usize) -> Self {
+        Self::with_epoch(callers, RandomState::new(), None)
+    }
+
+    /// A table for at most `callers`, with the budgets that this one has now.
+    /// Where there are too many, those that would be full first are left out.
+    pub fn resized(&self, callers: usize) -> Self {
+        let resized = Self::with_epoch(callers, self.hashes.clone(), self.epoch);
+        for place in self.places.iter().map(|place| Place::from(place.load(Ordering::Acquire))) {
+            let (at, worst) = resized.find(Key(place.key));
+            if place.key != 0 && worst.full_at < place.full_at {
+                resized.places[at].store(place.into(), Ordering::Release);
+            }
+        }
+        resized
+    }
+
+    fn with_epoch(callers: usize, hashes: RandomState, epoch: Option<Instant>) -> Self {
+        let width = callers.clamp(1, PLACES);
+        let places = (callers / width).max(1) * width;
+        let places = (0..places).map(|_| AtomicU128::new(0)).collect();
+        Self { places, width, hashes, epoch }
+    }
+
+    /// The key of what hashes like `who`. Others can't find out which keys are
+    /// equal: the hash has a secret.
+    pub fn key(&self, who: impl Hash) -> Key {
+        Key(self.hashes.hash_one(who).max(1))
+    }
+
+    /// The most callers that it counts.
+    pub fn capacity(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The time by which budgets refill. It never goes back.
+    pub(super) fn now(&self) -> u64 {
+        let elapsed = self.epoch.map_or(0, |epoch| epoch.elapsed().as_nanos());
+        u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    /// Takes `cost` requests' worth from the budget of `key`.
+    ///
+    /// # Errors
+    ///
+    /// How long until it holds enough; nothing is taken then.
+    pub(super) fn take(&self, key: Key, gcra: Gcra, cost: u32, now: u64) -> Result<(), Duration> {
+        loop {
+            let (at, held) = self.find(key);
+            let is_known = held.key == key.0;
+            let full_at = if is_known { held.full_at } else { 0 };
+            let taken = Place { key: key.0, full_at: gcra.take(full_at, cost, now)? };
+            if !self.swap(at, held, taken) {
+                continue;
+            }
+            // Another thread may have given the same newcomer another place
+            // at the same moment. At least one of the two sees it.
+            if is_known || !self.is_elsewhere(key, at) {
+                return Ok(());
+            }
+            self.swap(at, taken, Place { key: 0, full_at: 0 });
+        }
+    }
+
+    /// When the budget of `key` is full again; 0 if it is.
+    pub(super) fn full_at(&self, key: Key) -> u64 {
+        let (_, held) = self.find(key);
+        if held.key == key.0 { held.full_at } else { 0 }
+    }
+
+    /// How many callers have used some of their budget that has not refilled
+    /// yet. It looks through the whole table.
+    pub fn callers(&self) -> usize {
+        let now = self.now();
+        let is_used =
+            |place: &&AtomicU128| Place::from(place.load(Ordering::Relaxed)).full_at > now;
+        self.places.iter().filter(is_used).count()
+    }
+
+    /// The place of `key`, or else the place in its set whose budget is full
+    /// first.
+    fn find(&self, key: Key) -> (usize, Place) {
+        let first = self.first_of(key);
+        let mut best = (first, Place { key: 0, full_at: u64::MAX });
+        for at in first..first + self.width {
+            let place = Place::from(self.places[at].load(Ordering::SeqCst));
+            if place.key == key.0 {
+                return (at, place);
+            }
+            if place.full_at < best.1.full_at {
+                best = (at, place);
+            }
+        }
+        best
+    }
+
+    fn is_elsewhere(&self, key: Key, here: usize) -> bool {
+        let first = self.first_of(key);
+        let has_key = |at: usize| Place::from(self.places[at].load(Ordering::SeqCst)).key == key.0;
+        (first..first + self.width).any(|at| at != here && has_key(at))
+    }
+
+    fn swap(&self, at: usize, old: Place, new: Place) -> bool {
+        let (old, new) = (old.into(), new.into());
+        self.places[at].compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// The first place of the key's set.
+    fn first_of(&self, key: Key) -> usize {
+        let sets = (self.places.len() / self.width) as u128;
+        // The product of a 64-bit number and the number of sets, divided by
+        // 2^64, is below the number of sets.
+        ((u128::from(key.0) * sets) >> 64) as usize * self.width
+    }
+}
+
+impl From<u128> for Place {
+    fn from(bits: u128) -> Self {
+        Self { key: (bits >> 64) as u64, full_at: bits as u64 }
+    }
+}
+
+impl From<Place> for u128 {
+    fn from(place: Place) -> Self {
+        Self::from(place.key) << 64 | Self::from(place.full_at)
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
