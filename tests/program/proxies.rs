@@ -129,7 +129,7 @@ async fn respond(
     answer: &str,
 ) -> Option<()> {
     let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         if stream.read_buf(&mut request).await.ok()? == 0 {
             return None;
         }

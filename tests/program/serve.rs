@@ -386,7 +386,10 @@ async fn sigterm_fails_no_request_that_was_sent() {
     assert!(start.elapsed() < Duration::from_secs(5), "no call is left to wait for");
     let log: Vec<_> = process.log().collect();
     let messages: Vec<_> = log.iter().filter_map(|line| line["message"].as_str()).collect();
-    assert_eq!(messages, ["ready", "signal received", "shutting down", "drained"]);
+    assert_eq!(
+        messages,
+        ["status page is on", "ready", "signal received", "shutting down", "drained"]
+    );
     for line in log {
         let time = line["timestamp"].as_str().unwrap();
         assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
