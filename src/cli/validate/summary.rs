@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{
     settings::{
-        AuthSettings, GrpcSettings, KeyLocation, ListenAddress, ProviderKind, ProviderSettings,
-        RouteSettings, Settings,
+        AuthSettings, GrpcSettings, KeyLocation, LimitMode, LimitSettings, ListenAddress,
+        ProviderKind, ProviderSettings, RouteSettings, Settings,
     },
     status::requirement::place,
 };
@@ -28,6 +28,7 @@ impl fmt::Display for Summary<'_> {
             ("public paths", listed(auth.public_paths.iter(), "none")),
             ("tokens from", listed(auth.token_sources.iter().map(place), "nowhere")),
         ]);
+        lines.extend(auth.limits.as_ref().map(|limits| ("plans", plans(limits))));
         for (index, (label, value)) in lines.iter().enumerate() {
             let line_break = if index > 0 { "\n" } else { "" };
             write!(f, "{line_break}  {label:<14}{value}")?;
@@ -73,6 +74,16 @@ fn provider(provider: &ProviderSettings) -> String {
         ProviderKind::Grpc(grpc) => format!("asks {}", grpc.address),
     };
     format!("{}: {what}", provider.name)
+}
+
+fn plans(limits: &LimitSettings) -> String {
+    let counted = match limits.mode {
+        LimitMode::Local => "counted here",
+        LimitMode::Shadow => "counted here, nothing is denied",
+        LimitMode::Metadata => "counted by Envoy",
+    };
+    let names = listed(limits.plans.iter().map(|plan| &plan.name), "none");
+    format!("{names} ({counted})")
 }
 
 fn routes(auth: &AuthSettings) -> String {
