@@ -137,7 +137,7 @@ def test_log_and_status_page_name_the_cause_of_every_denial(stack: Stack):
         # Envoy makes request ids of its own, so the path names the case.
         if case.reason == "rate_limited":
             assert web.get(envoy.address, case.path, headers).status == 200
-        reply = web.get(envoy.address, f"{case.path}?secret={number}", headers)
+        reply = web.get(envoy.address, f"{case.path}?hidden-query={number}", headers)
         assert reply.status >= 400, case
         log = Path((envoy if doors.IS_MODULE else claimgate).log)
         web.wait_until(lambda: len(list(oncall.denials_in_log(log.read_text()))) > number, f"a line about {case}")
@@ -158,7 +158,7 @@ def test_log_and_status_page_name_the_cause_of_every_denial(stack: Stack):
     assert every - {case.reason for case in sent.values()} == set(NOT_PROVOKED)
     page = web.get(claimgate.admin, "/").body.decode()
     for text in (log.read_text(), str(status), page):
-        assert "secret" not in text and "in-plain-text" not in text
+        assert "hidden-query" not in text and "in-plain-text" not in text
         for case in sent.values():
             assert case.token is None or case.token not in text
 

@@ -19,8 +19,7 @@ class Echo(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def answer(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        self.rfile.read(length)
+        self.read_body()
         seen = {
             "method": self.command,
             "path": self.path,
@@ -33,6 +32,16 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def read_body(self) -> None:
+        """To its end: what is left would be read as the next request."""
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            return
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            self.rfile.read(size + len(b"\r\n"))
+        while self.rfile.readline().strip():
+            """Leaves out a trailer."""
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
