@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
         return;
     }
     let said = match config::load(text, &env) {
-        Ok(loaded) => loaded.warnings.join("\n"),
+        Ok(loaded) => loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect(),
         Err(errors) => {
             assert!(errors.iter().len() > 0, "refused without a reason");
             errors.to_string()

@@ -75,7 +75,8 @@ impl Harness {
         now: UnixTime,
     ) -> Result<PreparedCase, HarnessError> {
         let token = self.token(case, now)?;
-        let cache = Arc::new(TokenCache::new(1));
+        // With the claims that `serve` keeps, no others.
+        let cache = Arc::new(TokenCache::of(&self.settings));
         let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
         // As in the service: no provider is asked when authentication is off.
         let names = if self.settings.enabled { self.settings.providers.len() } else { 0 };

@@ -9,7 +9,7 @@ use smol_str::{SmolStr, ToSmolStr};
 
 use crate::{
     allowance::Allowance,
-    claims::ClaimPath,
+    claims::{ClaimPath, is_exact},
     principal::Principal,
     sentence::{Name, Sentence},
     settings::{Amount, LimitBy, LimitMode, LimitSettings, PlanSettings},
@@ -255,6 +255,8 @@ impl Limits {
             LimitBy::ClientId => text(&principal.client_id),
             LimitBy::Claim(path) => match path.find(&principal.claims)? {
                 Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+                // Two inexact numbers may be one and the same double.
+                value @ Value::Number(_) if !is_exact(value) => None,
                 value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string().into()),
                 Value::Null | Value::Array(_) | Value::Object(_) => None,
             },

@@ -10,7 +10,7 @@ use self::{hot::HotTokens, refused::RefusedTokens};
 use crate::{
     bounded_cache::{self, BoundedCache, Weighed},
     claims::{ClaimPath, Claims},
-    settings::AuthSettings,
+    settings::{AuthSettings, LimitSettings},
     time::UnixTime,
 };
 
@@ -68,12 +68,13 @@ impl TokenCache {
         Self { by_hash, hasher, hot, refused: RefusedTokens::new(), wanted: None }
     }
 
-    /// As large as `settings` says, for the claims that its routes and
-    /// identity headers name.
+    /// As large as `settings` says, for the claims that its routes, identity
+    /// headers and limits name.
     pub fn of(settings: &AuthSettings) -> Self {
         let rules = settings.routes.iter().flat_map(|route| &route.required_claims);
         let mapped = settings.headers.claims.iter().map(|(path, _)| path);
-        let paths = rules.map(|rule| &rule.claim).chain(mapped);
+        let limits = settings.limits.iter().flat_map(LimitSettings::claims);
+        let paths = rules.map(|rule| &rule.claim).chain(mapped).chain(limits);
         let mut wanted: Vec<_> = paths.flat_map(ClaimPath::outermost).map(String::from).collect();
         wanted.sort_unstable();
         wanted.dedup();

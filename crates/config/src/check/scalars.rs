@@ -144,7 +144,13 @@ pub(super) fn cache_bytes(value: Option<u64>, default: usize, place: &Place) -> 
 
 /// A file, if one is named; recorded so that it can be checked and watched.
 pub(super) fn file(value: Option<String>, kind: NamedFileKind, place: &Place) -> Option<PathBuf> {
-    let path = PathBuf::from(text(value, place)?);
+    let text = text(value, place)?;
+    // It is not repeated: what belongs into such a file may be secret.
+    if text.contains(char::is_control) && !text.contains('\0') {
+        place.error("is not a path but looks like the content of a file; write the file's path");
+        return None;
+    }
+    let path = PathBuf::from(text);
     if path.as_os_str().as_encoded_bytes().contains(&0) {
         place.error("holds a NUL character; write the path of a file");
         return None;

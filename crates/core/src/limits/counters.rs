@@ -22,7 +22,8 @@ const PLACES: usize = 16;
 ///
 /// The table is divided into sets of [`PLACES`] places, and a caller belongs to
 /// one set. Where a set is full, a newcomer takes the place of the caller whose
-/// budget would be full first, so the busiest are always counted exactly. A
+/// budget would be full first, so the busiest are counted exactly as long as
+/// there are fewer of them than places. A
 /// place is one atomic number, so a caller's requests wait for nothing: neither
 /// for other callers, nor for a reload, nor for a reader.
 pub struct Counters {

@@ -101,6 +101,17 @@ impl Default for LimitSettings {
     }
 }
 
+impl LimitSettings {
+    /// The claims that are looked at.
+    pub fn claims(&self) -> impl Iterator<Item = &ClaimPath> {
+        let told_apart = match &self.limit_by {
+            LimitBy::Claim(path) => Some(path),
+            LimitBy::Subject | LimitBy::ClientId => None,
+        };
+        [&self.plan_claim].into_iter().chain(told_apart)
+    }
+}
+
 /// One request's worth.
 impl Default for RouteLimit {
     fn default() -> Self {

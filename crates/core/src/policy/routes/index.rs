@@ -32,6 +32,9 @@ pub struct Routes {
     pub(super) has_matches: bool,
     pub(super) paths_have_case: bool,
     pub(super) match_as_sent: bool,
+    /// What stands for an empty segment that a server takes for a template's
+    /// `{name}`: a segment that no route has. `None` without templates.
+    filler: Option<String>,
 }
 
 impl Routes {
@@ -51,6 +54,7 @@ impl Routes {
             has_matches: matched().next().is_some(),
             paths_have_case: settings.case_sensitive_paths,
             match_as_sent: settings.match_as_sent,
+            filler: filler(&settings.routes),
         };
         let rules = rules(&settings.routes);
         for (position, (route, rules)) in settings.routes.iter().zip(rules).enumerate() {
@@ -80,15 +84,38 @@ impl Routes {
         if path == "*" && request.method == "OPTIONS" {
             return Ok(self.routes.get(self.walk(request).first(&self.anywhere, NO_ROUTE)));
         }
+        let walk = self.walk(request);
+        let mut agreement = Agreement { routes: &self.routes, found: None };
+        self.follow_readings(&walk, path, &mut agreement)?;
+        if let Some(filled) = self.filler.as_ref().and_then(|name| fill_empty(path, name)) {
+            let mut of_filled = Agreement { routes: &self.routes, found: None };
+            self.follow_readings(&walk, &filled, &mut of_filled)?;
+            // Others have no `{name}` for which a server takes an empty segment.
+            let is_template = |at: &usize| self.routes.get(*at).is_some_and(|it| it.is_template);
+            if let Some(template) = of_filled.found.filter(is_template) {
+                agreement.add(template)?;
+            }
+        }
+        if self.match_as_sent && self.has_matches {
+            agreement.add(self.find_as_sent(walk, path))?;
+        }
+        Ok(agreement.found.and_then(|at| self.routes.get(at)))
+    }
+
+    /// Adds where every reading of a path leads.
+    fn follow_readings<'t>(
+        &'t self,
+        walk: &Walk<'t>,
+        path: &str,
+        agreement: &mut Agreement<'t>,
+    ) -> Result<(), NoRoute> {
         let spelling = path::read(path, self.has_matches).map_err(|_| NoRoute::Ambiguous)?;
         if self.tree.is_overgrown {
             return Err(NoRoute::Ambiguous);
         }
         if !self.has_matches {
-            return Ok(None);
+            return Ok(());
         }
-        let walk = self.walk(request);
-        let mut agreement = Agreement { routes: &self.routes, found: None };
         let start = |has_case| walk.start(&self.anywhere, has_case);
         match &spelling {
             Spelling::Plain { path, is_folded } => {
@@ -97,13 +124,10 @@ impl Routes {
             }
             Spelling::Odd(path) => {
                 let start = start(self.paths_have_case);
-                EveryReading::follow(&walk, start, &self.readings, path, &mut agreement)?;
+                EveryReading::follow(walk, start, &self.readings, path, agreement)?;
             }
         }
-        if self.match_as_sent {
-            agreement.add(self.find_as_sent(walk, path))?;
-        }
-        Ok(agreement.found.and_then(|at| self.routes.get(at)))
+        Ok(())
     }
 
     /// What `request` asks of the routes.
@@ -118,4 +142,26 @@ impl Routes {
         let asked = Asked { as_sent: true, ..walk.asked };
         Walk { asked, ..walk }.as_sent(path.as_bytes(), &self.anywhere)
     }
+}
+
+/// A segment that no route has, if there are templates.
+fn filler(routes: &[RouteSettings]) -> Option<String> {
+    routes.iter().find(|route| route.path_template.is_some() && !route.only_by_name)?;
+    let is_taken = |name: &str| {
+        let mut literals = routes.iter().filter_map(RoutePath::of).flat_map(RoutePath::literals);
+        literals.any(|literal| literal.eq_ignore_ascii_case(name))
+    };
+    (0..).map(|number| format!("x{number}")).find(|name| !is_taken(name))
+}
+
+/// The path with a name in place of each empty segment, if it has any: some
+/// routers (Fastify, and those like httprouter) take one for the value of a
+/// parameter.
+fn fill_empty(path: &str, name: &str) -> Option<String> {
+    let segments = path.strip_prefix('/')?;
+    if !segments.split('/').any(str::is_empty) {
+        return None;
+    }
+    let filled = segments.split('/').map(|segment| if segment.is_empty() { name } else { segment });
+    Some(filled.fold(String::with_capacity(path.len() + 16), |path, segment| path + "/" + segment))
 }

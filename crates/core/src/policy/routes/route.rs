@@ -25,6 +25,7 @@ pub struct Route {
     pub denials: DenialStyle,
     /// What its requests take from the budgets of their callers.
     pub limit: RouteLimit,
+    pub(super) is_template: bool,
     pub(super) methods: Vec<String>,
     pub(super) hosts: Vec<String>,
     /// The same number for routes with the same rules; 0 for no route.
@@ -53,6 +54,7 @@ impl Route {
             providers: ProviderFilter::new(route.providers.as_deref(), settings),
             denials: DenialStyle::new(route, settings),
             limit: route.limit,
+            is_template: route.path_template.is_some(),
             methods: route.methods.clone(),
             hosts: route.hosts.clone(),
             rules: 0,

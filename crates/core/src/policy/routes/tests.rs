@@ -220,7 +220,12 @@ fn a_template_matches_whole_segments_that_are_not_empty() {
         ("/v1/a/k%65ys", Ok("/v1/{id}/keys")),
         ("/v1/{id}/keys", Ok("/v1/{id}/keys")),
         ("/v1/keys", Ok("")),
-        ("/v1//keys", Ok("")),
+        // A parameter without a value, to some.
+        ("/v1//keys", ambiguous),
+        ("/v1//KEYS", ambiguous),
+        ("/V1/x/", ambiguous),
+        ("//x/", ambiguous),
+        ("/v1/team//x", Ok("/v1/team")),
         ("/v1/a/b/keys", Ok("")),
         ("/v1/a/keys/b", Ok("")),
         ("/v1/a", Ok("")),
@@ -326,8 +331,34 @@ fn options_star_has_the_rules_of_no_path() {
     assert_eq!(name(&routes, &request("GET")), Err(NoRoute::Ambiguous));
 }
 
-/// Where every reading leads, read one after the other and compared as texts.
+/// Where every reading leads, read one after the other and compared as texts;
+/// with templates also those of the path in which each empty segment has a
+/// name.
 fn slowly(settings: &AuthSettings, path: &str) -> Result<String, NoRoute> {
+    let mut names = names_of_readings(settings, path)?;
+    if settings.routes.iter().any(|route| route.path_template.is_some()) {
+        let filled = path.split('/').enumerate().map(|(at, segment)| match segment {
+            "" if at > 0 => "/named",
+            _ => segment,
+        });
+        let filled: Vec<_> = filled.collect();
+        let filled = filled.iter().enumerate().fold(String::new(), |path, (at, segment)| {
+            let slash = if at > 0 && *segment != "/named" { "/" } else { "" };
+            path + slash + segment
+        });
+        let mut found = names_of_readings(settings, &filled)?;
+        let first = found.pop_first().unwrap_or_default();
+        if !found.is_empty() {
+            return Err(NoRoute::Ambiguous);
+        }
+        let is_it = |route: &RouteSettings| route.name == first && route.path_template.is_some();
+        names.extend(settings.routes.iter().any(is_it).then_some(first));
+    }
+    let first = names.pop_first().unwrap_or_default();
+    if names.is_empty() { Ok(first) } else { Err(NoRoute::Ambiguous) }
+}
+
+fn names_of_readings(settings: &AuthSettings, path: &str) -> Result<BTreeSet<String>, NoRoute> {
     if path::read(path, true).is_err() {
         return Err(NoRoute::Ambiguous);
     }
@@ -365,8 +396,7 @@ fn slowly(settings: &AuthSettings, path: &str) -> Result<String, NoRoute> {
             names.insert(found.map_or(String::new(), |route| route.name.clone()));
         }
     }
-    let first = names.pop_first().unwrap_or_default();
-    if names.is_empty() { Ok(first) } else { Err(NoRoute::Ambiguous) }
+    Ok(names)
 }
 
 #[test]
