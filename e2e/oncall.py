@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VALUES = {
-    "missing_token": r".+: (not sent|sent, but .+)",
-    "malformed_request": r".+: (a comma, .+|sent more than once|another token, .+)|(the request has no .+)",
-    "malformed_token": r"(its .+)|claim (\S+ is .+), wanted: .+|.+: (a token of .+ not all of them visible ASCII)",
+    "missing_token": r".+: (not sent|sent, but .+)|(\d+ bytes of query and cookies, .+)",
+    "malformed_request": r".+: (a comma, .+|sent more than once|another token, .+)|(the request has no .+)|(\d+ bytes of query and cookies, .+)",
+    "malformed_token": r"(its .+)|claim (\S+ is .+), wanted: .+|.+: (a token of .+ not all of them visible ASCII)|(\d+ bytes of query and cookies, .+)",
     "token_too_large": r".+: a token of (\d+) bytes; max_token_bytes: \d+",
     "unknown_key": r"(not known to .+)",
     "unknown_issuer": r"iss (\S+), trusted: .+",

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use claimgate::{issuer::signing::SigningKey, provider::oauth2::Algorithm, time::UnixTime};
 use envoy_types::pb::{
     envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse},
     google::protobuf::{Value, value::Kind},
@@ -10,9 +11,10 @@ use envoy_types::pb::{
 use serde_json::{Value as Json, json};
 
 use crate::support::{
-    envoy::{Client, check, code, connect, http, reason, status},
+    envoy::{Client, check, check_token, code, connect, http, reason, status},
     folder::Folder,
     http,
+    mint::header,
     service::Service,
     wait::eventually,
 };
@@ -269,4 +271,47 @@ async fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
     gateway.reload("plans: {gold: {requests: {per_hour: 2}}}").await;
     assert_eq!(gateway.allowed("one", "/v1", 3).await, 3, "a removed plan limits nobody");
     assert_eq!(gateway.metric("free", "over").await, 0.0, "its series are gone");
+}
+
+/// Of a verified token only the claims are kept that something names; limits do.
+#[tokio::test]
+async fn a_token_names_its_plan_and_its_budget_in_claims_that_nothing_else_reads() {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let config = r#"
+server: {grpc: {address: "127.0.0.1:0"}, admin: {address: "127.0.0.1:0"}}
+auth:
+  plans: {free: {requests: {per_hour: 2}}, gold: {requests: {per_hour: 1000}}}
+  default_plan: gold
+  plan_claim: [billing, plan]
+  limit_by: org.team
+  providers:
+    - {name: issuer, type: oauth2, issuer: "https://issuer.example.com", require_audience: false, jwks_file: JWKS}
+"#;
+    let folder = Folder::with_keys(config, &[&key]);
+    let service = Service::start(&folder.config()).await;
+    let client = connect(&service.grpc).await;
+    let mut gateway = Gateway { folder, service, client };
+    let token = |subject: &str, team: &str, plan: &str| {
+        let exp = UnixTime::now().as_seconds() + 600.0;
+        let claims = json!({"iss": "https://issuer.example.com", "sub": subject, "exp": exp,
+            "billing": {"plan": plan}, "org": {"team": team}});
+        key.sign_with(&header(&key, "ES256"), claims.to_string().as_bytes()).unwrap()
+    };
+    for (subject, team, plan, requests, allowed) in [
+        ("ada", "red", "free", 3, 2),
+        // The same team, the same budget.
+        ("bea", "red", "free", 2, 0),
+        ("cleo", "blue", "free", 3, 2),
+        ("dora", "blue", "gold", 5, 5),
+        ("emil", "green", "none", 5, 5),
+    ] {
+        let token = token(subject, team, plan);
+        let mut found = 0;
+        for _ in 0..requests {
+            let response = gateway.client.check(check_token(&token)).await.unwrap().into_inner();
+            found += usize::from(status(&response) == 200);
+        }
+        assert_eq!(found, allowed, "{subject} of {team} on {plan}");
+    }
+    assert_eq!(gateway.metric("gold", "unknown_plan").await, 5.0);
 }

@@ -18,6 +18,10 @@ use crate::{
 /// a long one a client could have thousands of bytes read in dozens of ways.
 const MAX_COMPARED_PATH: usize = 256;
 
+/// How much query and cookies are looked through once more for the sentence, in
+/// bytes: any client may send them.
+const MAX_SEARCHED_AGAIN: usize = 4096;
+
 impl Engine {
     /// What the reason of a denial rests on, in one sentence: what was seen and
     /// what was wanted instead. `None` for an allowed request.
@@ -103,6 +107,13 @@ impl Engine {
 
     /// What each token source holds; those that hold nothing, only if all do.
     fn tell_sources(&self, request: &Request<'_>) -> String {
+        let cookies = request.headers.first("cookie").map_or(0, <[u8]>::len);
+        let bytes = request.query().map_or(0, str::len) + cookies;
+        if bytes > MAX_SEARCHED_AGAIN && self.sources().read_query_or_cookies() {
+            return Sentence::of(format_args!(
+                "{bytes} bytes of query and cookies, too many to look through once more"
+            ));
+        }
         let sightings = self.sources().survey(request);
         let holds_something = |sighting: &&Sighting<'_>| sighting.seen != Seen::Nothing;
         let told = |sighting: &Sighting<'_>| format!("{}: {}", sighting.place, sighting.seen);

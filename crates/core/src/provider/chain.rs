@@ -33,6 +33,10 @@ pub struct Chain {
     issuers: Vec<String>,
 }
 
+/// The longest token that is read once more to say what is wrong with it, in
+/// bytes: any client may send one.
+const MAX_READ_AGAIN: usize = 4096;
+
 /// How long the chain waits for providers.
 pub enum Wait<'a> {
     /// Not at all. At the first provider that needs I/O the chain stays
@@ -230,8 +234,14 @@ impl Chain {
         let mut opaque =
             opaque.filter(|provider| provider.takes_opaque_tokens()).map(Provider::name).peekable();
         if jwt::pretends_to_be_a_jwt(credential.token()) {
-            let defect = jwt::defect(credential.token());
-            return (Reason::MalformedToken, Sentence::of(format_args!("{defect}")));
+            let bytes = credential.token().len();
+            let sentence = match bytes <= MAX_READ_AGAIN {
+                true => Sentence::of(format_args!("{}", jwt::defect(credential.token()))),
+                false => Sentence::of(format_args!(
+                    "its {bytes} bytes can't be read as a JWT; `claimgate explain` says where"
+                )),
+            };
+            return (Reason::MalformedToken, sentence);
         }
         if opaque.peek().is_none() {
             let sentence = "it is not a JWT, and no provider of other tokens is asked";

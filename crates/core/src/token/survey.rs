@@ -103,6 +103,13 @@ impl TokenSources {
         self.several
     }
 
+    /// Whether tokens are looked for in the query or in cookies.
+    pub(crate) fn read_query_or_cookies(&self) -> bool {
+        let is_it =
+            |source: &Source| matches!(source.place, TokenPlace::Query(_) | TokenPlace::Cookie(_));
+        self.sources.iter().any(is_it)
+    }
+
     /// What every source holds, in order.
     pub(crate) fn survey<'s>(&'s self, request: &Request<'_>) -> Vec<Sighting<'s>> {
         let mut first = None;
