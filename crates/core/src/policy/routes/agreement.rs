@@ -9,6 +9,8 @@ pub(super) struct Agreement<'t> {
     pub(super) routes: &'t [Route],
     /// The first of the routes, all of which have the same rules.
     pub(super) found: Option<usize>,
+    /// Whether only templates count.
+    pub(super) of_templates: bool,
 }
 
 /// Why no route could be chosen.
@@ -23,6 +25,10 @@ pub enum NoRoute {
 impl<'t> Agreement<'t> {
     /// Adds where one reading leads.
     pub(super) fn add(&mut self, position: usize) -> Result<(), NoRoute> {
+        let is_template = || self.routes.get(position).is_some_and(|route| route.is_template);
+        if self.of_templates && !is_template() {
+            return Ok(());
+        }
         let found = self.found.unwrap_or(position);
         if found != position && rules_of(self.routes, found) != rules_of(self.routes, position) {
             return Err(NoRoute::Ambiguous);

@@ -85,16 +85,13 @@ impl Routes {
             return Ok(self.routes.get(self.walk(request).first(&self.anywhere, NO_ROUTE)));
         }
         let walk = self.walk(request);
-        let mut agreement = Agreement { routes: &self.routes, found: None };
+        let mut agreement = Agreement { routes: &self.routes, found: None, of_templates: false };
         self.follow_readings(&walk, path, &mut agreement)?;
         if let Some(filled) = self.filler.as_ref().and_then(|name| fill_empty(path, name)) {
-            let mut of_filled = Agreement { routes: &self.routes, found: None };
-            self.follow_readings(&walk, &filled, &mut of_filled)?;
             // Others have no `{name}` for which a server takes an empty segment.
-            let is_template = |at: &usize| self.routes.get(*at).is_some_and(|it| it.is_template);
-            if let Some(template) = of_filled.found.filter(is_template) {
-                agreement.add(template)?;
-            }
+            agreement.of_templates = true;
+            self.follow_readings(&walk, &filled, &mut agreement)?;
+            agreement.of_templates = false;
         }
         if self.match_as_sent && self.has_matches {
             agreement.add(self.find_as_sent(walk, path))?;

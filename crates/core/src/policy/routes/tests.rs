@@ -346,13 +346,11 @@ fn slowly(settings: &AuthSettings, path: &str) -> Result<String, NoRoute> {
             let slash = if at > 0 && *segment != "/named" { "/" } else { "" };
             path + slash + segment
         });
-        let mut found = names_of_readings(settings, &filled)?;
-        let first = found.pop_first().unwrap_or_default();
-        if !found.is_empty() {
-            return Err(NoRoute::Ambiguous);
-        }
-        let is_it = |route: &RouteSettings| route.name == first && route.path_template.is_some();
-        names.extend(settings.routes.iter().any(is_it).then_some(first));
+        let is_template = |name: &String| {
+            let named = |route: &&RouteSettings| route.name == *name;
+            settings.routes.iter().find(named).is_some_and(|route| route.path_template.is_some())
+        };
+        names.extend(names_of_readings(settings, &filled)?.into_iter().filter(is_template));
     }
     let first = names.pop_first().unwrap_or_default();
     if names.is_empty() { Ok(first) } else { Err(NoRoute::Ambiguous) }
