@@ -9,6 +9,8 @@ use tokio::time::Instant;
 pub(super) struct Gate {
     cooldown: Duration,
     in_flight: bool,
+    /// No fetch has begun yet.
+    is_new: bool,
     /// A request waits for a fetch that has not begun.
     requested: bool,
     /// How many fetches have ended. The next one to end has the number after
@@ -51,6 +53,7 @@ impl Gate {
         Self {
             cooldown,
             in_flight: false,
+            is_new: true,
             requested: false,
             ended: 0,
             settled: None,
@@ -88,10 +91,14 @@ impl Gate {
         self.requested
     }
 
-    /// A fetch begins; it serves the requests that wait.
+    /// A fetch begins; it serves the requests that wait. The first is due
+    /// anyway, so a request that comes before it starts no cooldown: a key that
+    /// is new soon after would not be looked for until that is over.
     pub(super) fn begin(&mut self) -> Trigger {
         self.in_flight = true;
-        if std::mem::take(&mut self.requested) { Trigger::Request } else { Trigger::Schedule }
+        let is_first = std::mem::take(&mut self.is_new);
+        let is_requested = std::mem::take(&mut self.requested);
+        if is_requested && !is_first { Trigger::Request } else { Trigger::Schedule }
     }
 
     /// The fetch has ended.
@@ -123,8 +130,20 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// One whose first fetch is over.
     fn gate() -> (Gate, Instant) {
-        (Gate::new(10 * SECOND), Instant::now())
+        (Gate { is_new: false, ..Gate::new(10 * SECOND) }, Instant::now())
+    }
+
+    #[test]
+    fn a_request_before_the_first_fetch_starts_no_cooldown() {
+        let (mut gate, now) = (Gate::new(10 * SECOND), Instant::now());
+        assert_eq!(gate.admit(now, false), Admission::Request(1));
+        let trigger = gate.begin();
+        assert_eq!(trigger, Trigger::Schedule);
+        gate.end(now, trigger, true, true);
+        assert_eq!(gate.admit(now, true), Admission::Request(2));
+        assert_eq!(gate.begin(), Trigger::Request);
     }
 
     #[test]
