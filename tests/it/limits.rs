@@ -269,7 +269,7 @@ async fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
     gateway.reload(&format!("max_limited_callers: 50\n  {changed}")).await;
     assert_eq!(gateway.allowed("one", "/v1", 3).await, 0, "whatever the size of the table");
     gateway.reload("plans: {gold: {requests: {per_hour: 2}}}").await;
-    assert_eq!(gateway.allowed("one", "/v1", 3).await, 3, "a removed plan limits nobody");
+    assert_eq!(gateway.allowed("one", "/v1", 3).await, 3, "a removed plan limits no caller");
     assert_eq!(gateway.metric("free", "over").await, 0.0, "its series are gone");
 }
 

@@ -103,7 +103,7 @@ impl<'a> Credential<'a> {
     }
 
     /// Tells whose token the provider refuses, once it has verified that: the
-    /// token's signature was good, or the API key is known. It makes nobody a
+    /// token's signature was good, or the API key is known. It makes no one a
     /// caller; log, status page and span name it.
     pub fn belongs_to(&self, principal: &Arc<Principal>) {
         self.cause().principal = Some(Arc::clone(principal));

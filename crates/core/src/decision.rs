@@ -30,7 +30,7 @@ pub struct Decision<'e> {
     pub caller: Option<Caller>,
     /// Whose token was refused, where a provider verified that before it
     /// refused: the signature was good, or the API key is known. For log,
-    /// status page and span alone; whoever it is was not let in.
+    /// status page and span alone; that caller was not let in.
     pub refused: Option<Arc<Principal>>,
     /// What the deciding provider told of its refusal, or of why it can't
     /// answer; [`Engine::detail`](crate::Engine::detail) has a sentence for

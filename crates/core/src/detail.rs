@@ -1,6 +1,6 @@
 //! The one sentence on why a request was denied. What a provider told is kept
 //! with the decision; everything else can be read off the request once more,
-//! so a decision that nobody asks about pays nothing for it.
+//! so a decision whose sentence is not asked for pays nothing for it.
 
 use std::borrow::Cow;
 

@@ -66,7 +66,7 @@ pub(crate) fn open(
     Ok(configuration)
 }
 
-/// The metrics of every configuration that somebody uses.
+/// The metrics of every configuration that is in use.
 pub(crate) fn metrics() -> Vec<Arc<[MetricFamily]>> {
     let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     let open: Vec<_> = registry.open.iter().filter_map(|(_, it)| it.upgrade()).collect();

@@ -178,8 +178,8 @@ fn what_can_not_be_meant_is_refused() {
 fn what_has_no_effect_is_warned_of() {
     let cases = [
         (plan("requests: {per_minute: 1, burst: 2}") + "  limits: metadata", "has no effect"),
-        (auth("limits: shadow"), "limits nobody without `auth.plans`"),
-        (auth("limit_by: client_id"), "limits nobody without `auth.plans`"),
+        (auth("limits: shadow"), "has no effect without `auth.plans`"),
+        (auth("limit_by: client_id"), "has no effect without `auth.plans`"),
     ];
     for (text, fragment) in cases {
         let warnings = good(&text).warnings;

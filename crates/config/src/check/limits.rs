@@ -42,7 +42,7 @@ pub(super) fn limits(file: &mut Auth, place: &Place) -> Option<LimitSettings> {
             ("max_limited_callers", max_callers.is_some()),
         ];
         for (key, _) in written.into_iter().filter(|(_, written)| *written) {
-            place.key(key).warn("limits nobody without `auth.plans`; write them, or remove this");
+            place.key(key).warn("has no effect without `auth.plans`; write them, or remove this");
         }
         return None;
     };

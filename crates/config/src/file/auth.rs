@@ -89,7 +89,7 @@ block! {
         #[schemars(extend("default" = 67108864), range(min = 65536))]
         token_cache_bytes: Option<u64>,
         /// What callers may ask for: a mapping from a plan's name to its
-        /// limits. Left out, nobody is limited.
+        /// limits. Left out, there are no limits.
         plans: Option<Entries<Plan>>,
         /// Where a caller's claims name its plan: a claim path, or the list of
         /// its exact segments. An API key may say `plan` itself.

@@ -114,7 +114,7 @@ fn malformed_request(engine: &Engine, request: &Request<'_>) -> String {
     }
 }
 
-/// It may be a good API key that nobody who knows it was asked about.
+/// It may be a good API key whose provider was not asked.
 fn malformed_token(engine: &Engine, request: &Request<'_>, decision: &Decision<'_>) -> String {
     let Ok(found) = engine.sources().find(request) else {
         return "send the token alone: letters, digits and signs, without spaces".into();
