@@ -357,6 +357,12 @@ RATE = 40 if LONG else 24
 """Requests a second to each Envoy."""
 
 
+# A machine that stops for longer than Envoy waits, 200 ms, loses requests
+# whatever is configured; what loses them does so again.
+STALLS = pytest.mark.flaky(reruns=2, only_rerun="AssertionError")
+
+
+@STALLS
 @pytest.mark.parametrize("play", PLAYS)
 def test_nothing_is_lost(field: Callable[..., Field], play: str):
     """Each event comes right after the Envoys have started."""
@@ -373,6 +379,7 @@ CACHED = 30 if LONG else 4
 does not know of a new pod."""
 
 
+@STALLS
 def test_a_cache_of_dns_loses_nothing(field: Callable[..., Field]):
     """If pods wait for longer than that before they end."""
     running = field(cached=CACHED, only_dns=True)
