@@ -16,7 +16,7 @@ use crate::{
     identity::{MAX_VALUE_BYTES, TooLarge},
     limits::{Counters, Limited, Limits},
     policy::{
-        denials::DenialStyle,
+        denial_style::DenialStyle,
         identity::IdentityHeaders,
         lack::Lack,
         resources::Resources,
