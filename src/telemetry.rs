@@ -80,7 +80,7 @@ pub fn start(default: &str, is_service: bool) -> Telemetry {
     Telemetry { _writer: guard }
 }
 
-/// Writes to stderr at once; a reader that has gone is no error.
+/// Writes to stderr at once; a reader that has gone is not an error.
 struct Patient;
 
 impl Write for Patient {

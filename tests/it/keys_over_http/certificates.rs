@@ -87,7 +87,7 @@ async fn no_other_certificate_is_accepted_and_the_error_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let listed = folder.path().join("ca.pem");
     let unlisted = "it is marked as an authority's (CA:TRUE), as openssl req -x509 makes them; to \
-                    trust it nonetheless, list this very certificate in ca_file";
+                    trust it anyway, list this very certificate in ca_file";
     let server = SelfSigned::new(|_| {}).serve().await;
     fs::write(&listed, Authority::new().pem()).unwrap();
     let error = fetch(&server, &listed).await.unwrap_err();

@@ -232,7 +232,7 @@ async fn bad_signatures_cost_one_fetch_for_each_cooldown_and_delay_no_one_else()
     eventually("the fetch is under way", async || server.seen().len() == 2).await;
     for number in 0..100 {
         let good = token(&own, "ES256", Some("1"), number);
-        assert_eq!(running.reason_now(&good), Some(Reason::Ok), "no one waits for it");
+        assert_eq!(running.reason_now(&good), Some(Reason::Ok), "no request waits for it");
     }
     server.release();
     for forged in waiting {
