@@ -103,6 +103,16 @@ def points_to(xds: dict[str, list[dict[str, Any]]], address: str) -> None:
     xds["clusters"].append(cluster)
 
 
+def fail_closed(xds: dict[str, list[dict[str, Any]]]) -> None:
+    """What `failClosed: true` makes of the filters; `egctl` knows no such option."""
+    for listener in xds["listeners"]:
+        for chain in [*listener.get("filterChains", []), listener.get("defaultFilterChain", {})]:
+            for network in chain.get("filters", []):
+                for each in network["typedConfig"].get("httpFilters", []):
+                    if each["typedConfig"]["@type"].endswith("filters.http.ratelimit.v3.RateLimit"):
+                        each["typedConfig"]["failureModeDeny"] = True
+
+
 def _add(level: list[dict[str, Any]], entries: list[dict[str, Any]]) -> None:
     """The levels for a descriptor of these entries, with Envoy Gateway's own
     limit for a rule that finds none in the metadata."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Gateway:
     xds: dict[str, list[dict[str, Any]]]
     limits: rate_limits.RateLimits
     envoy: Envoy
-    another: Envoy
+    start: Callable[..., Envoy]
     token: str
 
     def get(self, caller: str, path: str = "/orders", envoy: Envoy | None = None, **more: str) -> web.Reply:
@@ -117,14 +118,16 @@ def _run(cluster: Cluster, stack: Stack, folder: Path, **auth: Any) -> Gateway:
         f"{ADDRESSES['orders']}:80": stack.upstream(),
     }
 
-    def envoy(name: str) -> Envoy:
+    def envoy(name: str, fail_closed: bool = False) -> Envoy:
         (folder / name).mkdir()
         own = copy.deepcopy(xds)
         rate_limits.points_to(own, limits.address)
+        if fail_closed:
+            rate_limits.fail_closed(own)
         return envoy_gateway.envoy(stack, folder / name, own, running)
 
     token = issuer.token("shipping", "secret")
-    return Gateway(policy, xds, limits, envoy("one"), envoy("another"), token)
+    return Gateway(policy, xds, limits, envoy("one"), envoy, token)
 
 
 def _for_the_test(config: dict[str, Any]) -> dict[str, Any]:
@@ -209,7 +212,7 @@ def test_each_caller_gets_what_its_plan_says(gateway: Gateway):
 def test_routes_and_envoys_share_a_budget(gateway: Gateway):
     assert gateway.allowed("free-2", 2) == 2
     assert gateway.allowed("free-2", 2, "/reports") == 2
-    assert gateway.allowed("free-2", 5, envoy=gateway.another) == 1
+    assert gateway.allowed("free-2", 5, envoy=gateway.start("another")) == 1
 
 
 def test_a_caller_over_its_limit_is_told(gateway: Gateway):
@@ -264,10 +267,13 @@ def test_callers_can_share_by_a_claim(cluster: Cluster, stack: Stack, tmp_path: 
 
 
 def test_without_redis_no_caller_is_limited(cluster: Cluster, stack: Stack, tmp_path: Path):
-    """As `failClosed: false` says, and limits hold again when it is back."""
+    """With `failClosed: false`, and limits hold again when it is back."""
     running = _run(cluster, stack, tmp_path)
+    strict = running.start("strict", fail_closed=True)
+    assert running.get("gold-0", envoy=strict).status == 200
     assert running.allowed("free-0", 6) == 5
     running.limits.redis.stop()
     assert running.allowed("free-0", 10) == 10
+    assert running.get("gold-0", envoy=strict).status == 500
     running.limits.redis.start()
     web.wait_until(lambda: running.get("free-0").status == 429, "limits to hold again", 60)
