@@ -1,4 +1,5 @@
-"""The rate limit service that Envoy Gateway runs, and its redis: both real.
+"""Envoy's rate limit service, which Envoy Gateway runs too, and its redis: both
+real.
 
 Envoy Gateway sends the service its configuration over xDS. `egctl` does not
 print that, so it is made here from the route's actions, of which it is the
@@ -51,16 +52,23 @@ class RateLimits:
     address: str
 
 
-def start(stack: Stack, xds: dict[str, list[dict[str, Any]]]) -> RateLimits:
-    """Starts both with what these routes need."""
-    redis, redis_address = _redis(stack)
-    folder = stack.folder / f"ratelimit-{free_port()}"
-    (files := folder / "data" / "config").mkdir(parents=True)
-    for number, (domain, limits) in enumerate(actions(xds).items()):
+def configuration(xds: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The service's configuration for these routes."""
+    files = []
+    for domain, limits in actions(xds).items():
         descriptors: list[dict[str, Any]] = []
         for limit in limits:
             _add(descriptors, limit["actions"])
-        file = {"domain": domain, "descriptors": descriptors}
+        files.append({"domain": domain, "descriptors": descriptors})
+    return files
+
+
+def start(stack: Stack, configured: list[dict[str, Any]]) -> RateLimits:
+    """Starts both."""
+    redis, redis_address = _redis(stack)
+    folder = stack.folder / f"ratelimit-{free_port()}"
+    (files := folder / "data" / "config").mkdir(parents=True)
+    for number, file in enumerate(configured):
         (files / f"{number}.yaml").write_text(yaml.safe_dump(file))
     ports = {name: str(free_port()) for name in ("PORT", "GRPC_PORT", "DEBUG_PORT")}
     hosts = {name: "127.0.0.1" for name in ("HOST", "GRPC_HOST", "DEBUG_HOST")}

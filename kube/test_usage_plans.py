@@ -112,7 +112,7 @@ def _run(cluster: Cluster, stack: Stack, folder: Path, **auth: Any) -> Gateway:
     )
     claimgate = release.serve(stack, _for_the_test(config))
     xds = envoy_gateway.translate(folder, [*_around(page), *_watched(rendered)])
-    limits = rate_limits.start(stack, xds)
+    limits = rate_limits.start(stack, rate_limits.configuration(xds))
     running = {
         f"{ADDRESSES['claimgate']}:9001": claimgate.grpc,
         f"{ADDRESSES['orders']}:80": stack.upstream(),
