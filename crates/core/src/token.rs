@@ -398,7 +398,7 @@ fn decode_form(text: &str) -> Cow<'_, [u8]> {
 /// needs no memory.
 struct FormBytes<'a>(&'a [u8]);
 
-/// What each byte is worth as a hexadecimal digit; 16 if it is none. With
+/// What each byte is worth as a hexadecimal digit; 16 if it is not one. With
 /// `char::to_digit`, the search takes a sixth longer in the worst query of 8 KB.
 const DIGITS: [u8; 256] = {
     let mut digits = [16; 256];
@@ -784,7 +784,7 @@ mod tests {
                 ("/?t=u", &[bearer, ("cookie", "s=v")], Ok("own")),
                 ("/?t=k&t=k", &[key], Ok("k")),
                 ("/?t=u&t=%75", &[key], Ok("k")),
-                // An empty one is none, another scheme's neither.
+                // An empty one is not a token, nor is another scheme's.
                 ("/", &[("x-api-key", ""), bearer], Ok("own")),
                 ("/", &[key, ("authorization", "Basic x, y")], Ok("k")),
                 // It counts as it is: nothing later takes its place.
