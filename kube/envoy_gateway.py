@@ -26,7 +26,9 @@ def translate(folder: Path, objects: list[dict[str, Any]]) -> dict[str, list[dic
     options = ["--from", "gateway-api", "--to", "xds", "--output", "json", "--file", file]
     ran = subprocess.run([*command, *options], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    gateways = json.loads(ran.stdout)["xds"]
+    translated = json.loads(ran.stdout)
+    assert "xds" in translated, f"{ran.stdout}{ran.stderr}"
+    gateways = translated["xds"]
     assert len(gateways) == 1, list(gateways)
     dumps = {dump["@type"].rsplit(".", 1)[1]: dump for dump in gateways.popitem()[1]["configs"]}
 
