@@ -63,6 +63,7 @@ and among the clusters:
         grpc_health_check: {authority: claimgate}
     common_lb_config:
       healthy_panic_threshold: {value: 1}
+      update_merge_window: 0s
     circuit_breakers:
       thresholds:
         - {max_requests: 10000, max_retries: 1000}
