@@ -163,7 +163,7 @@ auth:
       keys:
         - {name: search, key: search-key-in-plain-text}
         - {name: KEY, key: other-key-in-plain-text}
-""".replace("PLAN", "a-plan-with-a-long-name-" * 4 + "end").replace("KEY", "k" * 200)
+""".replace("PLAN", "a-plan-with-a-long-name-" * 2 + "end").replace("KEY", "k" * 200)
 
 
 def test_who_is_limited_can_be_read_everywhere(stack: Stack, tmp_path: Path):
