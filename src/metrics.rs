@@ -23,7 +23,7 @@ use prometheus::{
     Registry, TextEncoder,
     core::Collector,
     process_collector::ProcessCollector,
-    proto::{LabelPair, MetricFamily},
+    proto::{LabelPair, Metric, MetricFamily},
 };
 
 use crate::{
@@ -100,6 +100,9 @@ pub struct Totals {
 
 /// A number for each reason, in the order of [`Reason::ALL`].
 pub type ByReason<N = u64> = [N; Reason::ALL.len()];
+
+/// A number for each result of a limit, in the order of [`LimitResult::ALL`].
+pub type ByLimit<N = u64> = [N; LimitResult::ALL.len()];
 
 /// The providers and keys that have series, and the shards to collect.
 #[derive(Default)]
@@ -317,10 +320,7 @@ impl Metrics {
         self.0.collect_counts();
         let mut splits: HashMap<String, Split> = HashMap::new();
         for metric in self.0.checks.collect().iter().flat_map(MetricFamily::get_metric) {
-            let label = |name: &str| {
-                let found = metric.get_label().iter().find(|label| label.name() == name);
-                found.map(LabelPair::value).unwrap_or_default()
-            };
+            let label = |name: &str| label(metric, name);
             let split = splits.entry(label("provider").to_owned()).or_default();
             let count = metric.get_counter().get_value() as u64;
             match label("decision") {
@@ -331,10 +331,32 @@ impl Metrics {
         splits
     }
 
+    /// What became of the limits of each plan since the start of the process, or
+    /// since the plan is configured, in the order of [`LimitResult::ALL`]. The
+    /// empty name has callers that no plan limits.
+    pub fn limits_by_plan(&self) -> HashMap<String, ByLimit> {
+        self.0.collect_counts();
+        let mut plans: HashMap<String, ByLimit> = HashMap::new();
+        for metric in self.0.limits.collect().iter().flat_map(MetricFamily::get_metric) {
+            let label = |name: &str| label(metric, name);
+            let at = LimitResult::ALL.iter().position(|it| it.as_str() == label("result"));
+            if let Some(at) = at {
+                let counts = plans.entry(label("plan").to_owned()).or_default();
+                counts[at] += metric.get_counter().get_value() as u64;
+            }
+        }
+        plans
+    }
+
     /// The meter of a provider that fetches keys.
     pub fn fetch_meter(&self, provider: &str) -> FetchMeter {
         FetchMeter::new(&self.0, provider)
     }
+}
+
+fn label<'m>(metric: &'m Metric, name: &str) -> &'m str {
+    let found = metric.get_label().iter().find(|label| label.name() == name);
+    found.map(LabelPair::value).unwrap_or_default()
 }
 
 impl Families {

@@ -28,7 +28,7 @@ pub(super) struct Facts<'a> {
     pub(super) plan: Option<&'a str>,
     /// Whose budget that is.
     pub(super) limit_key: Option<String>,
-    /// What the reason of a denial rests on.
+    /// What the reason of a denial rests on, or would.
     pub(super) detail: Option<Cow<'a, str>>,
     pub(super) method: &'a str,
     /// Without its query.

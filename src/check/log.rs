@@ -58,10 +58,10 @@ fn denied(facts: &Facts<'_>) {
 pub(super) fn would_be_over(facts: &Facts<'_>) {
     let Facts { provider, route, subject, client_id, key, plan, .. } = *facts;
     let Facts { method, path, host, request_id, trace_id, .. } = *facts;
-    let limit_key = facts.limit_key.as_deref();
+    let (detail, limit_key) = (facts.detail.as_deref(), facts.limit_key.as_deref());
     info!(
-        target: TARGET, provider, route, subject, client_id, key, plan, limit_key, method, path,
-        host, request_id, trace_id, "request would be over its limit"
+        target: TARGET, detail, provider, route, subject, client_id, key, plan, limit_key, method,
+        path, host, request_id, trace_id, "request would be over its limit"
     );
 }
 
