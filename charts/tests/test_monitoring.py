@@ -262,6 +262,19 @@ CASES = {
         {"plan": "free"},
         "25% of the requests of plan free are over its limit",
     ),
+    "ClaimgateLimitsNearlyReached": (
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+100x60",
+            'claimgate_limits_nearly_total{plan="free"}': "0+60x60",
+        },
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+100x60",
+            'claimgate_limits_nearly_total{plan="free"}': "0+40x60",
+        },
+        40,
+        {"plan": "free"},
+        "60% of the requests of plan free leave little of its limit",
+    ),
     "ClaimgateLimitsWouldDeny": (
         {
             'claimgate_limits_total{plan="free",result="within"}': "0+90x60",
