@@ -74,7 +74,7 @@ def _pairs(stack: Stack, effort: Effort) -> list[Pair]:
         **unlimited,
         # More than can be used up, and it refills slowly enough that every
         # budget is in use.
-        "plans": {"all": {"requests": {"per_hour": 100_000_000}}},
+        "plans": {"all": {"requests": {"per_second": 1, "burst": 4_000_000_000}}},
         "default_plan": "all",
         # All these tokens have one subject.
         "limit_by": "jti",

@@ -32,7 +32,7 @@ use crate::{
     limits::LimitResult,
     provider::{AnswerKind, oauth2::key_source::FetchResult},
     reason::Reason,
-    settings::{AuthSettings, ProviderKind},
+    settings::{AuthSettings, LimitMode, ProviderKind},
     time::UnixTime,
 };
 
@@ -68,6 +68,7 @@ struct Families {
     dropped_headers: IntCounterVec,
     limits: IntCounterVec,
     limited_callers: IntGauge,
+    max_limited_callers: IntGauge,
     in_flight: IntGauge,
     /// All checks so far, also those whose series was removed.
     totals: ByReason<AtomicU64>,
@@ -202,6 +203,10 @@ impl Metrics {
                 "claimgate_limited_callers",
                 "Callers who have used some of their budget that has not refilled yet.",
             )?)?,
+            max_limited_callers: new.register(&IntGauge::new(
+                "claimgate_max_limited_callers",
+                "How many callers can be counted at a time; 0 where none is.",
+            )?)?,
             in_flight: new.register(&IntGauge::new(
                 "claimgate_in_flight_checks",
                 "Checks being decided right now.",
@@ -248,8 +253,10 @@ impl Metrics {
     /// Sets what `engine` holds right now: verified tokens and budgets.
     pub fn observe(&self, engine: &Engine) {
         self.set_token_cache_entries(engine.token_cache().len());
-        let callers = engine.limits().map_or(0, |limits| limits.counters().callers());
-        self.0.limited_callers.set(saturated(callers));
+        let counters = engine.limits().filter(|limits| limits.mode() != LimitMode::Metadata);
+        let counters = counters.map(|limits| limits.counters());
+        self.0.limited_callers.set(saturated(counters.map_or(0, |all| all.callers())));
+        self.0.max_limited_callers.set(saturated(counters.map_or(0, |all| all.capacity())));
     }
 
     /// Sets how many verified tokens are cached.

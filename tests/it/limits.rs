@@ -146,7 +146,9 @@ async fn each_caller_has_the_budget_of_its_plan() {
     ] {
         assert_eq!(gateway.metric(plan, result).await, expected, "{plan} {result}");
     }
-    assert_eq!(http::metric(&gateway.service.admin, "claimgate_limited_callers ").await, 3.0);
+    let admin = &gateway.service.admin;
+    assert_eq!(http::metric(admin, "claimgate_limited_callers ").await, 3.0);
+    assert_eq!(http::metric(admin, "claimgate_max_limited_callers ").await, 100_000.0);
 }
 
 #[tokio::test]
@@ -229,8 +231,11 @@ async fn metadata_tells_envoy_and_counts_nothing() {
     ] {
         for _ in 0..70 {
             let response = gateway.send(who, path).await;
-            let told = json!({"reason": "ok", "plan": plan, "limit_key": format!("keys/{who}"),
-                "limits": limits, "limit_cost": cost});
+            let mut told = json!({"reason": "ok", "plan": plan, "limit_key": format!("keys/{who}"),
+                "limits": limits, "limit_cost": cost, "limit_requests": limits["requests"]});
+            if let Some(tokens) = limits.get("tokens") {
+                told["limit_tokens"] = tokens.clone();
+            }
             assert_eq!((status(&response), metadata(&response)), (200, told));
         }
     }
@@ -238,7 +243,9 @@ async fn metadata_tells_envoy_and_counts_nothing() {
     for (who, path, reason) in untold {
         assert_eq!(metadata(&gateway.send(who, path).await), json!({"reason": reason}), "{path}");
     }
-    assert_eq!(http::metric(&gateway.service.admin, "claimgate_limited_callers ").await, 0.0);
+    let admin = &gateway.service.admin;
+    assert_eq!(http::metric(admin, "claimgate_limited_callers ").await, 0.0);
+    assert_eq!(http::metric(admin, "claimgate_max_limited_callers ").await, 0.0);
     assert_eq!(gateway.metric("free", "unknown_plan").await, 70.0);
 }
 

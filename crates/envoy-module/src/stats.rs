@@ -39,6 +39,7 @@ const COUNTERS: &[(&str, &[&str])] = &[
 const GAUGES: &[(&str, &[&str])] = &[
     ("claimgate_token_cache_entries", &[]),
     ("claimgate_limited_callers", &[]),
+    ("claimgate_max_limited_callers", &[]),
     ("claimgate_jwks_keys", &["provider"]),
     ("claimgate_jwks_last_success_timestamp_seconds", &["provider"]),
     ("claimgate_config_last_reload_success_timestamp_seconds", &[]),
@@ -49,8 +50,12 @@ const GAUGES: &[(&str, &[&str])] = &[
 
 /// Those of which several configurations have the sum. Of the others they
 /// have the lowest: alerts are about what is missing, or long ago.
-const SUMS: &[&str] =
-    &["claimgate_token_cache_entries", "claimgate_limited_callers", "claimgate_in_flight_checks"];
+const SUMS: &[&str] = &[
+    "claimgate_token_cache_entries",
+    "claimgate_limited_callers",
+    "claimgate_max_limited_callers",
+    "claimgate_in_flight_checks",
+];
 
 /// How far the counters of a configuration have been carried over, whichever
 /// filter did it.
