@@ -10,6 +10,7 @@ import engine_pairs
 import load
 import programs
 import rig
+from figures import count
 from rig import Ratio, Sample
 from settings import Effort
 from stack import Claimgate, Stack
@@ -72,9 +73,9 @@ def _pairs(stack: Stack, effort: Effort) -> list[Pair]:
     )
     limited = {
         **unlimited,
-        # More than can be used up, and it refills slowly enough that every
-        # budget is in use.
-        "plans": {"all": {"requests": {"per_hour": 100_000_000}}},
+        # More than can be used up, and it refills so slowly that the budget of
+        # every caller is in use.
+        "plans": {"all": {"requests": {"per_minute": 1, "burst": 100_000_000}}},
         "default_plan": "all",
         # All these tokens have one subject.
         "limit_by": "jti",
@@ -105,7 +106,7 @@ def _pairs(stack: Stack, effort: Effort) -> list[Pair]:
         rig.take_turns(contenders, 1)  # warms both up
         samples = rig.take_turns(contenders, PATIENCE * effort.repetitions)
         pairs.append(Pair(callers, samples["limited"], samples["unlimited"]))
-        effort.say(f"{callers:,} callers with a limit against without: checks/s {pairs[-1].rate_ratio}")
+        effort.say(f"{count(callers, 'callers')} with a limit against without: checks/s {pairs[-1].rate_ratio}")
     return pairs
 
 

@@ -128,8 +128,8 @@ impl Bench {
 
 /// One plan for all callers. It refills slowly enough that budgets are in use.
 fn limits() -> LimitSettings {
-    let number = NonZeroU32::MAX;
-    let requests = Amount { number, unit: TimeUnit::Hour, burst: None };
+    let (number, burst) = (NonZeroU32::MIN, Some(NonZeroU32::MAX));
+    let requests = Amount { number, unit: TimeUnit::Second, burst };
     let name = "all".to_owned();
     LimitSettings {
         default_plan: Some(name.clone()),
