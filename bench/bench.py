@@ -22,6 +22,7 @@ import inside_envoy
 import load
 import observing
 import page
+import plans
 import programs
 import record
 import report
@@ -38,6 +39,7 @@ SECTIONS = {
     "growth": (growth.measure, record.grown),
     "engine": (engine_pairs.measure, record.engine),
     "observing": (observing.measure, record.watched),
+    "plans": (plans.measure, record.limited),
 }
 """How each is measured, and what is kept of it."""
 

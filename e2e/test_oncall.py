@@ -154,6 +154,10 @@ def test_log_and_status_page_name_the_cause_of_every_denial(stack: Stack):
         assert (found.reason, found.caller, found.route) == (case.reason, case.caller, case.route), found
         assert re.fullmatch(case.value, found.value), (case, found)
 
+    limits = status["limits"]
+    assert [(it["plan"], it["limit_key"], it["over"]) for it in limits["limited"]] == [("small", "team-keys/busy", 1)]
+    assert limits["would_be_denials"] == []
+
     every = {word for word in reasons_of_the_docs() if word not in ("ok", "public", "disabled")}
     assert every - {case.reason for case in sent.values()} == set(NOT_PROVOKED)
     page = web.get(claimgate.admin, "/").body.decode()

@@ -23,7 +23,7 @@ use prometheus::{
     Registry, TextEncoder,
     core::Collector,
     process_collector::ProcessCollector,
-    proto::{LabelPair, MetricFamily},
+    proto::{LabelPair, Metric, MetricFamily},
 };
 
 use crate::{
@@ -67,6 +67,7 @@ struct Families {
     key_expiry: GaugeVec,
     dropped_headers: IntCounterVec,
     limits: IntCounterVec,
+    nearly_limited: IntCounterVec,
     limited_callers: IntGauge,
     max_limited_callers: IntGauge,
     in_flight: IntGauge,
@@ -100,6 +101,9 @@ pub struct Totals {
 
 /// A number for each reason, in the order of [`Reason::ALL`].
 pub type ByReason<N = u64> = [N; Reason::ALL.len()];
+
+/// A number for each result of a limit, in the order of [`LimitResult::ALL`].
+pub type ByLimit<N = u64> = [N; LimitResult::ALL.len()];
 
 /// The providers and keys that have series, and the shards to collect.
 #[derive(Default)]
@@ -195,6 +199,11 @@ impl Metrics {
                 "claimgate_limits_total",
                 "Requests of callers on a plan, by what became of its limit.",
                 &["plan", "result"],
+            )?,
+            nearly_limited: new.counters(
+                "claimgate_limits_nearly_total",
+                "Requests within a limit that left less than a fifth of the caller's budget.",
+                &["plan"],
             )?,
             limited_callers: new.register(&IntGauge::new(
                 "claimgate_limited_callers",
@@ -317,10 +326,7 @@ impl Metrics {
         self.0.collect_counts();
         let mut splits: HashMap<String, Split> = HashMap::new();
         for metric in self.0.checks.collect().iter().flat_map(MetricFamily::get_metric) {
-            let label = |name: &str| {
-                let found = metric.get_label().iter().find(|label| label.name() == name);
-                found.map(LabelPair::value).unwrap_or_default()
-            };
+            let label = |name: &str| label(metric, name);
             let split = splits.entry(label("provider").to_owned()).or_default();
             let count = metric.get_counter().get_value() as u64;
             match label("decision") {
@@ -331,10 +337,32 @@ impl Metrics {
         splits
     }
 
+    /// What became of the limits of each plan since the start of the process, or
+    /// since the plan is configured, in the order of [`LimitResult::ALL`]. The
+    /// empty name has callers that no plan limits.
+    pub fn limits_by_plan(&self) -> HashMap<String, ByLimit> {
+        self.0.collect_counts();
+        let mut plans: HashMap<String, ByLimit> = HashMap::new();
+        for metric in self.0.limits.collect().iter().flat_map(MetricFamily::get_metric) {
+            let label = |name: &str| label(metric, name);
+            let at = LimitResult::ALL.iter().position(|it| it.as_str() == label("result"));
+            if let Some(at) = at {
+                let counts = plans.entry(label("plan").to_owned()).or_default();
+                counts[at] += metric.get_counter().get_value() as u64;
+            }
+        }
+        plans
+    }
+
     /// The meter of a provider that fetches keys.
     pub fn fetch_meter(&self, provider: &str) -> FetchMeter {
         FetchMeter::new(&self.0, provider)
     }
+}
+
+fn label<'m>(metric: &'m Metric, name: &str) -> &'m str {
+    let found = metric.get_label().iter().find(|label| label.name() == name);
+    found.map(LabelPair::value).unwrap_or_default()
 }
 
 impl Families {
@@ -382,11 +410,13 @@ impl Families {
             for result in LimitResult::ALL {
                 let _ = self.limits.remove_label_values(&[gone, result.as_str()]);
             }
+            let _ = self.nearly_limited.remove_label_values(&[gone]);
         }
         for plan in &plans {
             for result in [LimitResult::Within, LimitResult::Over] {
                 self.limits.with_label_values(&[plan.as_str(), result.as_str()]);
             }
+            self.nearly_limited.with_label_values(&[plan.as_str()]);
         }
         tracked.plans = plans;
         tracked.shards.push(Arc::downgrade(shards));

@@ -32,7 +32,7 @@ pub(super) struct Facts<'a> {
     pub(super) plan: Option<&'a str>,
     /// Whose budget that is.
     pub(super) limit_key: Option<Cow<'a, str>>,
-    /// What the reason of a denial rests on.
+    /// What the reason of a denial rests on, or would.
     pub(super) detail: Option<Cow<'a, str>>,
     pub(super) method: Cow<'a, str>,
     /// Without its query.

@@ -64,10 +64,11 @@ pub(super) fn would_be_over(facts: &Facts<'_>) {
     let Facts { route, subject, client_id, limit_key, request_id, .. } = facts;
     let (route, subject, client_id) = (route.as_deref(), subject.as_deref(), client_id.as_deref());
     let (key, limit_key, request_id) = (facts.key(), limit_key.as_deref(), request_id.as_deref());
+    let detail = facts.detail.as_deref();
     let [method, path, host] = [&*facts.method, &*facts.path, &*facts.host];
     info!(
-        target: TARGET, provider, route, subject, client_id, key, plan, limit_key, method, path,
-        host, request_id, trace_id, "request would be over its limit"
+        target: TARGET, detail, provider, route, subject, client_id, key, plan, limit_key, method,
+        path, host, request_id, trace_id, "request would be over its limit"
     );
 }
 

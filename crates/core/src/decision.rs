@@ -7,8 +7,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    identity::Identity, limits::Limited, policy::routes::Route, principal::Principal,
-    provider::answer::AnswerKind, reason::Reason,
+    identity::Identity,
+    limits::{LimitOutcome, Limited},
+    policy::routes::Route,
+    principal::Principal,
+    provider::answer::AnswerKind,
+    reason::Reason,
 };
 
 pub use crate::{policy::resources::ResourceId, provider_id::ProviderId};
@@ -50,6 +54,12 @@ impl Decision<'_> {
     pub fn principal(&self) -> Option<&Principal> {
         let caller = self.caller.as_ref().map(|caller| &caller.principal);
         caller.or(self.refused.as_ref()).map(|principal| &**principal)
+    }
+
+    /// Whether limits that are only tried out would have denied the request.
+    pub fn would_be_over(&self) -> bool {
+        let outcome = self.limited.as_ref().and_then(|limited| limited.outcome.as_ref());
+        matches!(outcome, Some(LimitOutcome::WouldBeOver(_)))
     }
 }
 

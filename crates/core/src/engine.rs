@@ -207,6 +207,11 @@ impl Engine {
         self.limits.as_ref()
     }
 
+    /// The budgets of callers, where there are plans.
+    pub fn budgets(&self) -> Option<&Arc<Counters>> {
+        self.limits.as_ref().map(Limits::counters)
+    }
+
     /// The routes, for [`crate::explain`].
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
