@@ -3,7 +3,7 @@
 Runs every section, or those named. A full run of all is kept in results.json,
 from which docs/benchmarks.md and its charts are made (page.py). With --quick,
 or with sections named, the page goes to stdout and nothing is kept; --write
-keeps what was named all the same. Takes a Linux machine with two cores and nothing else to do.
+keeps what was named anyway. Takes a Linux machine with two cores and nothing else to do.
 """
 
 from __future__ import annotations

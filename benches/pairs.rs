@@ -4,7 +4,7 @@
 //!
 //! `pairs verify TURNS` compares the engine, with tokens that are not
 //! cached, with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
-//! that crate, which parses the key anew for every token, and a token that the
+//! that crate, which parses the key again for every token, and a token that the
 //! engine has cached with it; `pairs threads TURNS` one thread that decides
 //! about known tokens with two; `pairs limits TURNS` the same where each caller
 //! has a limit.

@@ -85,6 +85,7 @@ def test_it_can_be_read_everywhere(busy: Gateway, module_stack: Stack, tmp_path:
     for name, facts in seen.items():
         assert facts["trouble"] == [], name
         assert facts["overflow"] <= 0, f"{name} is too wide"
+        assert facts["wrapped"] == [], name
         assert not {"img", "iframe", "object"} & set(facts["elements"]), name
         assert facts["handlers"] == [], name
         for word in ("insufficient_scope", "key_revoked", "missing_token", HOSTILE, "machines", *TROUBLES):

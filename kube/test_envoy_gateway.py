@@ -19,7 +19,7 @@ from stack import Claimgate, Envoy, Issuer, Stack
 NAMESPACE = "claimgate-eg"
 UPSTREAM = "10.0.255.1"
 CLIENTS = {"shipping": "invoke", "analytics": "invoke reports"}
-FORGED = [("x-auth-subject", "somebody"), ("x_auth_client_id", "analytics")]
+FORGED = [("x-auth-subject", "admin"), ("x_auth_client_id", "analytics")]
 
 
 @dataclass
@@ -113,7 +113,7 @@ def test_the_gateway_is_protected(gateway: Gateway):
     assert refused.status == 401
     assert refused.header("www-authenticate").startswith('Bearer realm="claimgate"')
 
-    forged = [("x-auth-subject", "somebody"), ("x-auth-client-id", "analytics")]
+    forged = [("x-auth-subject", "admin"), ("x-auth-client-id", "analytics")]
     seen = gateway.get("/orders", [*gateway.bearer(), *forged]).seen
     assert dict(seen.named("x-auth-")) == {
         "x-auth-subject": "shipping",

@@ -24,7 +24,7 @@ from stack import Claimgate, Envoy, Issuer, Stack, free_port
 
 NAMESPACE = "claimgate"
 CLIENTS = ("analytics", "shipping")
-FORGED = [("x-auth-subject", "somebody"), ("x-auth-client-id", "analytics")]
+FORGED = [("x-auth-subject", "admin"), ("x-auth-client-id", "analytics")]
 
 
 @dataclass

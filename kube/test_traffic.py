@@ -144,7 +144,9 @@ class Field:
         """The xDS of Envoy Gateway's translator for the release's policy."""
         folder = self.folder / "envoy-gateway"
         folder.mkdir()
-        objects = [*_gateway(), *self.cluster.get("services,securitypolicies", "--namespace", MESH)["items"]]
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MESH}}
+        installed = self.cluster.get("services,securitypolicies", "--namespace", MESH)["items"]
+        objects = [namespace, *envoy_gateway.published(MESH), *installed]
         services = {each["metadata"]["name"]: each for each in objects if each["kind"] == "Service"}
         wanted = {"claimgate", "orders"}
         objects = [each for each in objects if each["kind"] != "Service" or each["metadata"]["name"] in wanted]
@@ -213,39 +215,6 @@ class Field:
             connect(envoy.address).send("GET", "/orders", web.bearer(key)).status == 200
             for envoy, connect in self.envoys.values()
         )
-
-
-def _gateway() -> list[dict[str, Any]]:
-    """A Gateway and a route, as docs/envoy-gateway.md has them, in one namespace."""
-    api = "gateway.networking.k8s.io/v1"
-    here = {"namespace": MESH}
-    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
-    service = {"clusterIP": "10.0.255.1", "ports": [{"name": "http", "port": 80}]}
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MESH}},
-        {
-            "apiVersion": api,
-            "kind": "GatewayClass",
-            "metadata": {"name": "envoy-gateway"},
-            "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
-        },
-        {
-            "apiVersion": api,
-            "kind": "Gateway",
-            "metadata": {"name": "public", **here},
-            "spec": {"gatewayClassName": "envoy-gateway", "listeners": [listener]},
-        },
-        {
-            "apiVersion": api,
-            "kind": "HTTPRoute",
-            "metadata": {"name": "orders", **here},
-            "spec": {
-                "parentRefs": [{"name": "public"}],
-                "rules": [{"backendRefs": [{"name": "orders", "port": 80}]}],
-            },
-        },
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", **here}, "spec": service},
-    ]
 
 
 def _istio_routes(name: str, labels: dict[str, str]) -> list[dict[str, Any]]:

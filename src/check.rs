@@ -163,7 +163,7 @@ fn panicked<E: Exchange>(snapshot: &Snapshot, exchange: &E, started: Instant) ->
     let request = panic::catch_unwind(AssertUnwindSafe(|| exchange.request(&scratch)));
     let request = request.unwrap_or_default();
     error!(
-        request_id = request.request_id(),
+        request_id = request.request_id().map(facts::shown).as_deref(),
         trace_id = request.traceparent().map(|parent| parent.trace_id),
         "a check panicked and is denied"
     );

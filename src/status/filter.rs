@@ -4,6 +4,7 @@ use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
 use super::denials::cut;
+use crate::reason::Reason;
 
 /// The parameters of the query. What is empty does not filter.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -37,6 +38,22 @@ pub(super) struct Traits<'a> {
 }
 
 impl<'a> Traits<'a> {
+    /// Those of a denial, or of several that have them in common.
+    pub(super) fn of(
+        reason: Reason,
+        provider: &'a Option<String>,
+        route: &'a Option<String>,
+        subject: Option<&'a String>,
+    ) -> Self {
+        Self {
+            reason: reason.as_str(),
+            provider: provider.as_deref(),
+            route: route.as_deref(),
+            subject: subject.map(String::as_str),
+            limit_key: None,
+        }
+    }
+
     /// The value of the filter with this name that the denial passes.
     pub(super) fn value(&self, name: &str) -> &'a str {
         match name {

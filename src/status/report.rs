@@ -396,13 +396,9 @@ impl ProviderReport {
 
 impl DenialReport {
     pub(super) fn traits(&self) -> Traits<'_> {
-        Traits {
-            reason: self.reason.as_str(),
-            provider: self.provider.as_deref(),
-            route: self.route.as_deref(),
-            subject: self.subject.as_deref().or(self.client_id.as_deref()),
-            limit_key: self.limit_key.as_deref(),
-        }
+        let Self { reason, provider, route, subject, client_id, .. } = self;
+        let of = Traits::of(*reason, provider, route, subject.as_ref().or(client_id.as_ref()));
+        Traits { limit_key: self.limit_key.as_deref(), ..of }
     }
 
     /// Whether this is the request with this `x-request-id` or trace id.
@@ -415,13 +411,9 @@ impl DenialReport {
 
 impl CauseReport {
     pub(super) fn traits(&self) -> Traits<'_> {
-        Traits {
-            reason: self.reason.as_str(),
-            provider: self.provider.as_deref(),
-            route: self.route.as_deref(),
-            subject: self.subject.as_deref().or(self.client_id.as_deref()),
-            limit_key: self.limit_key.as_deref(),
-        }
+        let Self { reason, provider, route, subject, client_id, .. } = self;
+        let of = Traits::of(*reason, provider, route, subject.as_ref().or(client_id.as_ref()));
+        Traits { limit_key: self.limit_key.as_deref(), ..of }
     }
 }
 

@@ -371,7 +371,10 @@ async fn no_value_becomes_markup() {
         assert!(page.contains(r"/\u{202e}txt.exe\u{200b}\n\u{0}"), "{page}");
         assert!(!page.contains(['\u{202e}', '\u{0}', '\u{200b}']));
     }
+    let json = service.page("/status.json").await;
+    assert!(!json.contains(['\u{202e}', '\u{0}', '\u{200b}']), "{json}");
     let json = service.json().await;
+    assert_eq!(json["denials"][2]["path"], r"/\u{202e}txt.exe\u{200b}\n\u{0}");
     assert_eq!(json["denials"][1]["subject"], MARKUP);
     assert_eq!(json["denials"][4]["host"], MARKUP);
     service.stop().await;

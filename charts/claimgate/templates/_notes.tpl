@@ -91,7 +91,7 @@ and among the clusters:
           {{- end }}
     {{- end }}
 
-Envoy learns of a new pod when the cluster's DNS answers anew (30 s where it
+Envoy learns of a new pod when it asks the cluster's DNS again (30 s where it
 caches, and Envoy's own 5 s). shutdown.delaySeconds, which is {{ .Values.shutdown.delaySeconds }}, and the time a
 pod takes to drain must together be longer, or a rollout can replace every pod
 that Envoy knows.

@@ -82,7 +82,7 @@ pub enum Denial {
     BadRequest,
     /// No token was sent: a challenge without an error (RFC 6750, section 3.1).
     Challenge,
-    /// The token is no good (`invalid_token`).
+    /// The token is not valid (`invalid_token`).
     InvalidToken,
     /// The token is good, but not for this (`insufficient_scope`).
     Forbidden,

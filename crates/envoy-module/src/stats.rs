@@ -21,7 +21,7 @@ use crate::abi::{ConfigContext, StatId, Statistics};
 ///
 /// Envoy's histograms hold whole numbers in buckets of Envoy's own, so the
 /// buckets of ours are counters, as they are in Prometheus' text. Their sums
-/// are no whole numbers and are left out.
+/// are not whole numbers and are left out.
 const COUNTERS: &[(&str, &[&str])] = &[
     ("claimgate_checks_total", &["decision", "reason", "provider"]),
     ("claimgate_check_duration_seconds_bucket", &["decision", "le"]),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_is_carried_over_once_by_whoever_comes_first() {
+    fn what_was_counted_is_carried_over_once_whichever_instance_comes_first() {
         let metrics = Metrics::new("1", "r").unwrap();
         let carried = Carried::default();
         let reloads = COUNTERS.iter().position(|of| of.0 == "claimgate_config_reloads_total");
