@@ -32,6 +32,7 @@ auth:
       keys:
         - {name: slow, key: key-of-slow-in-plain-text}
         - {name: other, key: key-of-other-in-plain-text}
+        - {name: caller, key: key-of-caller-in-plain-text}
 """
     + "".join(
         f"        - {{name: {'-'.join(sdk)}, key: key-of-{'-'.join(sdk)}-in-plain-text, plan: steady}}\n"
@@ -75,6 +76,17 @@ def test_over_the_limit_is_429_with_what_clients_want_to_know(gateway):
     other = web.bearer(key_of("other"))
     assert web.send(envoy.address, "POST", "/v1/chat/completions", other).status == 200
     assert claimgate.checks("rate_limited") == 2
+
+
+def test_a_grpc_caller_is_told_to_come_back(gateway):
+    _, envoy = gateway
+    headers = [("content-type", "application/grpc"), *web.bearer(key_of("caller"))]
+    replies = [web.send(envoy.address, "POST", "/pkg.Service/Method", headers) for _ in range(4)]
+    reply = replies[-1]
+    assert (reply.status, reply.header("grpc-status")) == (200, "14")
+    assert "too many requests" in reply.header("grpc-message")
+    assert int(reply.header("retry-after")) > 1000
+    assert replies[0].header("grpc-message") is None
 
 
 @pytest.mark.parametrize(("sdk", "language"), SDKS, ids=["-".join(sdk) for sdk in SDKS])

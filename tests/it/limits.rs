@@ -88,12 +88,16 @@ impl Gateway {
     }
 
     async fn reload(&self, limits: &str) {
-        let series = "claimgate_config_reloads_total{result=\"success\"}";
-        let before = http::metric(&self.service.admin, series).await;
-        self.folder.write("gateway.yaml", config(limits));
+        let text = config(limits);
+        self.folder.write("gateway.yaml", &text);
         self.service.reload().await;
+        // Not by the number of reloads: the file before may be noticed late.
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+        let digest = format!("sha256:{}", hex::encode(hash));
+        let url = format!("http://{}/status.json", self.service.admin);
         eventually("it is reloaded", async || {
-            http::metric(&self.service.admin, series).await > before
+            let status: Json = reqwest::get(&url).await.unwrap().json().await.unwrap();
+            status["config"]["digest"] == digest
         })
         .await;
     }

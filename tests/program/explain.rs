@@ -183,6 +183,33 @@ fn what_can_not_be_explained_is_an_error() {
     assert!(code == 1 && error.contains("must hold the token"), "{error}");
 }
 
+/// It counts for itself, so nothing is over its limit.
+#[test]
+fn plan_and_budget_of_a_caller_are_told() {
+    let folder = Folder::new(
+        "auth:
+  plans: {free: {requests: {per_minute: 9, burst: 5}}}
+  default_plan: free
+  providers: [{name: keys, type: api_key, keys: [{name: client, key: good-key}]}]
+  routes:
+    - {name: dear, match: {path: /dear}, cost: 4}
+    - {name: open, match: {path: /open}, limits: none}
+",
+    );
+    for (path, told) in [
+        ("/", "policy: plan free for keys/client: within 9 a minute, 5 at once\n"),
+        (
+            "/dear",
+            "policy: plan free for keys/client: within 9 a minute, 5 at once; the route has cost: 4\n",
+        ),
+        ("/open", "policy: no plan limits it: the route has limits: none\n"),
+    ] {
+        let (code, stdout, _) = explain(folder.path(), &["--path", path], Some("good-key"));
+        assert_eq!(code, 0);
+        assert!(stdout.contains(told), "{path}: {stdout}");
+    }
+}
+
 #[test]
 fn another_moment_can_be_asked_about() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();

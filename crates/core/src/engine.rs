@@ -356,7 +356,10 @@ impl Engine {
         credential: &Credential<'_>,
     ) -> Option<Limited<'_>> {
         let limits = self.limits.as_ref()?;
-        let RouteLimit::Cost(cost) = rules.limit else { return None };
+        let RouteLimit::Cost(cost) = rules.limit else {
+            credential.note(|| "no plan limits it: the route has limits: none".into());
+            return None;
+        };
         let Caller { principal, identity } = caller;
         let provider = provider.map_or("", |id| self.provider(id).name());
         let allowance = identity.allowance.get_or_init(|| limits.allowance(principal, provider));

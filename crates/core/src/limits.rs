@@ -224,6 +224,9 @@ impl Limits {
         let key = self.key_text(principal, provider);
         let of = format!("{unknown}plan {name} for {}", Name(&key));
         match (outcome, &plan.requests) {
+            (Some(LimitOutcome::Within), Some(amount)) if *cost > 1 => {
+                Sentence::of(format_args!("{of}: within {amount}; the route has cost: {cost}"))
+            }
             (Some(LimitOutcome::Within), Some(amount)) => {
                 Sentence::of(format_args!("{of}: within {amount}"))
             }

@@ -354,6 +354,7 @@ mod tests {
             (Denial::BadRequest, 400, "13"),
             (Denial::Challenge, 401, "16"),
             (Denial::Forbidden, 403, "7"),
+            (Denial::RateLimited, 429, "14"),
             (Denial::Unavailable, 503, "14"),
             (Denial::Internal, 500, "2"),
         ];

@@ -154,11 +154,13 @@ impl Counters {
     }
 
     /// The place of `key`, or else the place in its set of which the least is
-    /// used at `now`.
+    /// used at `now`: of several, the first from where the search begins, so that
+    /// most callers are where they are looked for first.
     fn find(&self, key: Key, now: u64) -> (usize, Place) {
         let first = self.first_of(key);
-        let mut least = (u128::MAX, first, Place::EMPTY);
-        for at in first..first + self.width {
+        let begin = first + share_of(key.0 << 32, self.width);
+        let mut least = (u128::MAX, begin, Place::EMPTY);
+        for at in (begin..first + self.width).chain(first..begin) {
             let place = self.place(at);
             if place.key == key.0 {
                 return (at, place);
@@ -188,11 +190,14 @@ impl Counters {
 
     /// The first place of the key's set.
     fn first_of(&self, key: Key) -> usize {
-        let sets = (self.places.len() / self.width) as u128;
-        // The product of a 64-bit number and the number of sets, divided by
-        // 2^64, is below the number of sets.
-        ((u128::from(key.0) * sets) >> 64) as usize * self.width
+        share_of(key.0, self.places.len() / self.width) * self.width
     }
+}
+
+/// One of `shares`, for a number that may be anything: the product of a 64-bit
+/// number and the number of shares, divided by 2^64, is below that number.
+fn share_of(number: u64, shares: usize) -> usize {
+    ((u128::from(number) * shares as u128) >> 64) as usize
 }
 
 impl Place {

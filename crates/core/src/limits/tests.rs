@@ -461,6 +461,40 @@ fn a_budget_is_nearly_used_when_less_than_a_fifth_is_left() {
 }
 
 #[test]
+fn operators_are_told_plan_budget_and_amount() {
+    let free = plan("free", amount(60, TimeUnit::Minute, Some(4)));
+    let of_mode = |mode| LimitSettings { mode, ..settings(vec![free.clone()]) };
+    let (ada, stranger) = (caller("ada", "free"), caller("ada", "none"));
+    let of = "plan free for p/ada: ";
+    for (mode, cost, principal, expected) in [
+        (LimitMode::Local, 1, &ada, format!("{of}within 60 a minute, 4 at once")),
+        (
+            LimitMode::Local,
+            4,
+            &ada,
+            format!("{of}within 60 a minute, 4 at once; the route has cost: 4"),
+        ),
+        (
+            LimitMode::Shadow,
+            5,
+            &ada,
+            format!("{of}60 a minute, 4 at once, 4 left, 5 wanted, enough in 1 s"),
+        ),
+        (LimitMode::Metadata, 1, &ada, format!("{of}Envoy is told its limits")),
+        (
+            LimitMode::Local,
+            1,
+            &stranger,
+            "it names a plan that does not exist; no plan limits it".into(),
+        ),
+    ] {
+        let limits = limits(&of_mode(mode));
+        let limited = limits.take(&limits.allowance(principal, "p"), cost);
+        assert_eq!(limits.describe(limited.as_ref(), principal, "p"), expected);
+    }
+}
+
+#[test]
 fn a_wait_is_told_in_whole_seconds() {
     let cases = [(0, 1, "1"), (0, 999_999_999, "1"), (1, 0, "1"), (1, 1, "2"), (59, 500, "60")];
     for (seconds, nanos, expected) in cases {
