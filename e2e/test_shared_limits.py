@@ -38,6 +38,7 @@ CALLERS = 40
 ISSUER = "https://id.example.com"
 
 PLANS = {
+    # What a caller may ask for; each test's own.
     **{unit: f"{{requests: {{per_{unit}: 3}}}}" for unit in SECONDS},
     "crowd": "{requests: {per_hour: 25}}",
     "steady": "{requests: {per_second: 1}}",
@@ -49,14 +50,23 @@ PLANS = {
     "free": "{requests: {per_minute: 60}}",
 }
 
-AUTH = (
-    """
+COSTLY = ("dozen", "free")
+"""Plans for a route that costs more than some others have."""
+
+
+def auth(limits: str, plans: dict[str, str], routes: str = "") -> str:
+    """Claimgate's configuration, with API keys and tokens of callers on the plans."""
+    listed = "".join(f"    {name}: {plan}\n" for name, plan in plans.items())
+    keys = "".join(
+        f"        - {{name: {plan}-{number}, key: {key_of(f'{plan}-{number}')}, plan: {plan}}}\n"
+        for plan in plans
+        for number in range(CALLERS)
+    )
+    return f"""
 auth:
-  limits: LIMITS
+  limits: {limits}
   plans:
-"""
-    + "".join(f"    {name}: {plan}\n" for name, plan in PLANS.items())
-    + f"""
+{listed}
   required_scopes: [invoke]
   providers:
     - name: machines
@@ -68,25 +78,19 @@ auth:
     - name: keys
       type: api_key
       keys:
-        - {{name: unplanned, key: key-of-unplanned-in-plain-text}}
-        - {{name: powerless, key: key-of-powerless-in-plain-text, scopes: [], plan: hour}}
-"""
-    + "".join(
-        f"        - {{name: {plan}-{number}, key: key-of-{plan}-{number}-in-plain-text, plan: {plan}}}\n"
-        for plan in PLANS
-        for number in range(CALLERS)
-    )
-    + """
+        - {{name: unplanned, key: {key_of("unplanned")}}}
+        - {{name: powerless, key: {key_of("powerless")}, scopes: [], plan: {next(iter(plans))}}}
+{keys}
   token_sources:
-    - {header: authorization, scheme: Bearer}
-    - {header: x-api-key}
+    - {{header: authorization, scheme: Bearer}}
+    - {{header: x-api-key}}
   routes:
-    - {name: batches, match: {path: /v1/batches}, cost: 5}
-    - {name: models, match: {path: /v1/models}, limits: none}
-    - {name: anthropic, match: {path_prefix: /v1/messages}, error_format: anthropic}
-    - {name: openai, match: {path_prefix: /v1}, error_format: openai}
+{routes}
+    - {{name: models, match: {{path: /v1/models}}, limits: none}}
+    - {{name: anthropic, match: {{path_prefix: /v1/messages}}, error_format: anthropic}}
+    - {{name: openai, match: {{path_prefix: /v1}}, error_format: openai}}
 """
-)
+
 
 CHAT, RESPONSES, MESSAGES = llm.ANSWERS
 NUMBERS = {plan: count() for plan in PLANS}
@@ -119,17 +123,20 @@ def start(stack: Stack) -> Shared:
     return Shared(claimgate, redis, ratelimit, *envoys, key)
 
 
-def start_claimgate(stack: Stack, limits: str) -> tuple[Claimgate, mint.Key]:
+def start_claimgate(
+    stack: Stack, limits: str, plans: dict[str, str] = PLANS, routes: str = ""
+) -> tuple[Claimgate, mint.Key]:
     key = mint.Key("k")
     jwks = stack.folder / f"{limits}.json"
     jwks.write_text(key.jwks())
-    config = standard.SERVER + AUTH.replace("LIMITS", limits)
-    if limits == "local":
-        # What is only for services that count whole windows.
-        config = config.replace("{tokens: {per_hour", "{requests: {per_hour").replace(
-            ", tokens: {per_hour: 4}", ""
-        ).replace("per_day", "per_hour").replace(", cost: 5", "")
+    config = standard.SERVER + auth(limits, plans, routes)
     return stack.claimgate(config, name=limits, JWKS_FILE=str(jwks)), key
+
+
+def start_costly(stack: Stack) -> Claimgate:
+    """With a route on which each request is worth five."""
+    route = "    - {name: batches, match: {path: /v1/batches}, cost: 5}"
+    return start_claimgate(stack, "metadata", {name: PLANS[name] for name in COSTLY}, route)[0]
 
 
 def start_llm(stack: Stack) -> str:
@@ -241,9 +248,13 @@ def test_what_has_no_limit_is_not_asked_about(shared: Shared):
     assert shared.envoy.stat("cluster.gateway.ratelimit.ok") == asked
 
 
-def test_a_route_costs_more_than_one(shared: Shared):
+def test_a_route_costs_more_than_one(shared: Shared, stack: Stack):
+    gateway = start_llm(stack)
+    envoy = shared_limits.envoy(stack, SHARED, start_costly(stack), gateway, shared.ratelimit.grpc)
+
     def attempt(who: str) -> list[int]:
-        return statuses(shared.envoy, who, 2, "/v1/batches") + statuses(shared.envoy, who, 3)
+        # The double has no such path.
+        return statuses(envoy, who, 2, "/v1/batches") + statuses(envoy, who, 3)
 
     assert in_one_window("hour", "dozen", attempt) == [404, 404, 200, 200, 429]
 
@@ -362,7 +373,7 @@ FORMATS = [CHAT, RESPONSES, MESSAGES, "/v1/messages/count_tokens?beta=true", "/o
 def test_a_429_is_what_claimgate_would_write(shared: Shared, stack: Stack, example: Path):
     """Body and content type, in the format of the path."""
     gateway = start_llm(stack)
-    local, _ = start_claimgate(stack, "local")
+    local, _ = start_claimgate(stack, "local", {"hour": PLANS["hour"]})
     plain = stack.envoy(envoy_config(local.grpc, gateway))
     if example == SHARED:
         envoy, plan = shared.envoy, "hour"
@@ -465,6 +476,9 @@ def test_what_counts_is_killed_and_back(stack: Stack, gone: str):
             "a health check that fails",
         )
     both_modes()
+    # What to alert on.
+    assert running.envoy.stat("cluster.gateway.ratelimit.failure_mode_allowed") >= 10
+    assert running.closed.stat("cluster.gateway.ratelimit.error") >= 6
     program.start()
     for envoy in (running.envoy, running.closed):
         web.wait_until(
@@ -495,9 +509,10 @@ def test_each_envoy_counts_for_itself(local: list[Envoy]):
     assert Counter(statuses(local[0], caller("free"), 5)) == {200: 5}
 
 
-def test_each_envoy_counts_what_a_route_costs(local: list[Envoy]):
+def test_each_envoy_counts_what_a_route_costs(stack: Stack):
+    envoy = shared_limits.envoy(stack, LOCAL, start_costly(stack), start_llm(stack))
     who, started = caller("free"), time.monotonic()
-    got = Counter(statuses(local[0], who, 10, "/v1/batches"))
+    got = Counter(statuses(envoy, who, 10, "/v1/batches"))
     assert 4 <= got[404] <= 4 + (time.monotonic() - started + 1) / 5
 
 
