@@ -26,6 +26,9 @@ TEXT = "hello from the double"
 USED = 5
 """Tokens that each response says it used."""
 
+PIECE = 12_000
+"""Bytes of an event that are sent at once."""
+
 CHAT = {
     "id": "chatcmpl-double",
     "object": "chat.completion",
@@ -53,7 +56,7 @@ RESPONSE = {
         }
     ],
     # Longer than what Envoy reads of an event by default.
-    "instructions": "be brief " * 2_000,
+    "instructions": "be brief " * 4_000,
     "usage": {"input_tokens": 1, "output_tokens": 4, "total_tokens": USED},
 }
 
@@ -163,7 +166,12 @@ class Double(BaseHTTPRequestHandler):
 
     def event(self, event: dict) -> None:
         name = f"event: {event['type']}\n" if "type" in event else ""
-        self.chunk(f"{name}data: {json.dumps(event)}\n\n".encode())
+        data = f"{name}data: {json.dumps(event)}\n\n".encode()
+        # A long one arrives piece by piece, as it does over a network.
+        for start in range(0, len(data), PIECE):
+            self.chunk(data[start : start + PIECE])
+            if len(data) > PIECE:
+                time.sleep(0.01)
 
     def chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -146,6 +146,13 @@ def start_llm(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def shared(module_stack: Stack) -> Shared:
     return start(module_stack)
+
+
+@pytest.fixture(scope="module")
+def local(shared: Shared, module_stack: Stack) -> list[Envoy]:
+    """Two that count for themselves."""
+    gateway = start_llm(module_stack)
+    return [shared_limits.envoy(module_stack, LOCAL, shared.claimgate, gateway) for _ in range(2)]
 
 
 def caller(plan: str) -> str:
@@ -429,15 +436,15 @@ def test_the_access_log_has_caller_plan_and_usage(shared: Shared):
     assert told()[0]["usage"] == {"input": 1, "output": 4}
 
 
-def test_envoy_says_nothing_of_requests_that_are_ordinary(shared: Shared):
+def test_envoy_says_nothing_of_ordinary_requests(shared: Shared, local: list[Envoy]):
     """No warning for each request without a limit, without usage or over its limit."""
-    written = len(shared.envoy.log.read_text())
-    who = caller("hour")
-    statuses(shared.envoy, who, 5)
-    statuses(shared.envoy, who, 1, "/v1/models")
-    statuses(shared.envoy, "unplanned", 1, "/v1/nothing")
-    post(shared.envoy, key_of("unplanned"), stream=True)
-    assert shared.envoy.log.read_text()[written:] == ""
+    for envoy, plan in ((shared.envoy, "hour"), (local[0], "free")):
+        written, who = len(envoy.log.read_text()), caller(plan)
+        statuses(envoy, who, 25)
+        statuses(envoy, who, 1, "/v1/models")
+        statuses(envoy, "unplanned", 1, "/v1/nothing")
+        post(envoy, key_of("unplanned"), stream=True)
+        assert envoy.log.read_text()[written:] == ""
 
 
 BODIES = {
@@ -490,13 +497,6 @@ def test_what_counts_is_killed_and_back(stack: Stack, gone: str):
         return [post(envoy, key_of(who)).status for envoy in (running.envoy, running.closed) * 2]
 
     assert in_one_window("hour", "hour", alternate) == [200] * 3 + [429]
-
-
-@pytest.fixture(scope="module")
-def local(shared: Shared, module_stack: Stack) -> Iterator[list[Envoy]]:
-    """Two that count for themselves."""
-    gateway = start_llm(module_stack)
-    return [shared_limits.envoy(module_stack, LOCAL, shared.claimgate, gateway) for _ in range(2)]
 
 
 def test_each_envoy_counts_for_itself(local: list[Envoy]):
