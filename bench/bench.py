@@ -3,7 +3,7 @@
 Runs every section, or those named. A full run of all is kept in results.json,
 from which docs/benchmarks.md and its charts are made (page.py). With --quick,
 or with sections named, the page goes to stdout and nothing is kept; --write
-keeps what was named all the same. Takes a Linux machine with two cores and nothing else to do.
+keeps what was named anyway. Takes a Linux machine with two cores and nothing else to do.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import inside_envoy
 import load
 import observing
 import page
+import plans
 import programs
 import record
 import report
@@ -38,6 +39,7 @@ SECTIONS = {
     "growth": (growth.measure, record.grown),
     "engine": (engine_pairs.measure, record.engine),
     "observing": (observing.measure, record.watched),
+    "plans": (plans.measure, record.limited),
 }
 """How each is measured, and what is kept of it."""
 

@@ -32,7 +32,7 @@ class Results:
 def measure(effort: Effort) -> Results:
     verify = programs.run("pairs", "verify", 3 * effort.repetitions, core=rig.SERVER_CORE)
     verify = json.loads(verify)
-    threads = _threads(2 * effort.repetitions)
+    threads = in_threads("threads", 2 * effort.repetitions)
     allocations = json.loads(programs.run("allocations"))
     results = Results(verify["engine"], verify["aws-lc-rs"], threads, allocations)
     effort.say(f"verifications/s against aws-lc-rs alone: {results.verify_ratio}")
@@ -42,11 +42,12 @@ def measure(effort: Effort) -> Results:
     return results
 
 
-def _threads(turns: int) -> dict[str, dict[str, list[float]]]:
-    """In turns, because two threads need both cores undisturbed."""
+def in_threads(pair: str, turns: int) -> dict[str, dict[str, list[float]]]:
+    """One of the pairs of `benches/pairs.rs` that compare one thread with two, by
+    tokens and side; in turns, because two threads need both cores undisturbed."""
     rates: dict[str, dict[str, list[float]]] = {}
     for _ in range(turns):
-        turn = json.loads(rig.undisturbed(lambda: programs.run("pairs", "threads", 1)))
+        turn = json.loads(rig.undisturbed(lambda: programs.run("pairs", pair, 1)))
         for tokens, sides in turn.items():
             for side, values in sides.items():
                 rates.setdefault(tokens, {}).setdefault(side, []).extend(values)

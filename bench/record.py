@@ -21,6 +21,7 @@ import inside_envoy
 import load
 import observing
 import place
+import plans
 import rig
 import through_envoy
 from figures import Figure
@@ -198,6 +199,35 @@ def engine(results: engine_pairs.Results) -> Record:
             for tokens, rates in results.threads.items()
         },
         "allocations": results.allocations,
+    }
+
+
+def limited(results: plans.Results) -> Record:
+    def side(samples: list[rig.Sample]) -> Record:
+        return {
+            "rate": Figure.of(samples, lambda sample: sample.rate).kept(),
+            "cpu_us": Figure.of(samples, lambda sample: sample.cpu).kept(),
+        }
+
+    return {
+        "patience": plans.PATIENCE,
+        "pairs": [
+            {
+                "callers": pair.callers,
+                "limited": side(pair.limited),
+                "unlimited": side(pair.unlimited),
+                "rate_ratio": Figure.of(pair.rate_ratio.values).kept(),
+            }
+            for pair in results.pairs
+        ],
+        "threads": {
+            tokens: {
+                "one": Figure.of(rates["one thread"]).kept(),
+                "two": Figure.of(rates["two threads"]).kept(),
+                "ratio": Figure.of(results.threads_ratio(tokens).values).kept(),
+            }
+            for tokens, rates in results.threads.items()
+        },
     }
 
 

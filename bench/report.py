@@ -22,6 +22,7 @@ def text(record: Record, peer_record: Record | None = None) -> str:
         (_growth, "growth"),
         (_engine, "engine"),
         (_observing, "observing"),
+        (_plans, "plans"),
     ]
     parts = [_introduction(record["run"]), _targets(record)]
     parts += [part(record[name]) for part, name in sections if name in record]
@@ -256,6 +257,40 @@ def _observing(results: Record) -> str:
         "instance sends ([tracing.md](tracing.md)); here the exporter uses the same core. There are "
         f"{results['patience']} times as many repetitions as elsewhere.\n\n"
         f"{table(head, rows)}",
+    )
+
+
+def _plans(results: Record) -> str:
+    pairs = table(
+        ["known tokens of", "checks/s with a limit", "without", "ratio", "CPU µs", "CPU µs, without"],
+        [
+            [
+                count(pair["callers"], "callers"),
+                _cell(pair["limited"], "rate"),
+                _cell(pair["unlimited"], "rate"),
+                _cell(pair, "rate_ratio", 2),
+                _cell(pair["limited"], "cpu_us", 2),
+                _cell(pair["unlimited"], "cpu_us", 2),
+            ]
+            for pair in results["pairs"]
+        ],
+    )
+    threads = table(
+        ["the engine alone, with a limit", "one thread, per second", "two threads", "ratio"],
+        [
+            [tokens, _cell(rates, "one"), _cell(rates, "two"), _cell(rates, "ratio", 2)]
+            for tokens, rates in results["threads"].items()
+        ],
+    )
+    return section(
+        "A limit for each caller",
+        f"{_alone(results)}"
+        "The same checks with a [plan](plans.md) for every caller, counted by Claimgate, and "
+        "without plans. All requests are within their limit, and as many callers as there are "
+        "have a budget that is in use. There are "
+        f"{results['patience']} times as many repetitions as elsewhere. Two threads decide on "
+        "one caller's token each, or on the same one's.\n\n"
+        f"{pairs}\n{threads}",
     )
 
 

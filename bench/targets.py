@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from figures import Figure
+import plans
+from figures import Figure, count
 from record import Record
 
 
@@ -81,4 +82,10 @@ def targets(record: Record) -> list[Target]:
         target(f"resident memory, {int(size):,} known tokens", level["megabytes"], most=300, unit="MB")
     for pair in record.get("observing", {}).get("pairs", []):
         target(f"checks/s, {pair['check']}, {pair['by']} against nothing", pair["rate_ratio"], least=0.95)
+    if limited := record.get("plans"):
+        for pair in limited["pairs"]:
+            target(f"checks/s, known RS256 tokens of {count(pair['callers'], 'callers')}, "
+                   "with a limit for each against without", pair["rate_ratio"], least=0.97)
+        target("engine hit path with limits, two threads against one, different callers",
+               limited["threads"][plans.DIFFERENT]["ratio"], least=1.8)
     return found

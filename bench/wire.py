@@ -2,7 +2,7 @@
 
 A protobuf message is a row of fields, each with its number and its kind. Only
 those of kind 2 (bytes, strings, messages) are of interest here; a message is
-changed by writing every length around the change anew.
+changed by writing every length around the change again.
 """
 
 from __future__ import annotations

@@ -49,6 +49,15 @@ fn known_token(bencher: Bencher) {
     bencher.counter(ItemsCount::new(1_usize)).bench(|| allow(&engine, &authorization));
 }
 
+#[divan::bench(threads = [1, 2])]
+fn known_token_with_a_limit(bencher: Bencher) {
+    let issuer = Issuer::new();
+    let bench = Bench { issuers: 1, cached: 1000, limited: true, ..Bench::default() };
+    let engine = bench.engine(&issuer);
+    let authorization = bearer(&issuer.token(0));
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| allow(&engine, &authorization));
+}
+
 /// From the bytes of Envoy's message to the bytes of the response.
 #[divan::bench(threads = [1, 2])]
 fn whole_check(bencher: Bencher) {

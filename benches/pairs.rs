@@ -4,9 +4,10 @@
 //!
 //! `pairs verify TURNS` compares the engine, with tokens that are not
 //! cached, with aws-lc-rs alone; `pairs jsonwebtoken TURNS` the engine with
-//! that crate, which parses the key anew for every token, and a token that the
+//! that crate, which parses the key again for every token, and a token that the
 //! engine has cached with it; `pairs threads TURNS` one thread that decides
-//! about known tokens with two.
+//! about known tokens with two; `pairs limits TURNS` the same where each caller
+//! has a limit.
 
 #![allow(
     clippy::expect_used,
@@ -54,7 +55,8 @@ fn main() {
     match which.as_str() {
         "verify" => verify(turns),
         "jsonwebtoken" => jsonwebtoken(turns),
-        "threads" => threads(turns),
+        "threads" => threads(turns, false),
+        "limits" => threads(turns, true),
         other => panic!("no pair is called {other}"),
     }
 }
@@ -185,9 +187,9 @@ fn time(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn threads(turns: usize) {
+fn threads(turns: usize, limited: bool) {
     let issuer = Issuer::new();
-    let engine = Bench { issuers: 1, cached: 1000, ..Bench::default() }.engine(&issuer);
+    let engine = Bench { issuers: 1, cached: 1000, limited, ..Bench::default() }.engine(&issuer);
     let [one, other] = [0, 1].map(|number| bearer(&issuer.token(number)));
     let run = |headers: &[&str]| hits_per_second(&engine, headers);
     run(&[&one, &other]);

@@ -10,7 +10,6 @@ from pathlib import Path
 import doors
 import standard
 import tools
-import web
 from envoy_config import envoy_config
 from stack import Envoy, Issuer, Stack
 
@@ -21,7 +20,7 @@ CONFIG = standard.AUTH
 """The usual rules; what a listener of Claimgate's own needs is left out."""
 
 @dataclass
-class ModuleGateway:
+class ModuleGateway(standard.Requests):
     """A running arrangement."""
 
     stack: Stack
@@ -29,17 +28,6 @@ class ModuleGateway:
     upstream: str
     config: Path
     envoy: Envoy
-
-    def token(self, client: str = "web", **more: object) -> str:
-        return self.issuer.token(client, f"{client}-secret", **more)
-
-    def get(self, path: str, headers: web.Headers = ()) -> web.Reply:
-        """A GET through Envoy."""
-        return web.get(self.envoy.address, path, headers)
-
-    def flow(self, path: str, headers, **more) -> web.Flow:
-        """Requests through Envoy that keep coming."""
-        return web.Flow(self.envoy.address, path, headers, **more)
 
     def logged(self, text: str) -> int:
         """How many lines of Envoy's log hold the text."""

@@ -1,7 +1,8 @@
 """Real servers of many kinds behind one Envoy, with and without Claimgate.
 
 Each reads a path in its own way, and names the handler that ran in the header
-`x-ran`: `open`, `admin`, `exact`, `read` (for GET alone) or `other`.
+`x-ran`: `open`, `admin`, `exact`, `read` (for GET alone), `keys` (of a path with
+a parameter, in Fastify) or `other`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SERVERS = [
     "undertow",
     "undertow-handlers",
     "express",
+    "fastify",
     "node-url",
     "starlette",
     "werkzeug",
@@ -62,6 +64,7 @@ auth:
     - {name: admin, match: {path_prefix: /admin}, required_scopes: [admin]}
     - {name: exact, match: {path: /exact}, required_scopes: [admin]}
     - {name: read, match: {path: /read, methods: [GET]}, required_scopes: [admin]}
+    - {name: keys, match: {path_template: "/tenants/{id}/keys"}, required_scopes: [admin]}
 """
 
 TOKENS = {"none": [], "basic": web.bearer("basic-key"), "admin": web.bearer("admin-key")}

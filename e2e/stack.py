@@ -193,6 +193,18 @@ class Envoy(Program):
             if "socket_address" in status["local_address"]
         }
 
+    def healthy(self, port: int) -> set[str]:
+        """The hosts with this port that get requests, in any cluster."""
+        clusters = web.get(self.admin, "/clusters?format=json").json().get("cluster_statuses", [])
+        hosts = (host for cluster in clusters for host in cluster.get("host_statuses", []))
+        found = set()
+        for host in hosts:
+            address = host["address"].get("socket_address", {})
+            status = dict(host["health_status"])
+            if address.get("port_value") == port and status.pop("eds_health_status", "") == "HEALTHY":
+                found |= set() if any(status.values()) else {address["address"]}
+        return found
+
     def stat(self, name: str) -> int:
         """One counter or gauge."""
         text = web.get(self.admin, f"/stats?filter=^{name}$").body.decode()

@@ -41,14 +41,10 @@ CONFIG = SERVER + AUTH
 CLIENTS = ("--client=web:web-secret:invoke", "--client=root:root-secret:invoke admin")
 
 
-@dataclass
-class Gateway:
-    """A running arrangement."""
+class Requests:
+    """Tokens of the arrangement's issuer, and requests through its Envoy."""
 
-    stack: Stack
     issuer: Issuer
-    upstream: str
-    claimgate: Claimgate
     envoy: Envoy
 
     def token(self, client: str = "web", **more: object) -> str:
@@ -61,6 +57,17 @@ class Gateway:
     def flow(self, path: str, headers, **more) -> web.Flow:
         """Requests through Envoy that keep coming."""
         return web.Flow(self.envoy.address, path, headers, **more)
+
+
+@dataclass
+class Gateway(Requests):
+    """A running arrangement."""
+
+    stack: Stack
+    issuer: Issuer
+    upstream: str
+    claimgate: Claimgate
+    envoy: Envoy
 
 
 def gateway(stack: Stack, config: str = CONFIG, **envoy_options) -> Gateway:

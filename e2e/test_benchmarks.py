@@ -118,6 +118,7 @@ def test_what_a_run_measures_can_be_kept_and_shown(tmp_path: Path):
     import grpc_alone
     import inside_envoy
     import observing
+    import plans
     import record
     import report
     import rig
@@ -153,6 +154,7 @@ def test_what_a_run_measures_can_be_kept_and_shown(tmp_path: Path):
         "growth": record.grown(growth.Results(families, 13.0)),
         "engine": record.engine(engine_pairs.Results([1.0, 2.0], [2.0, 3.0], {"the same token": pair}, counts)),
         "observing": record.watched([observing.Pair(known, observing.PAGE, checks(), checks())]),
+        "plans": record.limited(plans.Results([plans.Pair(1_000, checks(), checks())], {plans.DIFFERENT: pair})),
     })
     file = tmp_path / "results.json"
     record.save(kept, file)
@@ -163,6 +165,7 @@ def test_what_a_run_measures_can_be_kept_and_shown(tmp_path: Path):
     assert f"| {inside_envoy.MODULE} | {shown} |" in page
     titles = re.findall(r"^## (.*)", page, re.M)
     assert titles == ["What it must show", "gRPC alone", "Through Envoy", "Inside Envoy", "Growth",
-                      "The engine alone", "Being watched"]
+                      "The engine alone", "Being watched", "A limit for each caller"]
+    assert "| checks/s, known RS256 tokens of 1,000 callers, with a limit for each against without | ≥ 0.97 |" in page
     alone = record.merged(kept, record.of_run(settings.QUICK, {"envoy": kept["envoy"]}))
     assert "Measured by itself on" in report.text(alone) and "Measured by itself on" not in page

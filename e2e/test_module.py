@@ -241,7 +241,7 @@ def test_dashboard_and_alerts_name_what_the_module_counts():
     chart = tools.ROOT / "charts" / "claimgate"
     files = [*chart.glob("dashboards/*.json"), chart / "files" / "alerts.yaml"]
     text = "".join(file.read_text() for file in files)
-    # Names of recorded series have a colon; what else begins so is no metric.
+    # Names of recorded series have a colon; what else begins so is not a metric.
     named = set(re.findall(r"(?<![\w:])claimgate_\w+(?=[{\[)\s])", text))
     assert len(named) >= 8 and named <= ours, named - ours
 

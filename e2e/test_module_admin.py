@@ -116,7 +116,7 @@ def test_the_port_goes_over_to_the_configuration_that_takes_the_place(stack: Sta
             try:
                 keys = web.get(admin, "/status.json").json()["api_keys"]
             except OSError:
-                # For a moment it is nobody's.
+                # For a moment neither has it.
                 return False
             return [key["name"] for key in keys] == [f"version-{version}"]
 

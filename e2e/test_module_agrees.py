@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 import http2
 import module_gateway
+import tools
 import web
 from envoy_config import envoy_config
 from stack import Envoy, Stack, free_port
@@ -34,61 +35,10 @@ CONFIG = """
 server:
   grpc: {address: "127.0.0.1:${GRPC_PORT:-0}"}
   check_timeout_ms: 50
-auth:
-  providers:
-    - name: keys
-      type: api_key
-      keys:
-        - {name: client, key: good-key, scopes: [read], claims: {team: search, client_id: c1}}
-        - {name: root, key: root-key}
-        - {name: old, key: expired-key, expires_at: 2020-01-01T00:00:00Z}
-        - {name: new, key: early-key, not_before: 2100-01-01T00:00:00Z}
-        - {name: stolen, key: revoked-key, revoked: true}
-    - name: people
-      type: oauth2
-      issuer: https://issuer.example.com
-      jwks_file: JWKS
-      audience: people
-      algorithms: [ES256]
-      forward_token: true
-    - name: machines
-      type: oauth2
-      issuer: https://issuer.example.com
-      jwks_file: JWKS
-      audience: [machines, batch]
-      algorithms: [ES256]
-      client_ids: [c1, c2]
-      required_claims: {use: access}
-      max_token_lifetime_seconds: 7200
-      wildcard_scope: true
-    - name: down
-      type: oauth2
-      issuer: http://127.0.0.1:NOBODY
-      require_audience: false
-  required_scopes: [read]
-  public_paths: [/health]
-  allow_cors_preflight: true
-  routes:
-    - {name: admin, match: {path_prefix: /admin, methods: [GET, POST]}, required_scopes: [admin]}
-    - {name: team, match: {path_prefix: /team}, required_scopes: [], required_claims: {team: search}}
-    - {name: machines, match: {path_prefix: /batch}, providers: [machines, down]}
-    - {name: hosts, match: {hosts: ["*.example.com"], path: /hosts}, required_scopes: []}
-    - {name: status, match: {path: /status}, public: true}
-    - {name: openai, match: {path_prefix: /v1}, error_format: openai, denial_headers: {x-help: "https://example.com"}}
-    - {name: problem, match: {path_prefix: /v2}, error_format: problem, required_scopes: [none]}
-    - {name: named, required_scopes: []}
-    - name: resource
-      match: {path_prefix: /mcp}
-      protected_resource: {resource: "https://api.example.com/mcp"}
-  token_sources:
-    - {header: authorization, scheme: Bearer}
-    - {header: x-api-key, providers: [keys]}
-    - {query: access_token}
-    - {cookie: session, providers: [people]}
-    - {websocket_protocol: key.}
-  headers: {claims: {client_id: x-auth-client-id, roles: x-auth-roles, nested: x-auth-nested}}
-  forward_token: false
 """
+
+AUTH = tools.ROOT / "tests" / "agreement.yaml"
+
 
 NAMED = {"/named": "named", "/called-admin": "admin", "/lost": "nowhere"}
 
@@ -134,7 +84,7 @@ EXTRA = [
     ("x-request-id", "0b4f0a86-0000-4000-8000-000000000000"),
     ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 ]
-TEXTS = ["good-key", "good-key", "root-key", "expired-key", "early-key", "revoked-key", "nobody's"]
+TEXTS = ["good-key", "good-key", "root-key", "expired-key", "early-key", "revoked-key", "unknown-key"]
 ODD = ["a b", "a,b", "...", "a.b.c", ".", "x" * 17_000, "good-key ", "\xe9", "%", "a=b", '"']
 SPOTS = "bearer bearer bearer bearer key key query cookie basic protocol".split()
 
@@ -150,7 +100,7 @@ CLAIMS = {
     "nested": [{"a": {"b": [None, True, 1e300, "x"]}}, [[[]]], None, {"": ""}, "plain"],
 }
 ODD_CLAIMS = [None, 1, "x", ["x", 2], {"x": "y"}]
-HEADERS = [{"typ": "JWT"}, {"typ": "at+jwt"}, {"typ": "dpop+jwt"}, {"kid": "nobody"}, {"alg": "none"}, {"crit": ["b64"]}]
+HEADERS = [{"typ": "JWT"}, {"typ": "at+jwt"}, {"typ": "dpop+jwt"}, {"kid": "unknown"}, {"alg": "none"}, {"crit": ["b64"]}]
 
 NEVER_THE_SAME = ("date", "x-envoy-upstream-service-time", "x-request-id")
 """Headers that differ from one request to the next."""
@@ -168,7 +118,7 @@ class Case:
 
     def is_told_as_sent(self) -> bool:
         """Whether ext_authz tells the headers as they are without `encode_raw_headers`
-        too: it puts `!` for what is no UTF-8, and a comma between two cookie fields."""
+        too: it puts `!` for what is not UTF-8, and a comma between two cookie fields."""
         is_ascii = all(value.isascii() for _, value in self.headers)
         return is_ascii and sum(name == "cookie" for name, _ in self.headers) <= 1
 
@@ -176,9 +126,9 @@ class Case:
 class Generator:
     """Makes requests and tokens of a seed."""
 
-    def __init__(self, seed: int, nobody: str):
+    def __init__(self, seed: int, unreachable: str):
         self._random = random.Random(seed)
-        self._nobody = nobody
+        self._unreachable = unreachable
         self._keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
 
     def jwks(self) -> dict:
@@ -230,7 +180,7 @@ class Generator:
             values = ODD_CLAIMS if self._chance(0.04) else usual[:2] if self._chance(0.6) else usual
             claims[name] = self._random.choice(values)
         if claims.get("iss") == "down":
-            claims["iss"] = self._nobody
+            claims["iss"] = self._unreachable
         now = time.time() // 1
         for name, chance, usual, odd in [
             ("exp", 0.97, [3600, 600.5], [9000, -600]),
@@ -319,10 +269,17 @@ def _base64(value: bytes) -> str:
 def arrange(stack: Stack) -> Callable[[Generator], dict[str, Door]]:
     """Starts the service, and an Envoy for each door."""
 
-    def start(generator: Generator, nobody: int) -> dict[str, Door]:
+    def start(generator: Generator, unreachable: int) -> dict[str, Door]:
         jwks = stack.folder / "jwks.json"
         jwks.write_text(json.dumps(generator.jwks()))
-        config = CONFIG.replace("JWKS", str(jwks)).replace("NOBODY", str(nobody))
+        config = CONFIG + AUTH.read_text()
+        for name, value in {
+            "JWKS": jwks,
+            "UNREACHABLE": f"127.0.0.1:{unreachable}",
+            "SEVERAL": "refuse",
+            "MAX_TOKEN_BYTES": 16384,
+        }.items():
+            config = config.replace(name, str(value))
         admin = '  admin: {address: "127.0.0.1:${ADMIN_PORT}"}\n'
         service = stack.claimgate(config.replace("server:\n", f"server:\n{admin}"), wait=False)
         upstream = stack.upstream()
@@ -345,9 +302,9 @@ def arrange(stack: Stack) -> Callable[[Generator], dict[str, Door]]:
 def test_service_and_module_agree(arrange: Callable):
     seed = int(os.environ.get("CLAIMGATE_SEED", random.randrange(10**6)))
     print(f"CLAIMGATE_SEED={seed}")
-    nobody = free_port()
-    generator = Generator(seed, f"http://127.0.0.1:{nobody}")
-    doors = arrange(generator, nobody)
+    unreachable = free_port()
+    generator = Generator(seed, f"http://127.0.0.1:{unreachable}")
+    doors = arrange(generator, unreachable)
     cases = [generator.case() for _ in range(REQUESTS)]
     outcomes = [
         {name: door.outcome(number, case) for name, door in doors.items()}

@@ -41,7 +41,7 @@ auth:
       max_token_lifetime_seconds: 7200
     - name: down
       type: oauth2
-      issuer: http://127.0.0.1:NOBODY
+      issuer: http://127.0.0.1:UNREACHABLE
       audience: search
   required_scopes: [read]
   max_token_bytes: 4000
@@ -69,7 +69,7 @@ class Case:
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
-def cases(key: mint.Key, nobody: int) -> list[Case]:
+def cases(key: mint.Key, unreachable: int) -> list[Case]:
     """One for every reason, and more where a reason has several causes."""
     now = mint.now()
 
@@ -79,7 +79,7 @@ def cases(key: mint.Key, nobody: int) -> list[Case]:
         return key.token(header, **{**usual, **claims})
 
     forged = mint.Key(key.kid).token(iss="https://issuer.example.com", sub="mallory", exp=now + 60)
-    down = f"http://127.0.0.1:{nobody}"
+    down = f"http://127.0.0.1:{unreachable}"
     basic = [("authorization", "Basic dXNlcjpwYXNzd29yZA==")]
     return [
         Case("missing_token", "not sent"),
@@ -123,16 +123,16 @@ def cases(key: mint.Key, nobody: int) -> list[Case]:
 
 def test_log_and_status_page_name_the_cause_of_every_denial(stack: Stack):
     key = mint.Key("key-1")
-    jwks, nobody = stack.folder / "jwks.json", free_port()
+    jwks, unreachable = stack.folder / "jwks.json", free_port()
     jwks.write_text(key.jwks())
-    config = CONFIG.replace("JWKS", str(jwks)).replace("NOBODY", str(nobody))
+    config = CONFIG.replace("JWKS", str(jwks)).replace("UNREACHABLE", str(unreachable))
     claimgate = stack.claimgate(config, wait=False)
     named = {"/by-name": "nowhere"}
     config = envoy_config(claimgate.grpc, stack.upstream(), named_routes=named)
     envoy = stack.envoy(config, log_level="info")
 
     sent: dict[str, Case] = {}
-    for number, case in enumerate(cases(key, nobody)):
+    for number, case in enumerate(cases(key, unreachable)):
         headers = [*case.headers, *(web.bearer(case.token) if case.token else [])]
         # Envoy makes request ids of its own, so the path names the case.
         if case.reason == "rate_limited":
@@ -153,6 +153,10 @@ def test_log_and_status_page_name_the_cause_of_every_denial(stack: Stack):
         found = by_log[request]
         assert (found.reason, found.caller, found.route) == (case.reason, case.caller, case.route), found
         assert re.fullmatch(case.value, found.value), (case, found)
+
+    limits = status["limits"]
+    assert [(it["plan"], it["limit_key"], it["over"]) for it in limits["limited"]] == [("small", "team-keys/busy", 1)]
+    assert limits["would_be_denials"] == []
 
     every = {word for word in reasons_of_the_docs() if word not in ("ok", "public", "disabled")}
     assert every - {case.reason for case in sent.values()} == set(NOT_PROVOKED)

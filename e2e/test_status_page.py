@@ -11,6 +11,7 @@ import pytest
 import standard
 import tools
 import web
+from envoy_config import envoy_config
 from stack import Program, Stack
 from standard import Gateway
 
@@ -84,6 +85,7 @@ def test_it_can_be_read_everywhere(busy: Gateway, module_stack: Stack, tmp_path:
     for name, facts in seen.items():
         assert facts["trouble"] == [], name
         assert facts["overflow"] <= 0, f"{name} is too wide"
+        assert facts["wrapped"] == [], name
         assert not {"img", "iframe", "object"} & set(facts["elements"]), name
         assert facts["handlers"] == [], name
         for word in ("insufficient_scope", "key_revoked", "missing_token", HOSTILE, "machines", *TROUBLES):
@@ -149,6 +151,37 @@ def test_a_flood_hides_no_other_denial(stack: Stack, tmp_path: Path):
     page = web.get(admin, "/?reason=insufficient_scope&by=subject").body.decode()
     assert "missing scope admin" in page and "no-such-key" not in page
     assert "not known to team-keys" not in page
+
+
+PLANS = standard.SERVER + """
+auth:
+  plans: {small: {requests: {per_hour: 1}}, PLAN: {requests: {per_minute: 600, burst: 20}}}
+  default_plan: small
+  limits: local
+  providers:
+    - name: team-keys
+      type: api_key
+      keys:
+        - {name: search, key: search-key-in-plain-text}
+        - {name: KEY, key: other-key-in-plain-text}
+""".replace("PLAN", "a-plan-with-a-long-name-" * 2 + "end").replace("KEY", "k" * 200)
+
+
+def test_who_is_limited_can_be_read_everywhere(stack: Stack, tmp_path: Path):
+    claimgate = stack.claimgate(PLANS)
+    envoy = stack.envoy(envoy_config(claimgate.grpc, stack.upstream()))
+    keys = [web.bearer(f"{name}-key-in-plain-text") for name in ("search", "other")]
+    statuses = [web.get(envoy.address, "/", key).status for key in keys for _ in range(3)]
+    assert statuses == [200, 429, 429] * 2
+    replace(claimgate.config, claimgate.config.read_text().replace("limits: local", "limits: shadow"))
+    web.wait_until(lambda: claimgate.reloads("success") == 1, "a reload")
+    assert [web.get(envoy.address, "/", keys[0]).status for _ in range(3)] == [200] * 3
+    text = look(stack, "plans", f"http://{claimgate.admin}/", tmp_path)["text"]
+    for words in ("team-keys/search", "team-keys/kkkk", "1 an hour", "allowed: limits are only tried out"):
+        assert words in text, words
+    limits = web.get(claimgate.admin, "/status.json").json()["limits"]
+    found = [(it["limit_key"][:16], it["over"], it["would_be_over"]) for it in limits["limited"]]
+    assert found == [("team-keys/search", 2, 3), ("team-keys/kkkkkk", 2, 0)]
 
 
 def test_it_works_without_javascript(busy: Gateway, module_stack: Stack):

@@ -126,3 +126,26 @@ def test_or_the_first_counts_and_none_reaches_the_upstream(module_stack: Stack):
     assert gateway.get("/orders", repeated).status == 400
     seen = gateway.get("/public", [own, ("x-gateway-key", "job-key")]).seen
     assert (seen.get("authorization"), seen.get("x-gateway-key")) == (None, None)
+
+
+def test_a_provider_sends_on_the_token_it_checked_and_no_other(module_stack: Stack):
+    config = standard.CONFIG.replace("type: api_key\n", "type: api_key\n      forward_token: true\n")
+    config += SOURCES + "  several_tokens: first\n  forward_token: false\n"
+    gateway = standard.gateway(module_stack, config)
+    others = [
+        ("cookie", "theme=dark; session_token=another"),
+        ("sec-websocket-protocol", "chat, key.another"),
+    ]
+    bearer = ("authorization", "Bearer job-key")
+    seen = gateway.get("/orders?access_token=another&a=1", [bearer, *others]).seen
+    assert (seen.get("x-auth-subject"), seen.get("authorization")) == ("job", "Bearer job-key")
+    assert "another" not in json.dumps([seen.path, seen.headers])
+    assert (seen.get("cookie"), seen.get("sec-websocket-protocol")) == ("theme=dark", "chat")
+    # Where it came in the query, the query keeps it.
+    seen = gateway.get("/orders?access_token=job-key", others).seen
+    assert seen.path == "/orders?access_token=job-key"
+    assert "another" not in json.dumps(seen.headers)
+    # The other provider does as `auth.forward_token` says.
+    token = gateway.token()
+    seen = gateway.get("/orders", [("authorization", f"Bearer {token}"), *others]).seen
+    assert token not in json.dumps(seen.headers) and "another" not in json.dumps(seen.headers)

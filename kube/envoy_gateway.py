@@ -51,6 +51,39 @@ def translate(folder: Path, objects: list[dict[str, Any]]) -> dict[str, list[dic
     }
 
 
+def published(namespace: str, **parameters: Any) -> list[dict[str, Any]]:
+    """A Gateway `public`, its spec with these members too, and the service `orders`
+    behind it, at 10.0.255.1, as docs/envoy-gateway.md has them, in one namespace."""
+    api = "gateway.networking.k8s.io/v1"
+    here = {"namespace": namespace}
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    service = {"clusterIP": "10.0.255.1", "ports": [{"name": "http", "port": 80}]}
+    return [
+        {
+            "apiVersion": api,
+            "kind": "GatewayClass",
+            "metadata": {"name": "envoy-gateway"},
+            "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
+        },
+        {
+            "apiVersion": api,
+            "kind": "Gateway",
+            "metadata": {"name": "public", **here},
+            "spec": {"gatewayClassName": "envoy-gateway", "listeners": [listener], **parameters},
+        },
+        {
+            "apiVersion": api,
+            "kind": "HTTPRoute",
+            "metadata": {"name": "orders", **here},
+            "spec": {
+                "parentRefs": [{"name": "public"}],
+                "rules": [{"backendRefs": [{"name": "orders", "port": 80}]}],
+            },
+        },
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", **here}, "spec": service},
+    ]
+
+
 def envoy(
     stack: Stack,
     folder: Path,

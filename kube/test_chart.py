@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import os
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+import kubelet
+import tools
+import web
 from cluster import Cluster, CommandFailed
 from release import CHART
 
@@ -192,6 +196,72 @@ def test_both_address_families(cluster: Cluster):
     cluster.helm("uninstall", "claimgate", *here)
 
 
+PROVIDER = "{name: a, type: api_key, keys: [{name: k, key: '%s'}]}"
+GOOD = "config: {auth: {providers: [" + PROVIDER % "${FRONTEND}" + "]}}\nexistingSecret: keys\n"
+MUTUAL = "tls: {enabled: true, existingSecret: certificate, clientCA: {fromCertificate: true}}\n"
+
+NEW_FILES = [
+    # The values of the upgrade, and what its check says if it stops it.
+    pytest.param(GOOD, None, id="good"),
+    pytest.param(GOOD + MUTUAL, None, id="good, with files"),
+    pytest.param("existingConfigMap: {name: own, key: good.yaml}", None, id="good, of one's own"),
+    pytest.param("existingConfigMap: {name: own, key: bad.yaml}", "auth.required_scope: unknown key", id="bad, of one's own"),
+    pytest.param("config: {auth: {required_scope: [a]}}", "auth.required_scope: unknown key", id="a key that does not exist"),
+    pytest.param(GOOD.replace("FRONTEND", "BACKEND"), "BACKEND", id="a variable that the Secret lacks"),
+    pytest.param("config: {auth: {providers: [{name: a, type: oauth2, issuer: 'ftp://x', audience: b}]}}", "auth.providers[0].issuer", id="an issuer that is no address"),
+]
+
+
+@pytest.mark.parametrize(("values", "complaint"), NEW_FILES)
+def test_a_file_that_cannot_be_used_stops_the_upgrade(
+    cluster: Cluster, tmp_path: Path, values: str, complaint: str | None
+):
+    """Helm waits for the Job of `preUpgradeCheck`, which is run here."""
+    here = ("--namespace", cluster.namespace("checked", **RESTRICTED))
+    tools.certificate(tmp_path / "certificate", "claimgate")
+    files = {each.name: each.read_text() for each in (tmp_path / "certificate").iterdir()}
+    own = {"good.yaml": "auth: {enabled: false}", "bad.yaml": "auth: {required_scope: [a]}"}
+    cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": here[1]}, data: held}
+            for kind, name, data, held in (
+                ("Secret", "keys", "stringData", {"FRONTEND": "from-a-secret"}),
+                ("Secret", "certificate", "stringData", files),
+                ("ConfigMap", "own", "data", own),
+            )
+        ]
+    )
+    file = tmp_path / "values.yaml"
+    file.write_text(values + "\npreUpgradeCheck: {enabled: true}\n")
+    cluster.helm("install", "claimgate", CHART, *here, "--set", "config.auth.enabled=false")
+    before = cluster.get("configmap", "claimgate", *here)["data"]
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as beside:
+            options = (*here, "--reset-values", "--values", file, "--timeout", "60s")
+            upgrade = beside.submit(cluster.helm, "upgrade", "claimgate", CHART, *options)
+            web.wait_until(lambda: upgrade.done() or _jobs(cluster, here), "the Job", 60)
+            (job,) = _jobs(cluster, here)
+            ended = kubelet.run(cluster, job, tmp_path / "pod")
+            if complaint is None:
+                assert (ended.status, "STATUS: deployed" in upgrade.result()) == (0, True), ended.output
+                assert not _jobs(cluster, here)
+            else:
+                with pytest.raises(CommandFailed, match="pre-upgrade hooks failed"):
+                    upgrade.result()
+                assert ended.status != 0
+                assert complaint in ended.output
+                # The Job stays, for its log, and nothing else has changed.
+                assert _jobs(cluster, here)
+                assert cluster.get("configmap", "claimgate", *here)["data"] == before
+    finally:
+        cluster.helm("uninstall", "claimgate", *here)
+        cluster.kubectl("delete", "job,configmap", "--all", *here)
+
+
+def _jobs(cluster: Cluster, here: tuple[str, str]) -> list[dict]:
+    return cluster.get("jobs", *here)["items"]
+
+
 LEFT_TO_THE_API_SERVER = [
     ("commonLabels: {a: b c}", "a valid label must be"),
     ("commonLabels: {a b: c}", "name part must consist of"),
@@ -222,6 +292,7 @@ LEFT_TO_THE_API_SERVER = [
     ("istio: {authorizationPolicies: [{name: a, selector: {a: b}, targetRefs: [{kind: Gateway, name: g}]}]}", "only one of targetRefs or selector can be set"),
     ("envoyGateway: {securityPolicies: [{name: a}]}", "either targetRef or targetRefs must be used|targetSelectors"),
     ("envoyGateway: {securityPolicies: [{name: A, targetRefs: [{kind: HTTPRoute, name: r}]}]}", "RFC 1123"),
+    ("envoyGateway: {backendTrafficPolicies: [{name: a}]}\nconfig: {auth: {limits: metadata, plans: {a: {requests: {per_minute: 9}}}}}", "either targetRef or targetRefs must be used|targetSelectors"),
     ("mode: module\nenvoyGateway: {extensionPolicies: [{name: a}]}", "either targetRef or targetRefs must be used|targetSelectors"),
     ("mode: module\nistio: {envoyFilters: [{name: a, context: GATEWAY, selector: {a: b}, targetRefs: [{kind: Gateway, name: g}]}]}", "only one of targetRefs or"),
 ]

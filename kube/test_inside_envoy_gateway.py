@@ -107,7 +107,7 @@ def test_the_gateway_is_protected(gateway: Gateway, envoy: Envoy):
     refused = web.get(envoy.address, "/orders")
     assert refused.status == 401
     assert refused.header("www-authenticate").startswith('Bearer realm="claimgate"')
-    forged = [("x-auth-subject", "somebody")]
+    forged = [("x-auth-subject", "admin")]
     seen = web.get(envoy.address, "/orders", [*gateway.bearer(), *forged]).seen
     assert dict(seen.named("x-auth-")) == {
         "x-auth-subject": "shipping",

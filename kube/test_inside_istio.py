@@ -24,7 +24,7 @@ NAMESPACE = "istio-ingress"
 SHOP = "inside-mesh"
 LABELS = {"istio": "ingress"}
 """What Istio's gateway chart gives the pods of a release called istio-ingress."""
-FORGED = [("x-auth-subject", "somebody"), ("x-auth-client-id", "analytics")]
+FORGED = [("x-auth-subject", "admin"), ("x-auth-client-id", "analytics")]
 
 
 @dataclass

@@ -15,6 +15,7 @@ import yaml
 import go_tools
 import istio
 import pages
+import rate_limits
 import release
 import web
 from cluster import Cluster
@@ -23,7 +24,7 @@ from stack import Claimgate, Envoy, Issuer, Stack, free_port
 
 NAMESPACE = "claimgate"
 CLIENTS = ("analytics", "shipping")
-FORGED = [("x-auth-subject", "somebody"), ("x-auth-client-id", "analytics")]
+FORGED = [("x-auth-subject", "admin"), ("x-auth-client-id", "analytics")]
 
 
 @dataclass
@@ -151,6 +152,48 @@ def _endpoints_and_routes(folder: Path, claimgate: Claimgate, upstream: str) -> 
             "spec": {"mtls": {"mode": "DISABLE"}},
         },
     ]
+
+
+def test_usage_plans(mesh: Mesh, stack: Stack):
+    """Counted by the real rate limit service; one client's use is not another's."""
+    limits = rate_limits.start(stack, mesh.page.objects("ratelimit.yaml"))
+    port = {"number": 8081, "name": "grpc-ratelimit", "protocol": "GRPC", "address": limits.address}
+    before = mesh.claimgate.config.read_text()
+    config = yaml.safe_load(before)
+    # A day's window does not end within the test.
+    plans = {"free": {"requests": {"per_day": 5}}}
+    config["auth"] |= {"plans": plans, "default_plan": "free", "limits": "metadata"}
+    config["auth"]["routes"] = [
+        {"name": "dear", "match": {"path_prefix": "/dear"}, "cost": 3},
+        {"name": "gratis", "match": {"path_prefix": "/gratis"}, "limits": "none"},
+    ]
+    service = service_entry(istio.ROOT_NAMESPACE, "ratelimit", [port])
+
+    def is_configured() -> bool:
+        dump = web.get(mesh.gateway.admin, "/config_dump?include_eds").body.decode()
+        listening = f'"port_value": {limits.address.split(":")[1]}'
+        return "ratelimit.v3.RateLimitPerRoute" in dump and listening in dump
+
+    def allowed(client: str, count: int, path: str = "/v1/orders") -> int:
+        headers = mesh.bearer(client)
+        statuses = [mesh.get(path, headers).status for _ in range(count)]
+        assert set(statuses) <= {200, 429}, statuses
+        return statuses.count(200)
+
+    with mesh.applied([service, *mesh.page.objects("plans.yaml")]):
+        web.wait_until(is_configured, "the filter and the service", 60)
+        reloads = mesh.claimgate.reloads("success")
+        mesh.claimgate.config.write_text(yaml.safe_dump(config))
+        web.wait_until(lambda: mesh.claimgate.reloads("success") > reloads, "the reload")
+        try:
+            assert allowed("shipping", 8, "/gratis") == 8
+            assert allowed("shipping", 8) == 5
+            assert mesh.get("/v1/orders", FORGED).status == 401
+            assert allowed("analytics", 1, "/dear") == 1
+            assert allowed("analytics", 8) == 2
+        finally:
+            mesh.claimgate.config.write_text(before)
+            web.wait_until(lambda: mesh.claimgate.reloads("success") > reloads + 1, "the old file")
 
 
 def test_both_ways_to_name_the_provider_say_the_same(mesh: Mesh, tmp_path: Path):

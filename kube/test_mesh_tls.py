@@ -45,15 +45,11 @@ def _claimgate(stack: Stack, folder: Path) -> Claimgate:
 def _gateway_objects(cluster: Cluster, folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """What the controller would see: the release, and what the page leaves to
     the reader."""
-    api = "gateway.networking.k8s.io/v1"
-    here = {"namespace": EDGE}
 
     def encoded(name: str) -> str:
         return base64.b64encode((folder / "client" / name).read_bytes()).decode()
 
-    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
     roots = {"ca.crt": (folder / "server" / "ca.crt").read_text()}
-    service = {"clusterIP": "10.0.255.1", "ports": [{"name": "http", "port": 80}]}
     objects = [
         *cluster.get("services,backendtlspolicies,referencegrants", "--namespace", NAMESPACE)["items"],
         *cluster.get("securitypolicies,envoyproxies", "--namespace", EDGE)["items"],
@@ -63,31 +59,10 @@ def _gateway_objects(cluster: Cluster, folder: Path, parameters: dict[str, Any])
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "kubernetes.io/tls",
-            "metadata": {"name": "envoy-client", **here},
+            "metadata": {"name": "envoy-client", "namespace": EDGE},
             "data": {name: encoded(name) for name in ("tls.crt", "tls.key")},
         },
-        {
-            "apiVersion": api,
-            "kind": "GatewayClass",
-            "metadata": {"name": "envoy-gateway"},
-            "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
-        },
-        {
-            "apiVersion": api,
-            "kind": "Gateway",
-            "metadata": {"name": "public", **here},
-            "spec": {"gatewayClassName": "envoy-gateway", "listeners": [listener], **parameters},
-        },
-        {
-            "apiVersion": api,
-            "kind": "HTTPRoute",
-            "metadata": {"name": "orders", **here},
-            "spec": {
-                "parentRefs": [{"name": "public"}],
-                "rules": [{"backendRefs": [{"name": "orders", "port": 80}]}],
-            },
-        },
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", **here}, "spec": service},
+        *envoy_gateway.published(EDGE, **parameters),
     ]
     others = ("claimgate-admin", "claimgate-headless")
     return [each for each in objects if each["metadata"]["name"] not in others]

@@ -128,7 +128,7 @@ class Deployment:
             self.announce()
 
     def kill(self, absent: float) -> None:
-        """Kills one, which nobody else is told, and starts it again in place
+        """Kills one without telling any discovery, and starts it again in place
         after some seconds."""
         pod = next(iter(self.pods.values()))
         pod.kill()

@@ -16,7 +16,6 @@ use tracing::error;
 use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
-    limits::LimitOutcome,
     reason::Reason,
     request::Request,
     time::UnixTime,
@@ -120,26 +119,29 @@ fn finish<E: Exchange>(
     response
 }
 
-/// Records a decision: metrics, log line, denial, span.
+/// Records a decision: metrics, log line, denial, span. A request that limits
+/// which are only tried out would have denied is recorded as a denial is, and
+/// told apart.
 fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, started: Instant) {
     let elapsed = started.elapsed();
     snapshot.meters.record(decision, elapsed);
     let is_denied = matches!(decision.verdict, Verdict::Deny(_));
     let is_logged = log::is_wanted(is_denied);
-    let denials = snapshot.denials.as_ref().filter(|_| is_denied);
+    let would_be_over = decision.would_be_over();
+    let denials = snapshot.denials.as_ref().filter(|_| is_denied || would_be_over);
     let tracer = snapshot.tracer.as_ref();
-    let would_be_over = would_be_over(decision) && log::is_wanted(true);
+    let would_be_logged = would_be_over && log::is_wanted(true);
     let span = tracer.and_then(|tracer| Some((tracer, tracer.position(request)?)));
-    if is_logged || would_be_over || denials.is_some() || span.is_some() {
+    if is_logged || would_be_logged || denials.is_some() || span.is_some() {
         let facts = Facts::of(&snapshot.engine, request, decision, elapsed);
         if is_logged {
             log::check(is_denied, &facts);
         }
-        if would_be_over {
+        if would_be_logged {
             log::would_be_over(&facts);
         }
         if let Some(denials) = denials {
-            denials::record(denials, decision.reason, &facts);
+            denials::record(denials, decision, &facts);
         }
         if let Some((tracer, position)) = span {
             span::record(tracer, position, &snapshot.engine, decision, &facts, elapsed);
@@ -152,12 +154,6 @@ fn record(snapshot: &Snapshot, request: &Request<'_>, decision: &Decision<'_>, s
     }
 }
 
-/// Whether limits that are only tried out would have denied the request.
-fn would_be_over(decision: &Decision<'_>) -> bool {
-    let outcome = decision.limited.as_ref().and_then(|limited| limited.outcome.as_ref());
-    matches!(outcome, Some(LimitOutcome::WouldBeOver(_)))
-}
-
 /// The denial in place of a decision that panicked. The panic's message may
 /// quote the request, so it is not repeated here.
 #[cold]
@@ -167,7 +163,7 @@ fn panicked<E: Exchange>(snapshot: &Snapshot, exchange: &E, started: Instant) ->
     let request = panic::catch_unwind(AssertUnwindSafe(|| exchange.request(&scratch)));
     let request = request.unwrap_or_default();
     error!(
-        request_id = request.request_id(),
+        request_id = request.request_id().map(facts::shown).as_deref(),
         trace_id = request.traceparent().map(|parent| parent.trace_id),
         "a check panicked and is denied"
     );

@@ -23,7 +23,7 @@ use prometheus::{
     Registry, TextEncoder,
     core::Collector,
     process_collector::ProcessCollector,
-    proto::{LabelPair, MetricFamily},
+    proto::{LabelPair, Metric, MetricFamily},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     limits::LimitResult,
     provider::{AnswerKind, oauth2::key_source::FetchResult},
     reason::Reason,
-    settings::{AuthSettings, ProviderKind},
+    settings::{AuthSettings, LimitMode, ProviderKind},
     time::UnixTime,
 };
 
@@ -68,6 +68,7 @@ struct Families {
     dropped_headers: IntCounterVec,
     limits: IntCounterVec,
     limited_callers: IntGauge,
+    max_limited_callers: IntGauge,
     in_flight: IntGauge,
     /// All checks so far, also those whose series was removed.
     totals: ByReason<AtomicU64>,
@@ -99,6 +100,9 @@ pub struct Totals {
 
 /// A number for each reason, in the order of [`Reason::ALL`].
 pub type ByReason<N = u64> = [N; Reason::ALL.len()];
+
+/// A number for each result of a limit, in the order of [`LimitResult::ALL`].
+pub type ByLimit<N = u64> = [N; LimitResult::ALL.len()];
 
 /// The providers and keys that have series, and the shards to collect.
 #[derive(Default)]
@@ -199,6 +203,10 @@ impl Metrics {
                 "claimgate_limited_callers",
                 "Callers who have used some of their budget that has not refilled yet.",
             )?)?,
+            max_limited_callers: new.register(&IntGauge::new(
+                "claimgate_max_limited_callers",
+                "How many callers can be counted at a time; 0 where none is.",
+            )?)?,
             in_flight: new.register(&IntGauge::new(
                 "claimgate_in_flight_checks",
                 "Checks being decided right now.",
@@ -245,8 +253,10 @@ impl Metrics {
     /// Sets what `engine` holds right now: verified tokens and budgets.
     pub fn observe(&self, engine: &Engine) {
         self.set_token_cache_entries(engine.token_cache().len());
-        let callers = engine.limits().map_or(0, |limits| limits.counters().callers());
-        self.0.limited_callers.set(saturated(callers));
+        let counters = engine.limits().filter(|limits| limits.mode() != LimitMode::Metadata);
+        let counters = counters.map(|limits| limits.counters());
+        self.0.limited_callers.set(saturated(counters.map_or(0, |all| all.callers())));
+        self.0.max_limited_callers.set(saturated(counters.map_or(0, |all| all.capacity())));
     }
 
     /// Sets how many verified tokens are cached.
@@ -310,10 +320,7 @@ impl Metrics {
         self.0.collect_counts();
         let mut splits: HashMap<String, Split> = HashMap::new();
         for metric in self.0.checks.collect().iter().flat_map(MetricFamily::get_metric) {
-            let label = |name: &str| {
-                let found = metric.get_label().iter().find(|label| label.name() == name);
-                found.map(LabelPair::value).unwrap_or_default()
-            };
+            let label = |name: &str| label(metric, name);
             let split = splits.entry(label("provider").to_owned()).or_default();
             let count = metric.get_counter().get_value() as u64;
             match label("decision") {
@@ -324,10 +331,32 @@ impl Metrics {
         splits
     }
 
+    /// What became of the limits of each plan since the start of the process, or
+    /// since the plan is configured, in the order of [`LimitResult::ALL`]. The
+    /// empty name has callers that no plan limits.
+    pub fn limits_by_plan(&self) -> HashMap<String, ByLimit> {
+        self.0.collect_counts();
+        let mut plans: HashMap<String, ByLimit> = HashMap::new();
+        for metric in self.0.limits.collect().iter().flat_map(MetricFamily::get_metric) {
+            let label = |name: &str| label(metric, name);
+            let at = LimitResult::ALL.iter().position(|it| it.as_str() == label("result"));
+            if let Some(at) = at {
+                let counts = plans.entry(label("plan").to_owned()).or_default();
+                counts[at] += metric.get_counter().get_value() as u64;
+            }
+        }
+        plans
+    }
+
     /// The meter of a provider that fetches keys.
     pub fn fetch_meter(&self, provider: &str) -> FetchMeter {
         FetchMeter::new(&self.0, provider)
     }
+}
+
+fn label<'m>(metric: &'m Metric, name: &str) -> &'m str {
+    let found = metric.get_label().iter().find(|label| label.name() == name);
+    found.map(LabelPair::value).unwrap_or_default()
 }
 
 impl Families {

@@ -17,6 +17,7 @@ use std::{
 
 use crate::{
     config::Finding,
+    limits::Counters,
     metrics::Metrics,
     provider::oauth2::key_source::KeySource,
     readiness::Readiness,
@@ -72,6 +73,8 @@ pub struct ConfigInfo {
     pub auth: AuthSettings,
     /// The signing keys of the providers that have any, by name.
     pub sources: Vec<(String, Arc<KeySource>)>,
+    /// The budgets of callers, where there are plans.
+    pub budgets: Option<Arc<Counters>>,
 }
 
 /// A reload that failed.

@@ -13,12 +13,19 @@ use tracing::error;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter,
-    fmt::{MakeWriter, writer::BoxMakeWriter},
+    fmt::{
+        MakeWriter,
+        format::{self, JsonFields},
+        writer::BoxMakeWriter,
+    },
     layer::SubscriberExt,
     registry,
 };
 
+mod json;
 mod text;
+
+pub use json::Json;
 
 /// How many lines are buffered for a slow reader of stderr; further ones are
 /// dropped. At some 300 bytes each they take about 5 MB.
@@ -61,7 +68,7 @@ pub fn start(default: &str, is_service: bool) -> Telemetry {
         let lines = lines.with_ansi(has_colour).event_format(text::Text);
         tracing::subscriber::set_global_default(registry().with(filter).with(lines))
     } else {
-        let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let lines = lines.fmt_fields(JsonFields::new()).event_format(Json::new(format::format()));
         tracing::subscriber::set_global_default(registry().with(filter).with(lines))
     };
     // A subscriber is already installed; keep it.
@@ -73,7 +80,7 @@ pub fn start(default: &str, is_service: bool) -> Telemetry {
     Telemetry { _writer: guard }
 }
 
-/// Writes to stderr at once; a reader that has gone is no error.
+/// Writes to stderr at once; a reader that has gone is not an error.
 struct Patient;
 
 impl Write for Patient {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 pub(crate) struct Texts {
     text: String,
     /// Where each of them ends.
-    ends: SmallVec<[u32; 12]>,
+    ends: SmallVec<[u32; 13]>,
 }
 
 impl Texts {

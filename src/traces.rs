@@ -64,7 +64,7 @@ impl TracerHandle {
     }
 
     /// A clone for a configuration that is not active yet: the first fetch of its
-    /// keys may end before it is, and is recorded all the same.
+    /// keys may end before it is, and is recorded anyway.
     pub fn with_next(&self, tracer: Option<&Arc<Tracer>>) -> Self {
         Self { next: tracer.map(Arc::downgrade).unwrap_or_default(), ..self.clone() }
     }

@@ -1,9 +1,10 @@
 //! The configurations and requests of the engine's benchmarks.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use claimgate::{
     Decision, Engine, Provider, Request,
+    claims::ClaimPath,
     decision::Verdict,
     issuer::signing::SigningKey,
     keys::{FixedKeys, KeySet},
@@ -12,8 +13,9 @@ use claimgate::{
         oauth2::{Algorithm, OAuth2},
     },
     settings::{
-        ApiKeySettings, AuthSettings, IdentityHeaderSettings, KeyLocation, KeySourceSettings,
-        OAuth2Settings, ProviderKind, ProviderSettings, RouteSettings,
+        Amount, ApiKeySettings, AuthSettings, IdentityHeaderSettings, KeyLocation,
+        KeySourceSettings, LimitBy, LimitSettings, OAuth2Settings, PlanSettings, ProviderKind,
+        ProviderSettings, RouteSettings, TimeUnit,
     },
     time::UnixTime,
     token_cache::TokenCache,
@@ -67,15 +69,14 @@ pub(crate) struct Bench {
     pub(crate) api_keys: usize,
     pub(crate) routes: usize,
     pub(crate) cached: usize,
+    /// Each caller has a limit that it does not reach.
+    pub(crate) limited: bool,
 }
 
 impl Bench {
     pub(crate) fn engine(&self, issuer: &Issuer) -> Engine {
         let headers = IdentityHeaderSettings {
-            claims: vec![(
-                claimgate::claims::ClaimPath::named("client_id"),
-                "x-auth-client-id".into(),
-            )],
+            claims: vec![(ClaimPath::named("client_id"), "x-auth-client-id".into())],
             ..IdentityHeaderSettings::default()
         };
         let cache = Arc::new(TokenCache::of(&AuthSettings {
@@ -118,9 +119,24 @@ impl Bench {
             routes: (0..self.routes).map(route).collect(),
             required_scopes: vec!["https://gateway.internal/invoke".into()],
             headers,
+            limits: self.limited.then(limits),
             ..AuthSettings::default()
         };
         Engine::new(&settings, providers, cache)
+    }
+}
+
+/// One plan for all callers. It refills slowly enough that budgets are in use.
+fn limits() -> LimitSettings {
+    let (number, burst) = (NonZeroU32::MIN, Some(NonZeroU32::MAX));
+    let requests = Amount { number, unit: TimeUnit::Second, burst };
+    let name = "all".to_owned();
+    LimitSettings {
+        default_plan: Some(name.clone()),
+        // All tokens have one subject.
+        limit_by: LimitBy::Claim(ClaimPath::named("jti")),
+        plans: vec![PlanSettings { name, requests: Some(requests), tokens: None }],
+        ..LimitSettings::default()
     }
 }
 

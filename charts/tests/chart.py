@@ -61,7 +61,7 @@ def template(*options: str | Path) -> subprocess.CompletedProcess[str]:
 
 HOOK = ("--set", "preUpgradeCheck.enabled=true")
 """The one option that no example has: an upgrade would wait for its Job, on a
-control plane without nodes for ever."""
+control plane without nodes forever."""
 
 
 @functools.cache

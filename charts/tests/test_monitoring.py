@@ -41,6 +41,13 @@ CONFIG = standard.SERVER + standard.AUTH.replace(
     "    - {name: down, type: oauth2, issuer: '${DOWN_URL}', audience: api}\n  required_scopes:",
     1,
 )
+CONFIG += """
+  plans: {free: {requests: {per_second: 1}}}
+  default_plan: free
+  # Denies nothing. The callers with a JWT name plans that there are none of.
+  limits: shadow
+  plan_claim: client_id
+"""
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +212,50 @@ CASES = {
         {"provider": "p", "key": "k"},
         "API key k of p expires in 10d 0h 0m 0s",
     ),
+    "ClaimgateLimitsPlan": (
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+75x60",
+            'claimgate_limits_total{plan="free",result="over"}': "0+25x60",
+            'claimgate_limits_total{plan="gold",result="within"}': "0+99x60",
+        },
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+90x60",
+            'claimgate_limits_total{plan="free",result="over"}': "0+10x60",
+            # Says nothing of limits, however many there are.
+            'claimgate_limits_total{plan="free",result="unknown_plan"}': "0+90x60",
+        },
+        40,
+        {"plan": "free"},
+        "25% of the requests of plan free are over its limit",
+    ),
+    "ClaimgateLimitsWouldDeny": (
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+90x60",
+            'claimgate_limits_total{plan="free",result="would_be_over"}': "0+10x60",
+        },
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+98x60",
+            'claimgate_limits_total{plan="free",result="would_be_over"}': "0+2x60",
+        },
+        40,
+        {"plan": "free"},
+        "With limits: local, 10% of the requests of plan free would be denied",
+    ),
+    "ClaimgateUnknownPlan": (
+        {'claimgate_limits_total{plan="",result="unknown_plan"}': "0+1x30"},
+        {'claimgate_limits_total{plan="free",result="over"}': "0+1x30"},
+        10,
+        {},
+        "Callers name a plan that the configuration does not have",
+    ),
+    "ClaimgateCountsTooManyCallers": (
+        {"claimgate_limited_callers": "90x30", "claimgate_max_limited_callers": "100x30"},
+        # Without plans both are 0.
+        {"claimgate_limited_callers": "0x30", "claimgate_max_limited_callers": "0x30"},
+        20,
+        {},
+        "90% of the counters for callers are in use",
+    ),
     "ClaimgateIsSlow": (
         {f'{BUCKETS}{{le="0.05"}}': "0x60", f'{BUCKETS}{{le="0.1"}}': "0+60x60", f'{BUCKETS}{{le="+Inf"}}': "0+60x60"},
         {f'{BUCKETS}{{le="0.01"}}': "0+60x60", f'{BUCKETS}{{le="0.1"}}': "0+60x60", f'{BUCKETS}{{le="+Inf"}}': "0+60x60"},
@@ -250,6 +301,17 @@ def test_alert(alert: str, fires: bool, tmp_path: Path):
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [_promtool_case(alert, fires)]}))
     ran = prometheus.promtool("test", "rules", file)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_inside_envoy_the_alerts_are_about_envoys_pods():
+    """Whose names the chart does not know."""
+    values = chart.CHART / "examples" / "module-envoy-gateway.yaml"
+    options = ("--set", "prometheusRule.enabled=true,module.namespaces={edge,shop}")
+    groups = chart.rendered(values, *options).one("PrometheusRule")["spec"]["groups"]
+    expressions = " ".join(rule["expr"] for group in groups for rule in group["rules"])
+    selectors = set(re.findall(r"claimgate_\w+\{([^,}]*)[,}]", expressions))
+    assert selectors == {'namespace=~"edge|shop"'}
+    assert "pod=~" not in expressions
 
 
 def test_two_releases_in_one_namespace_are_told_apart(tmp_path: Path):

@@ -14,6 +14,8 @@ import chart
 AUTH = "config: {auth: {enabled: false}}\n"
 GRPC = "config: {auth: {enabled: false}, server: {grpc: {address: %s}}}\n"
 KEYS = "config: {auth: {providers: [{name: a, type: api_key, keys: [{name: k, key: %s}]}]}}\n"
+PLANS = "envoyGateway: {backendTrafficPolicies: [{name: a, targetRefs: [{kind: Gateway, name: g}]%s}]}\nconfig: {auth: {%s}}\n"
+FREE = "plans: {free: {requests: {per_minute: 60}}}"
 ROUTE = "envoyGateway: {securityPolicies: [{%s, targetRefs: [{kind: HTTPRoute, name: r}]}]}\n"
 
 NONSENSE = [
@@ -109,12 +111,24 @@ NONSENSE = [
     ("istio: {envoyFilters: [{name: a, context: GATEWAY}]}", "istio.envoyFilters is set, but mode is service: set mode to module"),
     ("envoyGateway: {envoyProxies: [{name: a}]}", "envoyGateway.envoyProxies is set, but mode is service"),
     ("mode: module\ntls: {enabled: true, existingSecret: a}", "tls.enabled is set, but mode is module, which makes no service: set it to false"),
+    ("mode: module\npreUpgradeCheck: {enabled: true}", "preUpgradeCheck.enabled is set, but mode is module"),
     ("mode: module\nexistingSecret: a", "name its keys one by one in env"),
     ("mode: module\n" + ROUTE % "name: a", "envoyGateway.securityPolicies is set, but mode is module, which makes no service"),
     ("mode: module\nenvoyGateway: {envoyProxies: [{name: a, spec: {dynamicModules: [{name: claimgate}]}}]}", "has claimgate, which the chart adds by itself"),
     ("mode: module\nenvoyGateway: {envoyProxies: [{name: a}, {name: a}]}", "envoyProxies[1] is called gateway/a like one before it"),
     ("mode: module\nmodule: {image: {repository: 'claimgate:1.0'}}", "with the tag in module.image.tag"),
     ("mode: inside", "mode"),
+    # Plans.
+    (PLANS % ("", FREE), "config.auth.limits is local, with which Claimgate counts by itself and tells Envoy no limits: set it to metadata"),
+    (PLANS % ("", "limits: shadow, " + FREE), "config.auth.limits is shadow"),
+    (PLANS % ("", "limits: metadata"), "config has no plans: write them in config.auth.plans"),
+    (PLANS % ("", "limits: metadata, plans: {gold: {tokens: {per_day: 9}}}"), "limits the tokens of gold, but no policy counts them"),
+    (PLANS % (", tokens: {namespace: ai, key: total}", "limits: metadata, " + FREE), "counts tokens, which no plan in config.auth.plans limits"),
+    (PLANS % (", tokens: {key: total}", "limits: metadata, " + FREE), "missing property 'namespace'"),
+    (PLANS % ("", "limits: metadata, headers: {subject: null}, " + FREE), "config.auth.headers.subject is null: name one"),
+    (PLANS % ("", "limits: metadata, headers: {provider: null}, " + FREE), "config.auth.headers.provider is null: name one"),
+    (PLANS % ("", "limits: metadata, limit_by: client_id, " + FREE), 'needs a header with "client_id", by which config.auth.limit_by tells callers apart: give that claim one'),
+    (PLANS % (", spec: {rateLimit: {type: Local}}", "limits: metadata, " + FREE), "is Local, with which Envoy Gateway leaves the plans out"),
     (ROUTE % "name: a, timeout: 100ms", "timeout is 100ms, but Claimgate may take 150 ms to answer"),
     (ROUTE % "name: a, contextExtensions: {claimgate_route: admin}", "which config does not have, so that every request would be answered 500"),
     (ROUTE % "name: a, headersToExtAuth: [x-api-key]", "leaves out authorization, so that Claimgate would never see a token: add it"),

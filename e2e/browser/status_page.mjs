@@ -62,6 +62,13 @@ async function look() {
         text: document.body.innerText,
         back: getComputedStyle(document.body).backgroundColor,
       }));
+      // The facts of providers that take more than one line, once unfolded.
+      facts.wrapped = await page.evaluate(() => {
+        for (const card of document.querySelectorAll("details.card")) card.open = true;
+        const lines = (e) => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight);
+        const values = [...document.querySelectorAll(".card .facts dd")];
+        return values.filter((e) => lines(e) > 1.5).map((e) => e.previousElementSibling.innerText);
+      });
       seen[name] = { ...facts, trouble };
       await context.close();
     }

@@ -10,6 +10,7 @@ use crate::{
     check::{ConfigHandle, Snapshot},
     config::Finding,
     engine::Engine,
+    limits::Counters,
     metrics::CheckMeters,
     provider::oauth2::key_source::KeySource,
     settings::{AuthSettings, ServerSettings},
@@ -40,10 +41,12 @@ impl ActiveConfig {
         status_page: Arc<StatusPage>,
     ) -> Self {
         let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
+        let budgets = engine.budgets().cloned();
         let snapshot = snapshot(engine, tracer, &server, &instruments, &status_page);
         instruments.metrics.export_key_expiries(&auth);
         instruments.metrics.config_loaded(UnixTime::now());
-        status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));
+        let info = config_info(&server, auth.clone(), &sources, budgets, digest, warnings);
+        status_page.set_config(info);
         Self {
             auth,
             handle: ConfigHandle::new(snapshot),
@@ -61,12 +64,14 @@ impl ActiveConfig {
     pub(crate) fn activate(&mut self, candidate: Candidate) {
         let Candidate { server, auth, engine, sources, tls, tracer, digest, warnings } = candidate;
         let engine = engine.keeping_budgets(&self.handle.load().engine);
+        let budgets = engine.budgets().cloned();
         let snapshot = snapshot(engine, tracer, &server, &self.instruments, &self.status_page);
         self.handle.store(snapshot);
         providers::adopt(&sources, &self.instruments);
         self.tls.store(tls);
         self.instruments.metrics.export_key_expiries(&auth);
-        self.status_page.set_config(config_info(&server, auth.clone(), &sources, digest, warnings));
+        let info = config_info(&server, auth.clone(), &sources, budgets, digest, warnings);
+        self.status_page.set_config(info);
         let changes = changes((&self.server, &self.auth), (&server, &auth));
         self.sources = sources;
         self.server = server;
@@ -118,11 +123,12 @@ fn config_info(
     server: &ServerSettings,
     auth: AuthSettings,
     sources: &[Source],
+    budgets: Option<Arc<Counters>>,
     digest: String,
     warnings: Vec<Finding>,
 ) -> ConfigInfo {
     let (sources, server) = (by_provider(sources), server.clone());
-    ConfigInfo { digest, since: UnixTime::now(), warnings, server, auth, sources }
+    ConfigInfo { digest, since: UnixTime::now(), warnings, server, auth, sources, budgets }
 }
 
 fn by_provider(sources: &[Source]) -> Vec<(String, Arc<KeySource>)> {

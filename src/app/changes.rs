@@ -1,6 +1,6 @@
 //! What a reload changed, in words for the log.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::collections::BTreeMap;
 
 use crate::settings::{AuthSettings, ProviderKind, ServerSettings};
 
@@ -22,8 +22,31 @@ pub fn changes(
     }
 }
 
+/// The names of the fields of this struct that differ, in order. All of them
+/// have to be listed, so that no setting of a later version is forgotten.
+macro_rules! differing {
+    ($Settings:ident { $($field:ident),+ $(,)? }, $old:expr, $new:expr) => {{
+        let $Settings { $($field),+ } = $old;
+        let fields = [$((stringify!($field), *$field != $new.$field)),+];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name)
+    }};
+}
+
 fn server(old: &ServerSettings, new: &ServerSettings, changes: &mut Vec<String>) {
-    changes.extend(differing(old, new).into_iter().map(|field| format!("server.{field}")));
+    let fields = differing!(
+        ServerSettings {
+            grpc,
+            admin_address,
+            status_page,
+            workers,
+            check_timeout,
+            shutdown_grace,
+            tracing,
+        },
+        old,
+        new
+    );
+    changes.extend(fields.map(|field| format!("server.{field}")));
 }
 
 fn auth(old: &AuthSettings, new: &AuthSettings, changes: &mut Vec<String>) {
@@ -44,48 +67,52 @@ fn auth(old: &AuthSettings, new: &AuthSettings, changes: &mut Vec<String>) {
     }
     changes.extend(list("routes", &old.routes, &new.routes, |it| it.name.clone()));
     changes.extend(list("public_paths", &old.public_paths, &new.public_paths, String::clone));
+    let fields = differing!(
+        AuthSettings {
+            enabled,
+            providers,
+            required_scopes,
+            public_paths,
+            allow_cors_preflight,
+            routes,
+            case_sensitive_paths,
+            match_as_sent,
+            token_sources,
+            several_tokens,
+            headers,
+            metadata,
+            forward_token,
+            max_token_bytes,
+            realm,
+            error_format,
+            denial_headers,
+            protected_resource,
+            token_cache_entries,
+            token_cache_bytes,
+            limits,
+        },
+        old,
+        new
+    );
     let told = ["enabled", "providers", "routes", "public_paths"];
-    changes.extend(differing(old, new).into_iter().filter(|field| !told.contains(&field.as_str())));
-}
-
-/// The names of the fields that differ, in order. They are read from what is
-/// printed for `Debug`, so that no setting of a later version is forgotten.
-fn differing(old: &impl Debug, new: &impl Debug) -> Vec<String> {
-    let (old, new) = (fields(old), fields(new));
-    let differ = old.iter().zip(&new).filter(|(old, new)| old != new);
-    differ.map(|((name, _), _)| name.clone()).collect()
-}
-
-/// The fields of a struct: a name, and all that is printed for it.
-fn fields(settings: &impl Debug) -> Vec<(String, String)> {
-    let mut fields: Vec<(String, String)> = Vec::new();
-    for line in format!("{settings:#?}").lines() {
-        let field =
-            line.strip_prefix("    ").filter(|field| !field.starts_with([' ', '}', ']', ')']));
-        match (field.and_then(|field| field.split_once(": ")), fields.last_mut()) {
-            (Some((name, value)), _) => fields.push((name.into(), value.into())),
-            (None, Some((_, value))) => value.push_str(line),
-            (None, None) => {}
-        }
-    }
-    fields
+    changes.extend(fields.filter(|field| !told.contains(field)).map(String::from));
 }
 
 /// `title: +new, -gone, ~changed`; `None` if the lists are the same.
-fn list<T: Debug>(
+fn list<T: PartialEq>(
     title: &str,
     old: &[T],
     new: &[T],
     name: impl Fn(&T) -> String,
 ) -> Option<String> {
-    let by_name = |list: &[T]| -> BTreeMap<String, String> {
-        list.iter().map(|item| (name(item), format!("{item:?}"))).collect()
+    let by_name = |list| -> BTreeMap<String, &T> {
+        <[T]>::iter(list).map(|item| (name(item), item)).collect()
     };
     let (before, after) = (by_name(old), by_name(new));
     let added = after.keys().filter(|it| !before.contains_key(*it)).map(|it| format!("+{it}"));
     let gone = before.keys().filter(|it| !after.contains_key(*it)).map(|it| format!("-{it}"));
     let is_changed =
-        |(name, value): &(&String, &String)| before.get(*name).is_some_and(|it| it != *value);
+        |(name, item): &(&String, &&T)| before.get(*name).is_some_and(|it| it != *item);
     let changed = after.iter().filter(is_changed).map(|(name, _)| format!("~{name}"));
     let names: Vec<_> = added.chain(gone).chain(changed).collect();
     if names.is_empty() {
@@ -140,6 +167,11 @@ mod tests {
                 keys(a, ""),
                 keys(a, "") + "\nserver: {workers: 3, check_timeout_ms: 20}",
                 "server.workers; server.check_timeout",
+            ),
+            (
+                keys(a, ""),
+                keys(a, ", headers: {subject: x-who}, metadata: [reason], several_tokens: first"),
+                "several_tokens; headers; metadata",
             ),
             (routes(&[&*x]), routes(&[&*y]), "routes: +y, -x"),
             (routes(&[&*x]), routes(&[&*route("x", "/z")]), "routes: ~x"),

@@ -17,7 +17,7 @@ const JITTER: f64 = 0.1;
 pub struct MaxAge(Option<Duration>);
 
 impl MaxAge {
-    /// About `age`; `None` is no limit.
+    /// About `age`; `None` sets no limit.
     pub fn new(age: Option<Duration>) -> Self {
         Self(age)
     }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use claimgate_core::text::visible;
+
 use crate::{
     decision::Decision,
     engine::Engine,
@@ -10,31 +12,33 @@ use crate::{
     request::Request,
 };
 
-/// The facts of a check, each value cut to a bounded length.
+/// The facts of a check. Each value that a client may have chosen is cut to a
+/// bounded length and holds no character that a reader can't see, so that it
+/// can't pretend to be something else wherever it is shown.
 pub(super) struct Facts<'a> {
     pub(super) reason: &'static str,
     pub(super) provider: Option<&'a str>,
     /// The route that the request matched, or that Envoy named.
-    pub(super) route: Option<&'a str>,
+    pub(super) route: Option<Cow<'a, str>>,
     /// Who sent it, where that is verified, also of a token that was refused.
-    pub(super) subject: Option<&'a str>,
+    pub(super) subject: Option<Cow<'a, str>>,
     /// The OAuth 2.0 client, likewise.
-    pub(super) client_id: Option<&'a str>,
-    /// The name of the API key.
-    pub(super) key: Option<&'a str>,
+    pub(super) client_id: Option<Cow<'a, str>>,
+    /// Whether the subject is the name of an API key.
+    pub(super) is_key: bool,
     /// Whether a provider accepted the token.
     pub(super) authenticated: bool,
     /// The plan of a caller that is over its limit, or would be.
     pub(super) plan: Option<&'a str>,
     /// Whose budget that is.
-    pub(super) limit_key: Option<String>,
-    /// What the reason of a denial rests on.
+    pub(super) limit_key: Option<Cow<'a, str>>,
+    /// What the reason of a denial rests on, or would.
     pub(super) detail: Option<Cow<'a, str>>,
-    pub(super) method: &'a str,
+    pub(super) method: Cow<'a, str>,
     /// Without its query.
-    pub(super) path: &'a str,
-    pub(super) host: &'a str,
-    pub(super) request_id: Option<&'a str>,
+    pub(super) path: Cow<'a, str>,
+    pub(super) host: Cow<'a, str>,
+    pub(super) request_id: Option<Cow<'a, str>>,
     pub(super) trace_id: Option<&'a str>,
     pub(super) latency_us: u64,
 }
@@ -48,32 +52,34 @@ impl<'a> Facts<'a> {
     ) -> Self {
         let provider = decision.provider.map(|id| engine.provider(id));
         let principal = decision.principal();
-        let subject = principal.and_then(|it| it.subject.as_deref()).map(shortened);
-        let client_id = principal.and_then(|it| it.client_id.as_deref()).map(shortened);
         let limit = over_limit(decision);
-        let is_key = provider.is_some_and(|provider| provider.method() == api_key::METHOD);
         Self {
             reason: decision.reason.as_str(),
             provider: provider.map(Provider::name),
-            route: decision.route.map(|route| route.name.as_str()).or(request.route).map(shortened),
-            subject,
-            client_id,
-            key: subject.filter(|_| is_key),
+            route: decision.route.map(|route| route.name.as_str()).or(request.route).map(shown),
+            subject: principal.and_then(|it| it.subject.as_deref()).map(shown),
+            client_id: principal.and_then(|it| it.client_id.as_deref()).map(shown),
+            is_key: provider.is_some_and(|provider| provider.method() == api_key::METHOD),
             authenticated: decision.caller.is_some(),
             plan: limit.map(|plan| plan.name.as_str()),
             limit_key: limit.and_then(|_| {
                 let key =
                     engine.limits()?.key_text(principal?, provider.map_or("", Provider::name));
-                Some(shortened(&key).to_owned())
+                Some(shown(&key).into_owned().into())
             }),
             detail: engine.detail(request, decision),
-            method: shortened(request.method),
-            path: shortened(without_query(request.path)),
-            host: shortened(request.host),
-            request_id: request.request_id().map(shortened),
+            method: shown(request.method),
+            path: shown(without_query(request.path)),
+            host: shown(request.host),
+            request_id: request.request_id().map(shown),
             trace_id: request.traceparent().map(|parent| parent.trace_id),
             latency_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// The name of the API key.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.subject.as_deref().filter(|_| self.is_key)
     }
 }
 
@@ -93,7 +99,15 @@ fn without_query(target: &str) -> &str {
 /// The longest value in a line, in bytes.
 const MAX_VALUE_BYTES: usize = 1024;
 
-pub(super) fn shortened(value: &str) -> &str {
+/// The value as it is shown: what a reader could not see as escapes, and cut.
+pub(super) fn shown(value: &str) -> Cow<'_, str> {
+    match visible(cut(value)) {
+        Cow::Borrowed(value) => value.into(),
+        Cow::Owned(value) => cut(&value).to_owned().into(),
+    }
+}
+
+fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(MAX_VALUE_BYTES)]
 }
 
@@ -104,8 +118,9 @@ mod tests {
     #[test]
     fn long_values_are_cut_between_characters() {
         let long = "é".repeat(10_000);
-        assert_eq!(shortened(&long).len(), MAX_VALUE_BYTES);
-        assert_eq!(shortened(&long[..2]), "é");
-        assert_eq!(shortened(&format!("a{long}")).len(), MAX_VALUE_BYTES - 1);
+        assert_eq!(shown(&long).len(), MAX_VALUE_BYTES);
+        assert_eq!(shown(&long[..2]), "é");
+        assert_eq!(shown(&format!("a{long}")).len(), MAX_VALUE_BYTES - 1);
+        assert!(shown(&"\u{9b}".repeat(10_000)).len() <= MAX_VALUE_BYTES);
     }
 }

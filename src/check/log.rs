@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tracing::{Level, debug, enabled, info, warn};
 
-use super::facts::{Facts, shortened};
+use super::facts::{Facts, shown};
 use crate::request::Request;
 
 /// The target of these lines, for filters.
@@ -36,7 +36,8 @@ pub(super) fn check(is_denied: bool, facts: &Facts<'_>) {
 /// their names are in the line.
 #[cold]
 pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
-    let request_id = request.request_id().map(shortened);
+    let request_id = request.request_id().map(shown);
+    let request_id = request_id.as_deref();
     let trace_id = request.traceparent().map(|parent| parent.trace_id);
     warn!(
         target: TARGET, ?names, request_id, trace_id,
@@ -45,9 +46,12 @@ pub(super) fn dropped_headers(request: &Request<'_>, names: &[Arc<str>]) {
 }
 
 fn denied(facts: &Facts<'_>) {
-    let Facts { reason, provider, route, subject, client_id, key, .. } = *facts;
-    let Facts { plan, method, path, host, request_id, trace_id, latency_us, .. } = *facts;
-    let (detail, limit_key) = (facts.detail.as_deref(), facts.limit_key.as_deref());
+    let Facts { reason, provider, plan, trace_id, latency_us, .. } = *facts;
+    let Facts { route, subject, client_id, limit_key, detail, request_id, .. } = facts;
+    let (route, subject, client_id) = (route.as_deref(), subject.as_deref(), client_id.as_deref());
+    let (limit_key, detail) = (limit_key.as_deref(), detail.as_deref());
+    let (key, request_id) = (facts.key(), request_id.as_deref());
+    let [method, path, host] = [&*facts.method, &*facts.path, &*facts.host];
     info!(
         target: TARGET, decision = "deny", reason, detail, provider, route, subject, client_id, key,
         plan, limit_key, method, path, host, request_id, trace_id, latency_us, "request denied"
@@ -56,18 +60,24 @@ fn denied(facts: &Facts<'_>) {
 
 /// Logs an allowed request that limits would have denied.
 pub(super) fn would_be_over(facts: &Facts<'_>) {
-    let Facts { provider, route, subject, client_id, key, plan, .. } = *facts;
-    let Facts { method, path, host, request_id, trace_id, .. } = *facts;
-    let limit_key = facts.limit_key.as_deref();
+    let Facts { provider, plan, trace_id, .. } = *facts;
+    let Facts { route, subject, client_id, limit_key, request_id, .. } = facts;
+    let (route, subject, client_id) = (route.as_deref(), subject.as_deref(), client_id.as_deref());
+    let (key, limit_key, request_id) = (facts.key(), limit_key.as_deref(), request_id.as_deref());
+    let detail = facts.detail.as_deref();
+    let [method, path, host] = [&*facts.method, &*facts.path, &*facts.host];
     info!(
-        target: TARGET, provider, route, subject, client_id, key, plan, limit_key, method, path,
-        host, request_id, trace_id, "request would be over its limit"
+        target: TARGET, detail, provider, route, subject, client_id, key, plan, limit_key, method,
+        path, host, request_id, trace_id, "request would be over its limit"
     );
 }
 
 fn allowed(facts: &Facts<'_>) {
-    let Facts { reason, provider, route, subject, client_id, key, .. } = *facts;
-    let Facts { method, path, host, request_id, trace_id, latency_us, .. } = *facts;
+    let Facts { reason, provider, trace_id, latency_us, .. } = *facts;
+    let Facts { route, subject, client_id, request_id, .. } = facts;
+    let (route, subject, client_id) = (route.as_deref(), subject.as_deref(), client_id.as_deref());
+    let (key, request_id) = (facts.key(), request_id.as_deref());
+    let [method, path, host] = [&*facts.method, &*facts.path, &*facts.host];
     debug!(
         target: TARGET, decision = "allow", reason, provider, route, subject, client_id, key,
         method, path, host, request_id, trace_id, latency_us, "request allowed"
@@ -127,7 +137,7 @@ mod tests {
         let engine = engine();
         let facts = Facts {
             provider: Some("cognito"),
-            route: Some("admin"),
+            route: Some("admin".into()),
             detail: Some("missing scope admin, granted: none".into()),
             ..Facts::of(&engine, request, decision, Duration::from_micros(42))
         };
@@ -162,7 +172,7 @@ mod tests {
     fn hostile() -> Request<'static> {
         Request {
             method: "GET",
-            path: "/a\nb?access_token=secret#secret",
+            path: "/a\nb\u{9b}1A\u{202e}gnp?access_token=secret#secret",
             host: "h\r\n{\"level\":\"ERROR\"}",
             headers: [
                 ("x-request-id", &b"id\ninfo forged"[..]),
@@ -184,10 +194,10 @@ mod tests {
         let expected = serde_json::json!({
             "message": "request denied", "decision": "deny", "reason": "insufficient_scope",
             "detail": "missing scope admin, granted: none", "provider": "cognito",
-            "route": "admin", "subject": "frontend\u{1b}[31m", "client_id": "app-1",
+            "route": "admin", "subject": r"frontend\u{1b}[31m", "client_id": "app-1",
             "method": "GET",
-            "path": "/a\nb", "host": "h\r\n{\"level\":\"ERROR\"}",
-            "request_id": "id\ninfo forged", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            "path": r"/a\nb\u{9b}1A\u{202e}gnp", "host": r#"h\r\n{"level":"ERROR"}"#,
+            "request_id": r"id\ninfo forged", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "latency_us": 42,
         });
         assert_eq!(line["fields"], expected);
@@ -200,7 +210,7 @@ mod tests {
         let text = logged(false, Level::INFO, &hostile(), &denied);
         assert_eq!(text.trim_end().lines().count(), 1, "{text}");
         assert!(!text.trim_end().contains(char::is_control), "{text}");
-        assert!(!text.contains("secret"), "{text}");
+        assert!(!text.contains('\u{202e}') && !text.contains("secret"), "{text}");
     }
 
     #[test]
@@ -226,7 +236,7 @@ mod tests {
     fn headers_left_off_are_named() {
         let names = ["x-auth-roles".into()];
         let text = captured(false, Level::INFO, || dropped_headers(&hostile(), &names));
-        assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\ninfo forged""#), "{text}");
+        assert!(text.contains(r#"names=["x-auth-roles"] request_id="id\\ninfo forged""#), "{text}");
         assert!(text.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{text}");
     }
 }

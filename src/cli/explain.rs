@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use claimgate_core::text::visible_json;
 use tokio::runtime::Builder;
 
 use super::{
@@ -141,7 +142,10 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let (explanation, note) = explanation;
     let text = match output {
         OutputFormat::Text => paint::explanation(&format!("{explanation}{note}")),
-        OutputFormat::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
+        OutputFormat::Json => {
+            let json = format!("{:#}\n", serde_json::to_value(&explanation)?);
+            visible_json(&json).into_owned()
+        }
     };
     let mut stdout = anstream::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

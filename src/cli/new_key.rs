@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
 
-    /// How long it is valid, such as 90d, 12h or 30m [default: for ever].
+    /// How long it is valid, such as 90d, 12h or 30m [default: forever].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires_in: Option<Duration>,
 
@@ -57,7 +57,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     let number: u64 = number.parse().map_err(|_| WANTED)?;
     match number.checked_mul(seconds).filter(|seconds| *seconds <= LONGEST) {
         None => Err("is too long; leave it out for a key that never expires"),
-        Some(0) => Err("is no time at all"),
+        Some(0) => Err("is zero; leave it out for a key that never expires"),
         Some(seconds) => Ok(Duration::from_secs(seconds)),
     }
 }

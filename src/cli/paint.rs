@@ -15,7 +15,7 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Lays out an explanation: each line is wrapped, what follows of it is
-/// indented, and labels and answers have a colour. Whoever prints it removes
+/// indented, and labels and answers have a colour. The caller removes
 /// the colour where it is not wanted.
 pub(super) fn explanation(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);

@@ -108,7 +108,7 @@ where
     B::Error: Into<StdError> + Unpin + Send + 'static,
 {
     // What comes whole in one frame needs no timer, no budget and no box: going
-    // the other way all the same takes 3 % more CPU (`make bench ARGS=grpc`,
+    // the other way anyway takes 3 % more CPU (`make bench ARGS=grpc`,
     // known token).
     let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
     let message = match &first {

@@ -118,8 +118,7 @@ impl Matcher {
     /// Adds a path pattern: what a route can express of it, and a fence around
     /// the rest.
     fn add_pattern(&mut self, glob: Glob, other: &OtherConditions) {
-        let shape = glob.shape();
-        let (expressible, fence, is_whole) = match shape {
+        let (expressible, fence, is_whole) = match glob.shape() {
             Shape::Exact(path) => (Some(PathSet::Exact(path.clone())), PathSet::Exact(path), true),
             Shape::Below(folder) => {
                 (Some(PathSet::Under(folder.clone())), PathSet::Under(folder), true)
@@ -132,13 +131,20 @@ impl Matcher {
             }
             Shape::Vague => (None, PathSet::Under(glob.folder()), false),
         };
+        let region = expressible.and_then(|path| other.part(path));
         if !is_whole {
-            self.reasons.push(format!("path {}", glob.as_str()));
+            let which = match &region {
+                Some(Region { path: PathSet::Template(_), .. }) => {
+                    " where a `*` is several segments, or none"
+                }
+                _ => "",
+            };
+            self.reasons.push(format!("path {}{which}", glob.as_str()));
         }
         if !is_whole || !other.is_whole() {
             self.vague.push(other.fence(fence, Some(glob.clone())));
         }
-        if let Some(region) = expressible.and_then(|path| other.part(path)) {
+        if let Some(region) = region {
             let hole = match (&region.path, is_whole) {
                 (PathSet::Under(folder), true) if !folder.is_empty() => Some(folder.clone()),
                 _ => None,

@@ -29,6 +29,11 @@ pub(super) fn introduction(listener: &Listener, others: &[&Listener]) -> Vec<Str
          Claimgate sets x-auth-subject, x-auth-scopes, x-auth-method and x-auth-provider and \
          removes forged ones (`headers`). Both pass the token on as it is (`forward_token`)."
             .into(),
+        "ALB could not limit what a caller asks for (AWS WAF's rate-based rules count addresses). \
+         `auth.plans` does, for each verified caller: `plans: {standard: {requests: {per_minute: \
+         600}}}`, `default_plan: standard`, and first `limits: shadow`, which only records who \
+         would be limited (docs/plans.md)."
+            .into(),
         "A bad or missing token is answered with 401, a good one that lacks what its route wants \
          with 403, both with a challenge (RFC 6750)."
             .into(),

@@ -1,4 +1,5 @@
-//! The last denials, recorded by the threads that decide.
+//! The last denials, recorded by the threads that decide, and beside them the
+//! requests that limits which are only tried out would have denied.
 //!
 //! Each worker has a list of its own. If a reader holds it at that moment, the
 //! worker uses the next free list, since readers merge all of them: there is one
@@ -80,7 +81,7 @@ impl DenialLog {
             merged.groups.add(groups, now);
         }
         merged.latest.sort_by(|a, b| a.at.as_seconds().total_cmp(&b.at.as_seconds()));
-        keep_some_of_each_reason(&mut merged.latest);
+        keep_some_of_each_kind(&mut merged.latest);
     }
 
     /// The last denials, the latest first: all of the last [`CAPACITY`], or, if
@@ -105,7 +106,7 @@ impl DenialLog {
 }
 
 impl List {
-    /// Keeps a denial; in a full list it replaces an old one of the same reason,
+    /// Keeps a denial; in a full list it replaces an old one of the same kind,
     /// so a flood replaces itself.
     fn keep(&mut self, new: &NewDenial<'_>) {
         if self.latest.len() < CAPACITY {
@@ -113,7 +114,8 @@ impl List {
             return;
         }
         let (before, after) = self.latest.split_at(self.next);
-        let is_same = |denial: &DenialRecord| denial.reason == new.reason;
+        let is_same =
+            |denial: &DenialRecord| (denial.reason, denial.would_be) == (new.reason, new.would_be);
         let found = after.iter().position(is_same).map(|at| at + self.next);
         let at = found.or_else(|| before.iter().position(is_same)).unwrap_or(self.next);
         self.latest[at].fill(new);
@@ -125,11 +127,19 @@ fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Cuts the list to [`CAPACITY`]: of every reason the latest, equally many of
+/// How many kinds of denials there are: the reasons, and those that only would
+/// have been denied, for which there is one reason.
+const KINDS: usize = Reason::ALL.len() + 1;
+
+fn kind(denial: &DenialRecord) -> usize {
+    if denial.would_be { Reason::ALL.len() } else { denial.reason as usize }
+}
+
+/// Cuts the list to [`CAPACITY`]: of every kind the latest, equally many of
 /// those that have more.
-fn keep_some_of_each_reason(latest: &mut Vec<DenialRecord>) {
-    let mut counts = [0; Reason::ALL.len()];
-    latest.iter().for_each(|denial| counts[denial.reason as usize] += 1);
+fn keep_some_of_each_kind(latest: &mut Vec<DenialRecord>) {
+    let mut counts = [0; KINDS];
+    latest.iter().for_each(|denial| counts[kind(denial)] += 1);
     let fits =
         |most: &usize| counts.iter().map(|count| *count.min(most)).sum::<usize>() <= CAPACITY;
     let most = (1..=CAPACITY).rev().find(fits).unwrap_or(1);
@@ -138,7 +148,7 @@ fn keep_some_of_each_reason(latest: &mut Vec<DenialRecord>) {
     }
     // What is left of the counts is how many of the oldest have to go.
     latest.retain(|denial| {
-        let surplus = &mut counts[denial.reason as usize];
+        let surplus = &mut counts[kind(denial)];
         let stays = *surplus == 0;
         *surplus = surplus.saturating_sub(1);
         stays
@@ -164,12 +174,15 @@ mod tests {
         NewDenial {
             at: UnixTime::from_seconds(at),
             reason: Reason::Expired,
+            would_be: false,
             provider: Some("issuer"),
             route: None,
             subject: None,
             client_id: None,
             key: None,
             authenticated: false,
+            plan: None,
+            limit_key: None,
             detail: Some("expired 7 s ago"),
             method: "GET",
             path,
@@ -203,11 +216,18 @@ mod tests {
     fn every_value_comes_back_and_long_ones_are_cut_between_characters() {
         let denials = log(1);
         let long = "é".repeat(200);
-        denials.add(&NewDenial { subject: Some("me"), route: Some("admin"), ..denial(1.0, &long) });
+        denials.add(&NewDenial {
+            subject: Some("me"),
+            route: Some("admin"),
+            plan: Some("free"),
+            limit_key: Some("issuer/me"),
+            ..denial(1.0, &long)
+        });
         let [denial] = &denials.latest()[..] else { panic!("one") };
         assert_eq!(denial.path(), "é".repeat(128));
         let rest = [denial.provider(), denial.route(), denial.subject(), denial.method()];
         assert_eq!(rest, ["issuer", "admin", "me", "GET"]);
+        assert_eq!([denial.plan(), denial.limit_key()], ["free", "issuer/me"]);
         assert_eq!([denial.host(), denial.request_id(), denial.trace_id()], ["h", "r-1", "t-1"]);
     }
 
@@ -229,6 +249,30 @@ mod tests {
         let latest = denials.latest();
         assert_eq!(latest.len(), CAPACITY);
         assert_eq!(latest.iter().filter(|denial| denial.path() == "/rare").count(), 10);
+    }
+
+    /// What only would have been denied takes no place of what was.
+    #[test]
+    fn a_flood_that_was_allowed_leaves_the_denials() {
+        let denials = log(1);
+        for number in 0..10 {
+            let reason = Reason::RateLimited;
+            denials.add(&NewDenial { reason, ..denial(f64::from(number), "/denied") });
+        }
+        for number in 0..1000 {
+            let reason = Reason::RateLimited;
+            let would_be = NewDenial { reason, would_be: true, ..denial(100.0, "/allowed") };
+            denials.add(&would_be);
+            if number % 300 == 0 {
+                denials.merge(UnixTime::now());
+            }
+        }
+        let latest = denials.latest();
+        let (allowed, denied): (Vec<_>, Vec<_>) = latest.iter().partition(|it| it.would_be);
+        assert_eq!((allowed.len(), denied.len()), (CAPACITY - 10, 10));
+        let counts = denials.groups(UnixTime::now());
+        let counts: Vec<_> = counts.iter().map(|it| (it.last.would_be, it.count)).collect();
+        assert_eq!(counts, [(true, 1000), (false, 10)]);
     }
 
     /// No denial is lost and no thread waits while others read.

@@ -6,12 +6,13 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+use claimgate_core::text::visible_json;
 use tracing::error;
 
 use super::{StatusPage, filter::Filter, page, report::Report};
@@ -49,7 +50,13 @@ async fn json(
         Err(rejection) => return rejection.into_response(),
     };
     report.narrow_to(&filter);
-    (PRIVATE, Json(report)).into_response()
+    match serde_json::to_string(&report) {
+        Ok(json) => (PRIVATE, JSON, visible_json(&json).into_owned()).into_response(),
+        Err(error) => {
+            error!(%error, "status page can't be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 const PRIVATE: [(HeaderName, &str); 3] = [
@@ -57,6 +64,8 @@ const PRIVATE: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
 ];
+
+const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 
 /// What the browser must not do with the page.
 static BROWSER_POLICIES: LazyLock<HeaderMap> = LazyLock::new(|| {

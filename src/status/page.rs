@@ -89,7 +89,8 @@ pub(super) fn page(report: &Report, filter: &Filter) -> askama::Result<String> {
     let shown_routes = report.routes.len().min(FIRST_ROUTES);
     let slots = report.checks.max_buckets;
     let reason = |report| Reason { report, bars: chart::bars(&report.counts, slots) };
-    let denials = report.denials.iter();
+    let would_be = report.limits.iter().flat_map(|limits| &limits.would_be_denials);
+    let denials = report.denials.iter().chain(would_be);
     let shown_keys = report.api_keys.len().min(FIRST_API_KEYS);
     let page = Page {
         title: title(report),

@@ -25,9 +25,11 @@ use crate::{
     time::UnixTime,
 };
 
+mod limits;
 mod problems;
 mod routes;
 
+pub use limits::{LimitedCaller, LimitsReport, PlanReport};
 pub use problems::Problem;
 
 /// The report; `/status.json` is its JSON.
@@ -56,6 +58,8 @@ pub struct Report {
     pub causes: Vec<CauseReport>,
     /// The last denials, the latest first.
     pub denials: Vec<DenialReport>,
+    /// The plans, and which callers meet their limits; null without plans.
+    pub limits: Option<LimitsReport>,
     /// All providers, in the order in which they are asked.
     pub providers: Vec<ProviderReport>,
     /// All routes, in the order in which they are matched; the last, without a
@@ -134,6 +138,10 @@ pub struct CauseReport {
     pub client_id: Option<String>,
     /// The name of the API key.
     pub key: Option<String>,
+    /// The plan whose limit they were over.
+    pub plan: Option<String>,
+    /// Whose budget was used up.
+    pub limit_key: Option<String>,
     /// How many.
     pub count: u64,
     /// When about the last one was.
@@ -204,6 +212,12 @@ pub struct DenialReport {
     pub client_id: Option<String>,
     /// The name of the API key.
     pub key: Option<String>,
+    /// The plan whose limit it was over.
+    pub plan: Option<String>,
+    /// Whose budget was used up.
+    pub limit_key: Option<String>,
+    /// It was allowed: limits are only tried out.
+    pub would_be: bool,
     /// The method.
     pub method: Option<String>,
     /// The path without its query.
@@ -304,6 +318,10 @@ impl StatusPage {
             (provider.allowed, provider.denied) = (split.allowed, split.denied);
         }
         let routes = OnceCell::new();
+        let groups = self.denials.groups(now);
+        let recent = self.denials.latest();
+        let recent = recent.iter().map(|record| denial(record, &config, &routes));
+        let (would_be_denials, denials) = recent.partition(|denial| denial.would_be);
         let mut report = Report {
             now: Moment(now),
             version: env!("CARGO_PKG_VERSION"),
@@ -329,13 +347,9 @@ impl StatusPage {
                     .map(|failure| FailedReload { at: Moment(failure.at), error: failure.error }),
             },
             checks,
-            causes: self.denials.groups(now).iter().map(cause).collect(),
-            denials: self
-                .denials
-                .latest()
-                .iter()
-                .map(|record| denial(record, &config, &routes))
-                .collect(),
+            causes: groups.iter().filter(|group| !group.last.would_be).map(cause).collect(),
+            denials,
+            limits: limits::of(&config, &self.metrics.limits_by_plan(), &groups, would_be_denials),
             providers,
             routes: routes::of(&config.auth, &self.metrics.checks_by_route()),
             api_keys,
@@ -365,6 +379,10 @@ impl Report {
         };
         self.denials.retain(|denial| filter.matches(&denial.traits()) && is_wanted(denial));
         self.causes.retain(|cause| filter.matches(&cause.traits()));
+        if let Some(limits) = &mut self.limits {
+            let would_be = &mut limits.would_be_denials;
+            would_be.retain(|denial| filter.matches(&denial.traits()) && is_wanted(denial));
+        }
     }
 }
 
@@ -378,12 +396,9 @@ impl ProviderReport {
 
 impl DenialReport {
     pub(super) fn traits(&self) -> Traits<'_> {
-        Traits {
-            reason: self.reason.as_str(),
-            provider: self.provider.as_deref(),
-            route: self.route.as_deref(),
-            subject: self.subject.as_deref().or(self.client_id.as_deref()),
-        }
+        let Self { reason, provider, route, subject, client_id, .. } = self;
+        let of = Traits::of(*reason, provider, route, subject.as_ref().or(client_id.as_ref()));
+        Traits { limit_key: self.limit_key.as_deref(), ..of }
     }
 
     /// Whether this is the request with this `x-request-id` or trace id.
@@ -396,12 +411,9 @@ impl DenialReport {
 
 impl CauseReport {
     pub(super) fn traits(&self) -> Traits<'_> {
-        Traits {
-            reason: self.reason.as_str(),
-            provider: self.provider.as_deref(),
-            route: self.route.as_deref(),
-            subject: self.subject.as_deref().or(self.client_id.as_deref()),
-        }
+        let Self { reason, provider, route, subject, client_id, .. } = self;
+        let of = Traits::of(*reason, provider, route, subject.as_ref().or(client_id.as_ref()));
+        Traits { limit_key: self.limit_key.as_deref(), ..of }
     }
 }
 
@@ -454,6 +466,8 @@ fn cause(group: &Group) -> CauseReport {
         subject: known(last.subject()),
         client_id: known(last.client_id()),
         key: known(last.key()),
+        plan: known(last.plan()),
+        limit_key: known(last.limit_key()),
         count: group.count,
         last: Moment(last.at),
         detail: known(last.detail()),
@@ -476,6 +490,9 @@ fn denial(record: &DenialRecord, config: &ConfigInfo, routes: &OnceCell<Routes>)
         subject: value(record.subject()),
         client_id: value(record.client_id()),
         key: value(record.key()),
+        plan: value(record.plan()),
+        limit_key: value(record.limit_key()),
+        would_be: record.would_be,
         method: value(record.method()),
         path: value(record.path()),
         host: value(record.host()),

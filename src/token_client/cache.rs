@@ -401,7 +401,7 @@ mod tests {
         holder.write(&token("a.b.c", None)).unwrap();
         assert_eq!(waits.await.unwrap(), "a.b.c");
 
-        // No process waits for ever.
+        // No process waits forever.
         fs::remove_file(&holder.file).unwrap();
         let own = cache(&folder).lock(Duration::ZERO).await.ok().unwrap();
         assert!(own.0.is_none());

@@ -36,64 +36,14 @@ use crate::support::{
     service::Service,
 };
 
-/// `UNREACHABLE` is an issuer whose keys can't be fetched.
-const CONFIG: &str = r#"
+const SERVER: &str = r#"
 server:
   grpc: {address: "127.0.0.1:0"}
   admin: {address: "127.0.0.1:0"}
   check_timeout_ms: 20000
-auth:
-  providers:
-    - name: keys
-      type: api_key
-      keys:
-        - {name: client, key: good-key, scopes: [read], claims: {team: search, client_id: c1}}
-        - {name: root, key: root-key}
-        - {name: old, key: expired-key, expires_at: 2020-01-01T00:00:00Z}
-        - {name: new, key: early-key, not_before: 2100-01-01T00:00:00Z}
-        - {name: stolen, key: revoked-key, revoked: true}
-    - name: people
-      type: oauth2
-      issuer: https://issuer.example.com
-      jwks_file: JWKS
-      audience: people
-      algorithms: [ES256, EdDSA]
-      forward_token: true
-    - name: machines
-      type: oauth2
-      issuer: https://issuer.example.com
-      jwks_file: JWKS
-      audience: [machines, batch]
-      algorithms: [ES256]
-      client_ids: [c1, c2]
-      required_claims: {use: access}
-      max_token_lifetime_seconds: 7200
-      wildcard_scope: true
-    - name: down
-      type: oauth2
-      issuer: http://UNREACHABLE
-      require_audience: false
-  required_scopes: [read]
-  public_paths: [/health]
-  allow_cors_preflight: true
-  routes:
-    - {name: admin, match: {path_prefix: /admin, methods: [GET, POST]}, required_scopes: [admin]}
-    - {name: team, match: {path_prefix: /team}, required_scopes: [], required_claims: {team: search}}
-    - {name: machines, match: {path_prefix: /batch}, providers: [machines, down]}
-    - {name: hosts, match: {hosts: ["*.example.com"], path: /hosts}, required_scopes: []}
-    - {name: status, match: {path: /status}, public: true}
-    - {name: named, required_scopes: []}
-  token_sources:
-    - {header: authorization, scheme: Bearer}
-    - {header: x-api-key, providers: [keys]}
-    - {query: access_token}
-    - {cookie: session, providers: [people]}
-    - {websocket_protocol: key., providers: [keys, people]}
-  several_tokens: SEVERAL
-  headers: {claims: {client_id: x-auth-client-id, roles: x-auth-roles}}
-  forward_token: false
-  max_token_bytes: 2000
 "#;
+
+const AUTH: &str = include_str!("../agreement.yaml");
 
 /// The service and the engine that explains, of one config.
 struct Both {
@@ -108,9 +58,9 @@ struct Both {
 impl Both {
     fn start(several_tokens: &str, key: &SigningKey, other: &SigningKey) -> Self {
         let unreachable = Reserved::new();
-        let config = CONFIG.replace("UNREACHABLE", &unreachable.address.to_string());
-        let config = config.replace("SEVERAL", several_tokens);
-        let folder = Folder::with_keys(&config, &[key, other]);
+        let auth = AUTH.replace("UNREACHABLE", &unreachable.address.to_string());
+        let auth = auth.replace("SEVERAL", several_tokens).replace("MAX_TOKEN_BYTES", "2000");
+        let folder = Folder::with_keys(&(SERVER.to_owned() + &auth), &[key, other]);
         let path = folder.config();
         let runtime = Runtime::new().unwrap();
         let (running, service, offline) = runtime.block_on(async {

@@ -123,7 +123,7 @@ fn headers() {
     assert_eq!(check(&engine, &without_kid, NOW).reason, Reason::Ok);
 }
 
-/// A payload that is no claims set, however the header calls it.
+/// A payload that is not a claims set, however the header calls it.
 #[test]
 fn nested_and_compressed_tokens_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();

@@ -146,7 +146,9 @@ async fn each_caller_has_the_budget_of_its_plan() {
     ] {
         assert_eq!(gateway.metric(plan, result).await, expected, "{plan} {result}");
     }
-    assert_eq!(http::metric(&gateway.service.admin, "claimgate_limited_callers ").await, 3.0);
+    let admin = &gateway.service.admin;
+    assert_eq!(http::metric(admin, "claimgate_limited_callers ").await, 3.0);
+    assert_eq!(http::metric(admin, "claimgate_max_limited_callers ").await, 100_000.0);
 }
 
 #[tokio::test]
@@ -229,8 +231,11 @@ async fn metadata_tells_envoy_and_counts_nothing() {
     ] {
         for _ in 0..70 {
             let response = gateway.send(who, path).await;
-            let told = json!({"reason": "ok", "plan": plan, "limit_key": format!("keys/{who}"),
-                "limits": limits, "limit_cost": cost});
+            let mut told = json!({"reason": "ok", "plan": plan, "limit_key": format!("keys/{who}"),
+                "limits": limits, "limit_cost": cost, "limit_requests": limits["requests"]});
+            if let Some(tokens) = limits.get("tokens") {
+                told["limit_tokens"] = tokens.clone();
+            }
             assert_eq!((status(&response), metadata(&response)), (200, told));
         }
     }
@@ -238,7 +243,9 @@ async fn metadata_tells_envoy_and_counts_nothing() {
     for (who, path, reason) in untold {
         assert_eq!(metadata(&gateway.send(who, path).await), json!({"reason": reason}), "{path}");
     }
-    assert_eq!(http::metric(&gateway.service.admin, "claimgate_limited_callers ").await, 0.0);
+    let admin = &gateway.service.admin;
+    assert_eq!(http::metric(admin, "claimgate_limited_callers ").await, 0.0);
+    assert_eq!(http::metric(admin, "claimgate_max_limited_callers ").await, 0.0);
     assert_eq!(gateway.metric("free", "unknown_plan").await, 70.0);
 }
 
@@ -271,6 +278,57 @@ async fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
     gateway.reload("plans: {gold: {requests: {per_hour: 2}}}").await;
     assert_eq!(gateway.allowed("one", "/v1", 3).await, 3, "a removed plan limits no caller");
     assert_eq!(gateway.metric("free", "over").await, 0.0, "its series are gone");
+}
+
+/// Who forges a caller's tokens, or sends those it can't use, takes nothing from
+/// its budget.
+#[tokio::test]
+async fn a_flood_of_forged_and_denied_requests_uses_no_budget() {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let config = r#"
+server: {grpc: {address: "127.0.0.1:0"}, admin: {address: "127.0.0.1:0"}}
+auth:
+  plans: {free: {requests: {per_hour: 3}}}
+  default_plan: free
+  providers:
+    - {name: issuer, type: oauth2, issuer: "https://issuer.example.com", audience: us, jwks_file: JWKS}
+  routes:
+    - {name: admin, match: {path: /admin}, required_scopes: [admin]}
+"#;
+    let folder = Folder::with_keys(config, &[&key]);
+    let service = Service::start(&folder.config()).await;
+    let client = connect(&service.grpc).await;
+    let mut gateway = Gateway { folder, service, client };
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    let exp = UnixTime::now().as_seconds() + 600.0;
+    let signed = |by: &SigningKey, audience: &str, exp: f64| {
+        let claims = json!({"iss": "https://issuer.example.com", "sub": "ada", "aud": audience,
+            "exp": exp, "scope": "read"});
+        by.sign_with(&header(&key, "ES256"), claims.to_string().as_bytes()).unwrap()
+    };
+    let honest = signed(&key, "us", exp);
+    let send = async |gateway: &mut Gateway, token: &str, path: &str| {
+        let token = format!("Bearer {token}");
+        let request = check(http("POST", path, &[("authorization", &token)]));
+        gateway.client.check(request).await.unwrap().into_inner()
+    };
+    for (path, token, denied) in [
+        ("/v1", signed(&stranger, "us", exp), "bad_signature"),
+        ("/v1", signed(&key, "them", exp), "wrong_audience"),
+        ("/v1", signed(&key, "us", 1.0), "expired"),
+        ("/v1", format!("{honest}."), "malformed_token"),
+        ("/v1", String::new(), "missing_token"),
+        ("/%2561dmin", honest.clone(), "ambiguous_path"),
+        ("/admin", honest.clone(), "insufficient_scope"),
+    ] {
+        for _ in 0..100 {
+            assert_eq!(reason(&send(&mut gateway, &token, path).await), denied);
+        }
+    }
+    assert_eq!(http::metric(&gateway.service.admin, "claimgate_limited_callers ").await, 0.0);
+    for expected in [200, 200, 200, 429, 429] {
+        assert_eq!(status(&send(&mut gateway, &honest, "/v1").await), expected);
+    }
 }
 
 /// Of a verified token only the claims are kept that something names; limits do.

@@ -371,9 +371,109 @@ async fn no_value_becomes_markup() {
         assert!(page.contains(r"/\u{202e}txt.exe\u{200b}\n\u{0}"), "{page}");
         assert!(!page.contains(['\u{202e}', '\u{0}', '\u{200b}']));
     }
+    let json = service.page("/status.json").await;
+    assert!(!json.contains(['\u{202e}', '\u{0}', '\u{200b}']), "{json}");
     let json = service.json().await;
+    assert_eq!(json["denials"][2]["path"], r"/\u{202e}txt.exe\u{200b}\n\u{0}");
     assert_eq!(json["denials"][1]["subject"], MARKUP);
     assert_eq!(json["denials"][4]["host"], MARKUP);
+    service.stop().await;
+}
+
+/// `good-key` and subjects are on the default plan.
+const PLANS: &str = "  plans: {free: {requests: {per_hour: 2}}, gold: {requests: {per_hour: 9}}}
+  default_plan: free
+";
+
+#[tokio::test]
+async fn who_is_limited_and_who_would_be_are_told_apart() {
+    const MARKUP: &str = "<script>alert(1)</script>";
+    let in_force = async |service: &Service, mode: &str| {
+        let auth = format!("{AUTH}{PLANS}  limits: {mode}\n");
+        service.reload("address: '127.0.0.1:0'", &auth).await;
+        eventually("it is in force", async || service.json().await["limits"]["mode"] == mode).await;
+    };
+    let mut service = Service::start().await;
+    assert_eq!(service.json().await["limits"], Value::Null);
+    let before = service.page("/").await;
+    assert!(!before.contains("id=\"limits\""));
+
+    in_force(&service, "local").await;
+    assert_eq!(service.json().await["limits"]["limited"], json!([]));
+    for number in 0..5 {
+        service.check(to("/", &format!("local-{number}")), "good-key-abcdefghijklmno").await;
+    }
+    in_force(&service, "shadow").await;
+    for number in 0..4 {
+        service.check(to("/", &format!("shadow-{number}")), "good-key-abcdefghijklmno").await;
+    }
+    let token = service.token(json!({}), json!({"sub": MARKUP}));
+    for _ in 0..3 {
+        service.check(to("/", "markup"), &token).await;
+    }
+
+    let json = service.json().await;
+    let limits = &json["limits"];
+    assert_eq!((&limits["callers"], &limits["max_callers"]), (&json!(2), &json!(100_000)));
+    let free = json!({"name": "free", "is_default": true, "requests": "2 an hour", "tokens": null,
+        "within": 4, "over": 3, "would_be_over": 5});
+    let gold = json!({"name": "gold", "is_default": false, "requests": "9 an hour", "tokens": null,
+        "within": 0, "over": 0, "would_be_over": 0});
+    assert_eq!(limits["plans"], json!([free, gold]));
+    let [client, markup] = array(limits, "limited") else { panic!("two: {limits}") };
+    for (caller, key, over, would_be_over) in
+        [(client, "keys/client".to_owned(), 3, 4), (markup, format!("issuer/{MARKUP}"), 0, 1)]
+    {
+        assert_eq!((&caller["plan"], &caller["limit_key"]), (&json!("free"), &json!(key)));
+        assert_eq!(caller["over"], over, "{key}");
+        assert_eq!(caller["would_be_over"], would_be_over, "{key}");
+    }
+    let detail = client["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("plan free for keys/client: 2 an hour, 0 left, 1 wanted"),
+        "{detail}"
+    );
+
+    // Denials are what was denied.
+    let denials = array(&json, "denials");
+    assert_eq!(denials.len(), 3);
+    assert_eq!(
+        (&denials[0]["request_id"], &denials[0]["would_be"]),
+        (&json!("local-4"), &json!(false))
+    );
+    assert_eq!(denials[0]["limit_key"], "keys/client");
+    let causes = array(&json, "causes");
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!((&causes[0]["count"], &causes[0]["plan"]), (&json!(3), &json!("free")));
+    let reasons = array(&json["checks"], "reasons");
+    let counted = reasons.iter().find(|counted| counted["reason"] == "rate_limited").unwrap();
+    assert_eq!(counted["count"], 3);
+    let would_be = array(limits, "would_be_denials");
+    assert_eq!(would_be.len(), 5);
+    assert!(would_be.iter().all(|it| it["reason"] == "rate_limited" && it["would_be"] == true));
+    assert_eq!(
+        (&would_be[1]["request_id"], &would_be[1]["key"]),
+        (&json!("shadow-3"), &json!("client"))
+    );
+
+    let one =
+        service.get("/status.json?limit_key=keys%2Fclient").await.json::<Value>().await.unwrap();
+    assert_eq!(array(&one, "denials").len(), 3);
+    assert_eq!(array(&one["limits"], "would_be_denials").len(), 4);
+    let allowed = "allowed: limits are only tried out";
+    for (path, expected) in
+        [("/", 5), ("/?limit_key=keys%2Fclient", 4), ("/?request_id=shadow-0&limit_key=-", 1)]
+    {
+        let page = service.page(path).await;
+        assert_eq!(page.matches(allowed).count(), expected, "{path}");
+        assert!(page.contains("Limits are only tried out, nothing is denied."), "{path}");
+        assert!(page.contains("keys/client") && page.contains("2 an hour"), "{path}");
+        assert_eq!(page.matches("<script").count(), before.matches("<script").count());
+        assert!(!page.contains("good-key"));
+    }
+
+    in_force(&service, "metadata").await;
+    assert!(service.page("/").await.contains("Envoy is told the limits"));
     service.stop().await;
 }
 

@@ -356,6 +356,9 @@ fn nothing_hides_in_what_is_printed() {
     let (_, out, _) = explain(folder.path(), &request, None);
     assert!(out.contains(r"GET /a\u{202e}\u{1b}[31m on \u{200b}h, at"), "{out}");
     assert!(!out.contains("secret"), "{out}");
+    let as_json = ["--path", "/a\u{202e}\u{9b}31m", "--output", "json"];
+    let (_, out, _) = explain(folder.path(), &as_json, None);
+    assert!(out.contains(r#""path": "/a\u202e\u009b31m""#), "{out}");
 }
 
 /// A provider that times out is unavailable to the service, and so it is here;

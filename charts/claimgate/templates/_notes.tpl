@@ -63,6 +63,7 @@ and among the clusters:
         grpc_health_check: {authority: claimgate}
     common_lb_config:
       healthy_panic_threshold: {value: 1}
+      update_merge_window: 0s
     circuit_breakers:
       thresholds:
         - {max_requests: 10000, max_retries: 1000}
@@ -90,10 +91,38 @@ and among the clusters:
           {{- end }}
     {{- end }}
 
-Envoy learns of a new pod when the cluster's DNS answers anew (30 s where it
+Envoy learns of a new pod when it asks the cluster's DNS again (30 s where it
 caches, and Envoy's own 5 s). shutdown.delaySeconds, which is {{ .Values.shutdown.delaySeconds }}, and the time a
 pod takes to drain must together be longer, or a rollout can replace every pod
 that Envoy knows.
+{{- end }}
+
+{{/* Who counts, with limits that Claimgate only tells. */}}
+{{- define "claimgate.notes.limits" -}}
+{{- if .Values.envoyGateway.backendTrafficPolicies }}
+
+Envoy Gateway's rate limit service counts what callers use of their plans:
+{{- range .Values.envoyGateway.backendTrafficPolicies }} {{ .namespace | default (include "claimgate.namespace" $) }}/{{ .name }}{{ end }}.
+Envoy Gateway's own configuration must have it, with a redis:
+
+  # values of Envoy Gateway's chart
+  config:
+    envoyGateway:
+      rateLimit:
+        backend: {type: Redis, redis: {url: redis.redis-system.svc.cluster.local:6379}}
+        failClosed: false    # true answers 500 while redis is away, instead of limiting none
+{{- if include "claimgate.isModule" . }}
+
+Inside an Envoy before 1.40, which takes no limits from the module, none of
+these callers is limited. The EnvoyProxy names the image:
+
+  provider: {type: Kubernetes, kubernetes: {envoyDeployment: {container: {image: "envoyproxy/envoy:distroless-v1.40-latest"}}}}
+{{- end }}
+{{- else if eq (get (include "claimgate.auth" . | fromYaml) "limits" | default "" | toString) "metadata" }}
+
+auth.limits is metadata, so Claimgate counts nothing: callers are limited by
+what reads its metadata, such as envoyGateway.backendTrafficPolicies.
+{{- end }}
 {{- end }}
 
 {{- define "claimgate.notes.module" -}}
@@ -107,6 +136,7 @@ Envoy Gateway loads it where a GatewayClass or a Gateway names the EnvoyProxy:
   # spec of a GatewayClass; for a Gateway under infrastructure, without namespace
   parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: {{ (first .).name }}, namespace: {{ (first .).namespace | default (include "claimgate.namespace" $) }}}
 {{- end }}
+{{- include "claimgate.notes.limits" . }}
 {{- if or .Values.istio.envoyFilters (not .Values.envoyGateway.extensionPolicies) }}
 
 The pods need the module and the file. {{ ternary "Values of Istio's gateway chart:" "In their specification:" (gt (len .Values.istio.envoyFilters) 0) }}

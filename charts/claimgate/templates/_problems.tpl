@@ -9,6 +9,7 @@ as clearly is left to it.
 {{- include "claimgate.problems.monitoring" . }}
 {{- include "claimgate.problems.names" . }}
 {{- include "claimgate.problems.pod" . }}
+{{- include "claimgate.problems.limits" . }}
 {{- if not (include "claimgate.isModule" .) }}
 {{- include "claimgate.problems.addresses" . }}
 {{- include "claimgate.problems.tls" . }}

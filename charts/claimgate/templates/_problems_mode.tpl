@@ -22,6 +22,7 @@
   "networkPolicy.enabled" "set it to false"
   "podMonitor.enabled" "set it to false, and have Envoy scraped"
   "serviceMonitor.enabled" "set it to false, and have Envoy scraped"
+  "preUpgradeCheck.enabled" "set it to false, and run claimgate validate before an upgrade"
   "existingSecret" "name its keys one by one in env, with valueFrom.secretKeyRef"
   "envFrom" "name the variables one by one in env" }}
 {{- range $path, $do := $instead }}

@@ -19,7 +19,7 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) }}
 - the objects would be named {{ $fullname | quote }}, which Kubernetes refuses for a Service: set fullnameOverride to lower-case letters, digits and -, with a letter first
 {{- end }}
-{{- range $list, $policies := dict "istio.authorizationPolicies" .Values.istio.authorizationPolicies "envoyGateway.securityPolicies" .Values.envoyGateway.securityPolicies "envoyGateway.extensionPolicies" .Values.envoyGateway.extensionPolicies "envoyGateway.envoyProxies" .Values.envoyGateway.envoyProxies "istio.envoyFilters" .Values.istio.envoyFilters }}
+{{- range $list, $policies := dict "istio.authorizationPolicies" .Values.istio.authorizationPolicies "envoyGateway.securityPolicies" .Values.envoyGateway.securityPolicies "envoyGateway.extensionPolicies" .Values.envoyGateway.extensionPolicies "envoyGateway.envoyProxies" .Values.envoyGateway.envoyProxies "envoyGateway.backendTrafficPolicies" .Values.envoyGateway.backendTrafficPolicies "istio.envoyFilters" .Values.istio.envoyFilters }}
 {{- $seen := list }}
 {{- range $i, $policy := $policies }}
 {{- $place := printf "%s/%s" ($policy.namespace | default (include "claimgate.namespace" $)) $policy.name }}

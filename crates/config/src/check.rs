@@ -9,7 +9,7 @@ mod api_keys;
 mod auth;
 mod claims;
 mod custom;
-mod denials;
+mod denial_style;
 mod headers;
 mod limits;
 mod metadata;

@@ -67,7 +67,7 @@ fn substitute_value(value: &mut Value, env: &dyn Fn(&str) -> Option<String>, pla
 enum Problem {
     /// This variable is not set.
     Unset(String),
-    /// Something in it is no reference.
+    /// Something in it is not a reference.
     Malformed(String),
 }
 

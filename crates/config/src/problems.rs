@@ -37,7 +37,7 @@ pub(super) enum ProblemKind {
 }
 
 impl Problems {
-    /// A provider's type that is none; the provider is read as the type that
+    /// A provider's type that is not one; the provider is read as the type that
     /// was meant, so that its other errors are found too.
     pub(super) fn unknown_type(
         word: String,

@@ -59,7 +59,7 @@ impl Report {
         self.substituted.borrow().contains_key(path)
     }
 
-    /// Warns of strings that are `$NAME`, where that is no error.
+    /// Warns of strings that are `$NAME`, where that is not an error.
     pub(super) fn warn_of_bare_references(&self) {
         let bare = self.bare.borrow();
         for (path, reference) in bare.iter().filter(|(_, reference)| reference.is_all) {

@@ -67,7 +67,7 @@ pub struct GrpcSettings {
     /// How many connections there may be at a time.
     pub max_connections: NonZeroUsize,
     /// About how old a connection may get before its client is told to open
-    /// another; `None` is no limit.
+    /// another; `None` sets no limit.
     pub max_connection_age: Option<Duration>,
 }
 

@@ -103,8 +103,8 @@ impl<'a> Credential<'a> {
     }
 
     /// Tells whose token the provider refuses, once it has verified that: the
-    /// token's signature was good, or the API key is known. It makes no one a
-    /// caller; log, status page and span name it.
+    /// token's signature was good, or the API key is known. The request has no
+    /// caller for all that; log, status page and span name the principal.
     pub fn belongs_to(&self, principal: &Arc<Principal>) {
         self.cause().principal = Some(Arc::clone(principal));
     }
@@ -139,7 +139,7 @@ impl Credential<'_> {
     }
 
     /// What the provider just asked told of its answer; the next one begins
-    /// anew.
+    /// again.
     pub(crate) fn take_cause(&mut self) -> Cause {
         std::mem::take(self.cause.get_mut().unwrap_or_else(PoisonError::into_inner))
     }

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    identity::Identity, limits::Limited, policy::routes::Route, principal::Principal,
-    provider::answer::AnswerKind, reason::Reason,
+    identity::Identity,
+    limits::{LimitOutcome, Limited},
+    policy::routes::Route,
+    principal::Principal,
+    provider::answer::AnswerKind,
+    reason::Reason,
 };
 
 pub use crate::{policy::resources::ResourceId, provider_id::ProviderId};
@@ -51,6 +55,12 @@ impl Decision<'_> {
         let caller = self.caller.as_ref().map(|caller| &caller.principal);
         caller.or(self.refused.as_ref()).map(|principal| &**principal)
     }
+
+    /// Whether limits that are only tried out would have denied the request.
+    pub fn would_be_over(&self) -> bool {
+        let outcome = self.limited.as_ref().and_then(|limited| limited.outcome.as_ref());
+        matches!(outcome, Some(LimitOutcome::WouldBeOver(_)))
+    }
 }
 
 /// Allow, or one of the ways to deny.
@@ -72,7 +82,7 @@ pub enum Denial {
     BadRequest,
     /// No token was sent: a challenge without an error (RFC 6750, section 3.1).
     Challenge,
-    /// The token is no good (`invalid_token`).
+    /// The token is not valid (`invalid_token`).
     InvalidToken,
     /// The token is good, but not for this (`insufficient_scope`).
     Forbidden,

@@ -24,7 +24,8 @@ const MAX_SEARCHED_AGAIN: usize = 4096;
 
 impl Engine {
     /// What the reason of a denial rests on, in one sentence: what was seen and
-    /// what was wanted instead. `None` for an allowed request.
+    /// what was wanted instead. Of an allowed request, what limits that are only
+    /// tried out would have denied it for; `None` where there is nothing.
     ///
     /// It is for operators, never for the client: it quotes claims, and parts of
     /// tokens that were not verified, such as `iss` and `kid`. It holds no
@@ -34,7 +35,10 @@ impl Engine {
         request: &Request<'_>,
         decision: &'d Decision<'_>,
     ) -> Option<Cow<'d, str>> {
-        let Verdict::Deny(_) = decision.verdict else { return None };
+        let Verdict::Deny(_) = decision.verdict else {
+            let caller = decision.caller.as_ref().filter(|_| decision.would_be_over())?;
+            return Some(self.tell_limit(caller, decision).into());
+        };
         if let Some(cause) = &decision.cause {
             return Some((&**cause).into());
         }

@@ -16,7 +16,7 @@ use crate::{
     identity::{MAX_VALUE_BYTES, TooLarge},
     limits::{Counters, Limited, Limits},
     policy::{
-        denials::DenialStyle,
+        denial_style::DenialStyle,
         identity::IdentityHeaders,
         lack::Lack,
         resources::Resources,
@@ -33,7 +33,7 @@ use crate::{
     sentence::Sentence,
     settings::{AuthSettings, LimitMode, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
-    token::{NoToken, TokenSources},
+    token::{KeptToken, NoToken, TokenSources},
     token_cache::{Lookup, TokenCache},
 };
 
@@ -169,8 +169,18 @@ impl Engine {
         let identity = decision.caller.as_ref().map(|caller| &*caller.identity);
         edits.identify(&self.identity, identity, request);
         let by_provider = decision.provider.and_then(|id| self.provider(id).forward_token());
-        if !by_provider.unwrap_or(self.forward_token) {
-            edits.hide_tokens(&self.token_sources, request);
+        match (self.forward_token, by_provider) {
+            (_, Some(false)) | (false, None) => {
+                edits.hide_tokens(&self.token_sources, request, None);
+            }
+            // A provider speaks for the token that it checked, not for others.
+            (false, Some(true)) if self.sources.may_ignore_tokens() => {
+                let found = self.sources.find(request).ok();
+                let token = found.as_ref().map(|found| found.token.as_bytes());
+                let kept = token.map(|token| KeptToken { sources: &self.sources, token });
+                edits.hide_tokens(&self.token_sources, request, kept);
+            }
+            (_, Some(true)) | (true, None) => {}
         }
         edits
     }
@@ -195,6 +205,11 @@ impl Engine {
     /// The limits for each caller, if there are any.
     pub fn limits(&self) -> Option<&Limits> {
         self.limits.as_ref()
+    }
+
+    /// The budgets of callers, where there are plans.
+    pub fn budgets(&self) -> Option<&Arc<Counters>> {
+        self.limits.as_ref().map(Limits::counters)
     }
 
     /// The routes, for [`crate::explain`].

@@ -181,9 +181,8 @@ impl Limits {
         let now = self.counters.now();
         let outcome = match self.counters.take(allowance.key, gcra, cost, now) {
             Ok(()) => LimitOutcome::Within,
-            Err(until) => {
-                let left = gcra.left(self.counters.full_at(allowance.key), now);
-                let wait = Wait::new(until, left);
+            Err(lack) => {
+                let wait = Wait::new(lack.until, lack.left);
                 match self.mode {
                     LimitMode::Shadow => LimitOutcome::WouldBeOver(wait),
                     LimitMode::Local | LimitMode::Metadata => LimitOutcome::Over(wait),

@@ -1,7 +1,7 @@
 //! What is allowed to whom: pure functions of the settings, the request and
 //! the caller.
 
-pub mod denials;
+pub mod denial_style;
 mod hosts;
 pub mod identity;
 pub(crate) mod lack;

@@ -11,7 +11,7 @@ use crate::{
     decision::{Decision, Denial, Verdict},
     engine::Engine,
     limits::Limited,
-    policy::{denials::DenialStyle, upstream::Edits},
+    policy::{denial_style::DenialStyle, upstream::Edits},
     reason::Reason,
     request::Request,
     settings::ErrorFormat,

@@ -70,7 +70,7 @@ pub struct AuthSettings {
 }
 
 /// One entry of `auth.providers`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProviderSettings {
     /// Unique name.
     pub name: String,
@@ -82,7 +82,7 @@ pub struct ProviderSettings {
 }
 
 /// The kinds of built-in providers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ProviderKind {
     /// `type: api_key`.
     ApiKey(Vec<ApiKeySettings>),
@@ -93,7 +93,7 @@ pub enum ProviderKind {
 }
 
 /// One API key; its plaintext is gone by now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ApiKeySettings {
     /// Becomes the subject.
     pub name: String,
@@ -114,7 +114,7 @@ pub struct ApiKeySettings {
 }
 
 /// A provider of JWTs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OAuth2Settings {
     /// The exact `iss`.
     pub issuer: String,

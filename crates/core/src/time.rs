@@ -31,7 +31,7 @@ impl From<SystemTime> for UnixTime {
     }
 }
 
-/// A text that is no moment.
+/// A text that is not a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write a time such as 2027-01-31T00:00:00Z, or seconds since 1970")]
 pub struct NoTime;

@@ -130,9 +130,56 @@ impl TokenSources {
 }
 
 impl TokenSources {
+    /// Whether of different tokens all but the first are ignored.
+    pub(crate) fn may_ignore_tokens(&self) -> bool {
+        self.several == SeveralTokens::First
+    }
+
     /// Whether a source has more places for a token than are looked through.
     pub(crate) fn are_crowded(&self, request: &Request<'_>) -> bool {
         self.sources.iter().any(|source| source.is_crowded(request))
+    }
+}
+
+/// The token that was checked, which stays where other tokens are removed.
+#[derive(Clone, Copy)]
+pub(crate) struct KeptToken<'t> {
+    pub(crate) sources: &'t TokenSources,
+    pub(crate) token: &'t [u8],
+}
+
+impl KeptToken<'_> {
+    /// Whether this place of the request holds it. A header does if any source
+    /// finds it there.
+    pub(crate) fn is_in(&self, place: &TokenPlace, request: &Request<'_>) -> bool {
+        match place {
+            TokenPlace::Header { name, .. } => {
+                let sources = self.sources.sources.iter();
+                let mut here = sources.filter(
+                    |it| matches!(&it.place, TokenPlace::Header { name: same, .. } if same == name),
+                );
+                here.any(|it| it.in_header(request, name) == Ok(Some(self.token)))
+            }
+            TokenPlace::Query(name) => parameters(request.query().unwrap_or_default())
+                .any(|(spelled, value)| spells(spelled, name) && Sent::Form(value).is(self.token)),
+            TokenPlace::Cookie(name) => cookies(request)
+                .any(|cookie| cookie.name == name.as_bytes() && cookie.value == self.token),
+            TokenPlace::WebSocketProtocol(prefix) => {
+                websocket_protocols(request).any(|it| self.is_behind(prefix, it))
+            }
+        }
+    }
+
+    /// Whether any source finds it in this WebSocket protocol.
+    pub(crate) fn is_protocol(&self, protocol: &[u8]) -> bool {
+        self.sources.sources.iter().any(|source| match &source.place {
+            TokenPlace::WebSocketProtocol(prefix) => self.is_behind(prefix, protocol),
+            _ => false,
+        })
+    }
+
+    fn is_behind(&self, prefix: &str, protocol: &[u8]) -> bool {
+        protocol.strip_prefix(prefix.as_bytes()) == Some(self.token)
     }
 }
 
@@ -351,7 +398,7 @@ fn decode_form(text: &str) -> Cow<'_, [u8]> {
 /// needs no memory.
 struct FormBytes<'a>(&'a [u8]);
 
-/// What each byte is worth as a hexadecimal digit; 16 if it is none. With
+/// What each byte is worth as a hexadecimal digit; 16 if it is not one. With
 /// `char::to_digit`, the search takes a sixth longer in the worst query of 8 KB.
 const DIGITS: [u8; 256] = {
     let mut digits = [16; 256];
@@ -737,7 +784,7 @@ mod tests {
                 ("/?t=u", &[bearer, ("cookie", "s=v")], Ok("own")),
                 ("/?t=k&t=k", &[key], Ok("k")),
                 ("/?t=u&t=%75", &[key], Ok("k")),
-                // An empty one is none, another scheme's neither.
+                // An empty one is not a token, nor is another scheme's.
                 ("/", &[("x-api-key", ""), bearer], Ok("own")),
                 ("/", &[key, ("authorization", "Basic x, y")], Ok("k")),
                 // It counts as it is: nothing later takes its place.

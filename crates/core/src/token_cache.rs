@@ -24,7 +24,7 @@ mod verified;
 pub(crate) struct Lookup {
     /// The entry, if there is a valid one.
     pub(crate) found: Option<Arc<VerifiedToken>>,
-    /// The token's hash, if it was needed; spares [`TokenCache::insert`] another.
+    /// The token's hash, if it was needed; saves [`TokenCache::insert`] another.
     pub(crate) hash: Option<u64>,
 }
 

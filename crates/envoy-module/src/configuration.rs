@@ -226,7 +226,8 @@ impl Room {
             let Loaded { digest, warnings, .. } = loaded;
             let since = UnixTime::now();
             let (server, auth) = (server.clone(), auth.clone());
-            page.take_up(ConfigInfo { digest, since, warnings, server, auth, sources });
+            let budgets = engine.budgets().cloned();
+            page.take_up(ConfigInfo { digest, since, warnings, server, auth, sources, budgets });
         }
         self.settings = Some(Settings { server, auth });
         Snapshot { engine, meters, check_timeout, denials, tracer }

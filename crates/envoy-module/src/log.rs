@@ -6,10 +6,15 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use claimgate::telemetry::Json;
 use tracing::{Level, Metadata, error, level_filters::LevelFilter};
 use tracing_subscriber::{
     filter::dynamic_filter_fn,
-    fmt::{MakeWriter, layer},
+    fmt::{
+        MakeWriter,
+        format::{JsonFields, format},
+        layer,
+    },
     layer::SubscriberExt,
     registry,
 };
@@ -37,8 +42,8 @@ pub(crate) fn start() {
     });
     look_at_level();
     // Envoy writes the time before each line.
-    let lines = layer().without_time().with_writer(Lines);
-    let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+    let format = Json::new(format().without_time());
+    let lines = layer().with_writer(Lines).fmt_fields(JsonFields::new()).event_format(format);
     // Loaded a second time, the module has its subscriber already.
     let _ = tracing::subscriber::set_global_default(registry().with(wanted).with(lines));
     std::panic::set_hook(Box::new(|panic| {

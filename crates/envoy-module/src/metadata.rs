@@ -63,6 +63,11 @@ pub(crate) fn write_rest(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
     }
     if let Some(of) = metadata.limits {
         field(to, "limits", |to| write_value(to, of.limits, MAX_DEPTH));
+        for (key, limit) in [("limit_requests", of.requests()), ("limit_tokens", of.tokens())] {
+            if let Some(limit) = limit {
+                field(to, key, |to| write_value(to, limit, MAX_DEPTH));
+            }
+        }
         field(to, "limit_cost", |to| double(to, value::NUMBER, of.cost.into()));
     }
 }

@@ -76,7 +76,7 @@ fn read<'s>(
     Some(request)
 }
 
-/// Envoy tells a service `!` for each byte that is no UTF-8.
+/// Envoy tells a service `!` for each byte that is not UTF-8.
 #[cold]
 fn as_told(path: &[u8]) -> String {
     let mut told = String::with_capacity(path.len());

@@ -21,7 +21,7 @@ use crate::abi::{ConfigContext, StatId, Statistics};
 ///
 /// Envoy's histograms hold whole numbers in buckets of Envoy's own, so the
 /// buckets of ours are counters, as they are in Prometheus' text. Their sums
-/// are no whole numbers and are left out.
+/// are not whole numbers and are left out.
 const COUNTERS: &[(&str, &[&str])] = &[
     ("claimgate_checks_total", &["decision", "reason", "provider"]),
     ("claimgate_check_duration_seconds_bucket", &["decision", "le"]),
@@ -39,6 +39,7 @@ const COUNTERS: &[(&str, &[&str])] = &[
 const GAUGES: &[(&str, &[&str])] = &[
     ("claimgate_token_cache_entries", &[]),
     ("claimgate_limited_callers", &[]),
+    ("claimgate_max_limited_callers", &[]),
     ("claimgate_jwks_keys", &["provider"]),
     ("claimgate_jwks_last_success_timestamp_seconds", &["provider"]),
     ("claimgate_config_last_reload_success_timestamp_seconds", &[]),
@@ -49,8 +50,12 @@ const GAUGES: &[(&str, &[&str])] = &[
 
 /// Those of which several configurations have the sum. Of the others they
 /// have the lowest: alerts are about what is missing, or long ago.
-const SUMS: &[&str] =
-    &["claimgate_token_cache_entries", "claimgate_limited_callers", "claimgate_in_flight_checks"];
+const SUMS: &[&str] = &[
+    "claimgate_token_cache_entries",
+    "claimgate_limited_callers",
+    "claimgate_max_limited_callers",
+    "claimgate_in_flight_checks",
+];
 
 /// How far the counters of a configuration have been carried over, whichever
 /// filter did it.
@@ -274,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_is_carried_over_once_by_whoever_comes_first() {
+    fn what_was_counted_is_carried_over_once_whichever_instance_comes_first() {
         let metrics = Metrics::new("1", "r").unwrap();
         let carried = Carried::default();
         let reloads = COUNTERS.iter().position(|of| of.0 == "claimgate_config_reloads_total");

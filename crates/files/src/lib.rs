@@ -1,4 +1,4 @@
-//! Reads files without waiting for ever.
+//! Reads files without waiting forever.
 //!
 //! A path may lead to something else than a regular file: a pipe without a
 //! writer, a device without an end. [`read`] refuses those. And a file may lie

@@ -14,7 +14,7 @@ const LARGEST: u64 = 16 << 20;
 ///
 /// # Errors
 /// It can't be read, is larger than 16 MiB, or is a pipe, a device, a folder or
-/// a socket, which might block for ever.
+/// a socket, which might block forever.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     // Before it is opened: that wakes the writer of a pipe, and some devices
     // act on it.

@@ -114,8 +114,8 @@ impl Source {
 
 /// Makes the providers that `settings` name.
 ///
-/// Providers that would fetch the same share one source, to which the strictest
-/// of their limits apply. It is taken over from `previous`, the sources of the
+/// Providers that would fetch the same share one source, with times for all of
+/// them. It is taken over from `previous`, the sources of the
 /// configuration before, if all that the keys depend on is the same; see
 /// [`adopt`]. For others a task that fetches them is spawned, which reports to
 /// `observer` and ends when the last user of the keys is gone.
@@ -194,7 +194,7 @@ fn groups(settings: &AuthSettings, contents: &Contents) -> Vec<Group> {
         let name = provider.name.clone();
         match groups.iter_mut().find(|group| group.origin.place == place) {
             Some(group) => {
-                group.origin.settings = strictest(&group.origin.settings, &oauth2.keys);
+                group.origin.settings = for_both(&group.origin.settings, &oauth2.keys);
                 group.providers.push(name);
             }
             None => groups.push(Group {
@@ -207,15 +207,18 @@ fn groups(settings: &AuthSettings, contents: &Contents) -> Vec<Group> {
     groups
 }
 
-/// What both would accept: the shortest times.
-fn strictest(one: &KeySourceSettings, two: &KeySourceSettings) -> KeySourceSettings {
+/// The times for both. Keys may get as old as both allow. The issuer is asked
+/// as seldom as either wants, since a cooldown is there for the issuer, and
+/// gets the time that either gives it, since a fetch that takes longer than one
+/// of them would wait still brings keys for both.
+fn for_both(one: &KeySourceSettings, two: &KeySourceSettings) -> KeySourceSettings {
     let lifetime = |of: &KeySourceSettings| of.cache.saturating_add(of.max_stale);
     let cache = one.cache.min(two.cache);
     KeySourceSettings {
         cache,
         max_stale: lifetime(one).min(lifetime(two)).saturating_sub(cache),
-        refresh_cooldown: one.refresh_cooldown.min(two.refresh_cooldown),
-        timeout: one.timeout.min(two.timeout),
+        refresh_cooldown: one.refresh_cooldown.max(two.refresh_cooldown),
+        timeout: one.timeout.max(two.timeout),
         ..one.clone()
     }
 }
@@ -249,4 +252,34 @@ fn open(
         }));
     }
     Ok(sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_keys_are_as_fresh_as_both_want_and_their_issuer_is_spared() {
+        let times = |[cache, stale, cooldown, timeout]: [u64; 4]| KeySourceSettings {
+            location: KeyLocation::Url("https://idp.example.com/jwks".into()),
+            cache: Duration::from_secs(cache),
+            max_stale: Duration::from_secs(stale),
+            refresh_cooldown: Duration::from_secs(cooldown),
+            timeout: Duration::from_secs(timeout),
+            ca_file: None,
+            fetch_token_file: None,
+            allow_http: false,
+        };
+        // Cache, how much longer, cooldown, time limit.
+        for (one, two, both) in [
+            ([3600, 86_400, 10, 5], [3600, 86_400, 10, 5], [3600, 86_400, 10, 5]),
+            ([600, 0, 10, 5], [3600, 86_400, 10, 5], [600, 0, 10, 5]),
+            ([600, 10_000, 10, 5], [3600, 600, 10, 5], [600, 3600, 10, 5]),
+            ([3600, 0, 60, 5], [3600, 0, 2, 20], [3600, 0, 60, 20]),
+        ] {
+            let (one, two, both) = (times(one), times(two), times(both));
+            assert_eq!(for_both(&one, &two), both);
+            assert_eq!(for_both(&two, &one), both, "in either order");
+        }
+    }
 }

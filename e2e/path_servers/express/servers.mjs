@@ -1,7 +1,8 @@
-// An Express application, and a plain server that uses the URL parser. Prints
-// the address of each as one line of JSON.
+// An Express and a Fastify application, and a plain server that uses the URL
+// parser. Prints the address of each as one line of JSON.
 import http from "node:http";
 import express from "express";
+import Fastify from "fastify";
 import methodOverride from "method-override";
 
 const ran = (name) => (request, response) => {
@@ -18,6 +19,17 @@ application.all("/exact", ran("exact"));
 application.get("/read", ran("read"));
 application.use(ran("other"));
 
+const fastify = Fastify();
+const reply = (name) => async (request, answer) => answer.header("x-ran", name).send(`${name}\n`);
+for (const name of ["open", "admin"]) {
+  fastify.all(`/${name}`, reply(name));
+  fastify.all(`/${name}/*`, reply(name));
+}
+fastify.all("/exact", reply("exact"));
+fastify.get("/read", reply("read"));
+fastify.all("/tenants/:id/keys", reply("keys"));
+fastify.setNotFoundHandler(reply("other"));
+
 const plain = (request, response) => {
   let path;
   try {
@@ -32,7 +44,12 @@ const plain = (request, response) => {
   ran(known ? first : "other")(request, response);
 };
 
-const servers = { express: http.createServer(application), "node-url": http.createServer(plain) };
+await fastify.ready();
+const servers = {
+  express: http.createServer(application),
+  fastify: fastify.server,
+  "node-url": http.createServer(plain),
+};
 const addresses = Object.entries(servers).map(async ([name, server]) => {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return [name, `127.0.0.1:${server.address().port}`];

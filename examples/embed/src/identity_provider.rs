@@ -1,6 +1,6 @@
 //! Stands in for an OAuth 2.0 issuer, so that the example needs no network:
 //! your program has the issuer's JWK Set as a file, and clients get tokens
-//! from the issuer. The key is made anew by every run and never stored.
+//! from the issuer. Every run makes a new key, which is never stored.
 
 use std::{
     env,

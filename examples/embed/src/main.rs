@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     show("a public path", &engine, "/health", None);
     show("an API key", &engine, "/orders", Some("key-of-reports"));
     show("an API key, other scope", &engine, "/orders", Some("key-of-metrics"));
-    show("an unknown API key", &engine, "/orders", Some("key-of-nobody"));
+    show("an unknown API key", &engine, "/orders", Some("unknown-key"));
     let token = issuer.token("alice", "my-api")?;
     show("a JWT", &engine, "/orders", Some(&token));
     let token = issuer.token("alice", "another-api")?;

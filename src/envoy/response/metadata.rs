@@ -12,7 +12,7 @@ pub(super) fn room(metadata: &Metadata<'_>) -> usize {
     let subject = metadata.subject().map_or(0, str::len);
     let client = metadata.client_id().map_or(0, str::len);
     let fixed = if metadata.method.is_some() { 256 } else { 96 };
-    let limits = metadata.limits.map_or(0, |of| 256 + of.key.len() + of.plan.len());
+    let limits = metadata.limits.map_or(0, |of| 384 + of.key.len() + of.plan.len());
     limits + fixed + subject + client + scopes + 64 * metadata.most_claims()
 }
 
@@ -21,6 +21,11 @@ pub(super) fn write(w: &mut Writer, metadata: &Metadata<'_>) {
     if let Some(of) = metadata.limits {
         field(w, "limit_cost", |w| w.double(value::NUMBER, of.cost.into()));
         field(w, "limits", |w| write_value(w, of.limits, MAX_DEPTH));
+        for (key, limit) in [("limit_tokens", of.tokens()), ("limit_requests", of.requests())] {
+            if let Some(limit) = limit {
+                field(w, key, |w| write_value(w, limit, MAX_DEPTH));
+            }
+        }
         string_field(w, "limit_key", of.key);
         string_field(w, "plan", of.plan);
     }

@@ -24,7 +24,7 @@ use crate::{
     claims::ClaimPath,
     decision::{Caller, Denial},
     identity::Identity,
-    policy::{denials::DenialStyle, identity::IdentityHeaders},
+    policy::{denial_style::DenialStyle, identity::IdentityHeaders},
     principal::Principal,
     reason::Reason,
     settings::{AuthSettings, ErrorFormat, IdentityHeaderSettings, MetadataMembers, RouteSettings},

@@ -1,4 +1,5 @@
-//! Denials counted by reason, provider, route and caller.
+//! Denials counted by reason, provider, route and caller, and apart from them
+//! those that limits which are only tried out would have made.
 //!
 //! Both tables are bounded: a thread tells up to [`MAX_NEW`] groups apart
 //! between two merges, and [`MAX_GROUPS`] are kept. When they are full, the
@@ -19,7 +20,8 @@ pub(super) const MAX_GROUPS: usize = 1000;
 /// How long denials are counted, in minutes.
 const MINUTES: u64 = 10;
 
-/// Denials that have reason, provider, route and caller in common.
+/// Denials that have reason, provider, route, caller, plan and budget in
+/// common.
 #[derive(Clone)]
 pub struct Group {
     /// How many in the last ten minutes.
@@ -41,10 +43,13 @@ impl NewGroups {
     pub(super) fn count(&mut self, new: &NewDenial<'_>) {
         self.key.clear();
         self.key.push_str(new.reason.as_str());
-        // The last of these may hold a NUL; the others are names.
-        for part in [new.provider, new.route, new.key, new.client_id, new.subject] {
-            self.key.push('\0');
-            self.key.push_str(cut(part.unwrap_or_default()));
+        self.key.push(if new.would_be { '?' } else { '!' });
+        let caller = [new.key, new.client_id, new.subject];
+        let parts = [new.provider, new.route, new.plan, new.limit_key].into_iter().chain(caller);
+        for part in parts.map(|part| cut(part.unwrap_or_default())) {
+            // Its length keeps a value from going on in the next.
+            self.key.extend(char::from_u32(part.len() as u32));
+            self.key.push_str(part);
         }
         if let Some(group) = self.by_key.get_mut(self.key.as_str()) {
             group.count += 1;
@@ -150,12 +155,15 @@ mod tests {
         NewDenial {
             at: at(0),
             reason: Reason::Expired,
+            would_be: false,
             provider: Some("issuer"),
             route: Some("admin"),
             subject: Some(subject),
             client_id: None,
             key: None,
             authenticated: false,
+            plan: None,
+            limit_key: None,
             detail: None,
             method: "GET",
             path: "/",

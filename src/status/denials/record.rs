@@ -5,13 +5,15 @@ use crate::{reason::Reason, texts::Texts, time::UnixTime};
 /// The longest that any one value is kept, in bytes.
 pub(in crate::status) const MAX_VALUE_BYTES: usize = 256;
 
-/// A denied request, to be recorded.
+/// A denied request, to be recorded, or one that would have been denied.
 #[derive(Clone, Copy, Debug)]
 pub struct NewDenial<'a> {
     /// When.
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
+    /// It was allowed: the limits that it is over are only tried out.
+    pub would_be: bool,
     /// The provider that decided.
     pub provider: Option<&'a str>,
     /// The route that the request matched, or that Envoy named.
@@ -24,6 +26,10 @@ pub struct NewDenial<'a> {
     pub key: Option<&'a str>,
     /// Whether the token was accepted, and only the route's rules were not met.
     pub authenticated: bool,
+    /// The plan whose limit it is over.
+    pub plan: Option<&'a str>,
+    /// Whose budget was used up.
+    pub limit_key: Option<&'a str>,
     /// What the reason rests on, in one sentence.
     pub detail: Option<&'a str>,
     /// The request's method.
@@ -45,6 +51,8 @@ pub struct DenialRecord {
     pub at: UnixTime,
     /// Why.
     pub reason: Reason,
+    /// It was allowed: the limits that it is over are only tried out.
+    pub would_be: bool,
     /// Whether the token was accepted, and only the route's rules were not met.
     pub authenticated: bool,
     values: Texts,
@@ -55,6 +63,7 @@ impl DenialRecord {
         let mut record = Self {
             at: new.at,
             reason: new.reason,
+            would_be: new.would_be,
             authenticated: new.authenticated,
             values: Texts::default(),
         };
@@ -64,7 +73,8 @@ impl DenialRecord {
 
     /// Replaces everything, reusing the memory.
     pub(super) fn fill(&mut self, new: &NewDenial<'_>) {
-        (self.at, self.reason, self.authenticated) = (new.at, new.reason, new.authenticated);
+        (self.at, self.reason) = (new.at, new.reason);
+        (self.would_be, self.authenticated) = (new.would_be, new.authenticated);
         let known = Option::<&str>::unwrap_or_default;
         // In the order of the methods below.
         let values = [
@@ -79,6 +89,8 @@ impl DenialRecord {
             new.host,
             known(new.request_id),
             known(new.trace_id),
+            known(new.plan),
+            known(new.limit_key),
         ];
         self.values.fill(values.into_iter().map(cut));
     }
@@ -136,6 +148,16 @@ impl DenialRecord {
     /// The trace it belongs to.
     pub fn trace_id(&self) -> &str {
         self.values.get(10)
+    }
+
+    /// The plan whose limit it is over.
+    pub fn plan(&self) -> &str {
+        self.values.get(11)
+    }
+
+    /// Whose budget was used up.
+    pub fn limit_key(&self) -> &str {
+        self.values.get(12)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::status::{
     filter::{Filter, NONE},
-    report::{CauseReport, DenialReport, Report},
+    report::{CauseReport, DenialReport, LimitedCaller, Report},
 };
 
 /// How many values of a list are shown; the rest is behind a link.
@@ -13,6 +13,9 @@ const FIRST_VALUES: usize = 6;
 
 /// How many causes are shown; the rest is folded.
 const FIRST_CAUSES: usize = 10;
+
+/// How many callers that met their limits are shown; the rest is in the JSON.
+const FIRST_LIMITED: usize = 50;
 
 /// How many denials are shown; the rest is folded.
 const FIRST_DENIALS: usize = 25;
@@ -27,6 +30,17 @@ pub(super) struct Denied<'r> {
     pub(super) more_causes: Vec<Linked<'r, CauseReport>>,
     pub(super) first: Vec<Linked<'r, DenialReport>>,
     pub(super) more: Vec<Linked<'r, DenialReport>>,
+    /// Requests that limits which are only tried out would have denied.
+    pub(super) first_would_be: Vec<Linked<'r, DenialReport>>,
+    pub(super) more_would_be: Vec<Linked<'r, DenialReport>>,
+    pub(super) limited: Vec<Limited<'r>>,
+    pub(super) more_limited: usize,
+}
+
+/// A caller that met its limit, and the page with those requests alone.
+pub(super) struct Limited<'r> {
+    pub(super) it: &'r LimitedCaller,
+    pub(super) link: String,
 }
 
 /// A filter that is set.
@@ -75,16 +89,31 @@ impl<'r> Denied<'r> {
             ActiveFilter { name, value, without }
         });
         let mut linked = causes.iter().map(|it| Linked::of(*it, |n| it.traits().value(n), filter));
-        let denials = report.denials.iter().filter(|it| filter.matches(&it.traits()));
-        let mut denials = denials.map(|it| Linked::of(it, |n| it.traits().value(n), filter));
+        let passing = |denials: &'r [DenialReport]| {
+            let passing = denials.iter().filter(|it| filter.matches(&it.traits()));
+            passing.map(|it| Linked::of(it, |n| it.traits().value(n), filter))
+        };
+        let mut denials = passing(&report.denials);
+        let limits = report.limits.as_ref();
+        let mut would_be = passing(limits.map_or(&[], |limits| limits.would_be_denials.as_slice()));
+        let limited = limits.map_or(&[][..], |limits| limits.limited.as_slice());
+        let of_caller = |it: &'r LimitedCaller| {
+            let section = if it.over > 0 { "denials" } else { "limits" };
+            let link = filter.link_to(section, "limit_key", &it.limit_key);
+            Limited { it, link }
+        };
         Self {
             count: causes.iter().map(|cause| cause.count).sum(),
             filters: active.collect(),
-            lists: Filter::NAMES.into_iter().map(|name| List::of(name, &causes, filter)).collect(),
+            lists: Filter::LISTED.into_iter().map(|name| List::of(name, &causes, filter)).collect(),
             first_causes: linked.by_ref().take(FIRST_CAUSES).collect(),
             more_causes: linked.collect(),
             first: denials.by_ref().take(FIRST_DENIALS).collect(),
             more: denials.collect(),
+            first_would_be: would_be.by_ref().take(FIRST_DENIALS).collect(),
+            more_would_be: would_be.collect(),
+            limited: limited.iter().take(FIRST_LIMITED).map(of_caller).collect(),
+            more_limited: limited.len().saturating_sub(FIRST_LIMITED),
         }
     }
 }

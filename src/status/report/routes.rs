@@ -1,6 +1,6 @@
 //! The routes, and what each asks for.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use super::{
     RouteReport,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     metrics::Split,
-    settings::{AuthSettings, RouteSettings},
+    settings::{AuthSettings, RouteLimit, RouteSettings},
 };
 
 /// All routes, then what applies to all other requests.
@@ -64,6 +64,13 @@ fn rules(route: &RouteSettings, auth: &AuthSettings) -> Vec<String> {
     }
     if all.is_empty() {
         all.push("a valid token".into());
+    }
+    if auth.limits.is_some() {
+        match route.limit {
+            RouteLimit::Unlimited => all.push("limits: none".into()),
+            RouteLimit::Cost(cost) if cost > NonZeroU32::MIN => all.push(format!("cost: {cost}")),
+            RouteLimit::Cost(_) => {}
+        }
     }
     all
 }

@@ -595,7 +595,7 @@ fn a_variable_changes_no_structure() {
     assert_eq!(settings.auth.public_paths, ["/x", "/${GONE}"]);
     // A key, a list and a mapping written into a variable stay one string.
     let text = "auth: {providers: [{name: '${LINE}x', type: api_key, keys: []}]}";
-    assert!(super::load(text).is_err(), "a line break is no part of a name");
+    assert!(super::load(text).is_err(), "a line break can't be part of a name");
     let required = issuer("required_claims: {a: '${NUMBER}', b: '${NO}'}").required_claims;
     assert_eq!(required[0].any_of, [json!("7")]);
     assert_eq!(required[1].any_of, [json!("false")]);

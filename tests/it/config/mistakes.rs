@@ -1,6 +1,6 @@
 //! Mistakes that people make, and everything that they are told.
 //!
-//! Each file is one that somebody may write. The messages are compared as a
+//! Each file is one that a user may write. The messages are compared as a
 //! whole: who reads them has nothing else.
 
 use super::load;

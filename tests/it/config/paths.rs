@@ -33,6 +33,10 @@ fn a_route_that_no_request_leads_to_is_warned_of() {
         (&["match: {path_prefix: /Admin}", "match: {path: /admin}"], case),
         (&["match: {path: /a}", "match: {path: /A}"], case),
         (&["match: {path: /a}", "match: {path: /a/}"], slash),
+        (
+            &["match: {path_template: '/a/{x}'}", "match: {path: /a/}"],
+            "with an empty segment for a template's `{name}`",
+        ),
         (&["match: {path: /a/}", "match: {path: /a}"], slash),
         (&["match: {path: /a, methods: [GET]}", "match: {path: /a/, methods: [head]}"], slash),
         (

@@ -226,10 +226,13 @@ fn requests() -> Vec<(String, &'static str, &'static str)> {
         last = last.iter().flat_map(|path| names.map(|name| format!("{path}/{name}"))).collect();
         paths.extend(last.iter().flat_map(|path| [path.clone(), format!("{path}/")]));
     }
+    // Deeper than any template, below each prefix.
+    let prefixes = ["", "/a", "/A", "/a/b", "/b", "/:x"];
+    paths.extend(prefixes.map(|prefix| format!("{prefix}/x/x/x/x")));
     let mut requests = Vec::new();
     for path in paths {
         for method in ["GET", "HEAD", "POST", "PUT"] {
-            for host in ["h.example", "g.h.example", "i", "other"] {
+            for host in ["h.example", "g.h.example", "o.example", "i", "other"] {
                 requests.push((path.clone(), method, host));
             }
         }

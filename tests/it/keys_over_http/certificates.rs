@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use claimgate::settings::KeySourceSettings;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use super::{
@@ -17,6 +17,7 @@ use crate::support::authority::{Authority, dns};
 /// A certificate as `openssl req -x509 -newkey … -addext subjectAltName=…`
 /// makes it, with some changes.
 struct SelfSigned {
+    params: CertificateParams,
     key: KeyPair,
     certificate: rcgen::Certificate,
 }
@@ -35,7 +36,7 @@ impl SelfSigned {
         params.subject_alt_names = vec![dns("localhost")];
         change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
-        Self { key, certificate }
+        Self { params, key, certificate }
     }
 
     async fn serve(&self) -> Server {
@@ -86,7 +87,7 @@ async fn no_other_certificate_is_accepted_and_the_error_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let listed = folder.path().join("ca.pem");
     let unlisted = "it is marked as an authority's (CA:TRUE), as openssl req -x509 makes them; to \
-                    trust it nonetheless, list this very certificate in ca_file";
+                    trust it anyway, list this very certificate in ca_file";
     let server = SelfSigned::new(|_| {}).serve().await;
     fs::write(&listed, Authority::new().pem()).unwrap();
     let error = fetch(&server, &listed).await.unwrap_err();
@@ -156,8 +157,62 @@ async fn an_issued_certificate_is_not_trusted_by_being_listed() {
     assert_eq!(fetch(&server, &listed).await, Ok(()));
 }
 
-/// Being listed does not make a certificate one that vouches for others, but
-/// for what it did before: as a root it always has.
+/// A listed certificate vouches for others only if it is an authority's.
+#[tokio::test]
+async fn a_listed_certificate_of_a_server_vouches_for_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let listed = folder.path().join("ca.pem");
+    let usages = |usages: &'static [KeyUsagePurpose]| {
+        move |params: &mut CertificateParams| params.key_usages = usages.into()
+    };
+    // Whether the holder of the certificate may vouch for others.
+    let cases: [(&str, SelfSigned, bool); 5] = [
+        ("CA:TRUE", SelfSigned::new(|_| {}), true),
+        ("CA:TRUE, keyCertSign", SelfSigned::new(usages(&[KeyUsagePurpose::KeyCertSign])), true),
+        (
+            "CA:TRUE, without keyCertSign",
+            SelfSigned::new(usages(&[KeyUsagePurpose::DigitalSignature])),
+            false,
+        ),
+        ("CA:FALSE", SelfSigned::new(|params| params.is_ca = IsCa::ExplicitNoCa), false),
+        ("no basicConstraints", SelfSigned::new(|params| params.is_ca = IsCa::NoCa), false),
+    ];
+    for (what, own, vouches) in cases {
+        fs::write(&listed, own.certificate.pem()).unwrap();
+        assert_eq!(fetch(&own.serve().await, &listed).await, Ok(()), "{what}: itself");
+
+        // Another server, with a certificate that this one's key has signed.
+        let (der, pem) = (own.certificate.der().clone(), own.certificate.pem());
+        let issuer = Issuer::from_params(&own.params, &own.key);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "another");
+        params.subject_alt_names = vec![dns("localhost")];
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let chain = vec![certificate.der().clone(), der.clone()];
+        let other = Server::with_certificate(chain, key, |_| status(200, jwks(&["a"]))).await;
+        let fetched = fetch(&other, &listed).await;
+        assert_eq!(fetched.is_ok(), vouches, "{what}: {fetched:?}");
+        // Nor with an authority beside it in the file.
+        fs::write(&listed, Authority::new().pem() + &pem).unwrap();
+        let fetched = fetch(&other, &listed).await;
+        assert_eq!(fetched.is_ok(), vouches, "{what}: {fetched:?}");
+    }
+}
+
+/// The first certificate of a chain may stand in the file as well.
+#[tokio::test]
+async fn a_whole_chain_may_be_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let listed = folder.path().join("ca.pem");
+    let authority = Authority::new();
+    let (leaf, key) = authority.issue(dns("localhost"));
+    fs::write(&listed, leaf.pem() + &authority.pem()).unwrap();
+    let chain = vec![leaf.der().clone()];
+    let server = Server::with_certificate(chain, key, |_| status(200, jwks(&["a"]))).await;
+    assert_eq!(fetch(&server, &listed).await, Ok(()));
+}
+
 #[tokio::test]
 async fn the_holder_of_a_listed_certificate_must_prove_to_have_its_key() {
     let folder = tempfile::tempdir().unwrap();

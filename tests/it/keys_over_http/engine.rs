@@ -232,7 +232,7 @@ async fn bad_signatures_cost_one_fetch_for_each_cooldown_and_delay_no_one_else()
     eventually("the fetch is under way", async || server.seen().len() == 2).await;
     for number in 0..100 {
         let good = token(&own, "ES256", Some("1"), number);
-        assert_eq!(running.reason_now(&good), Some(Reason::Ok), "no one waits for it");
+        assert_eq!(running.reason_now(&good), Some(Reason::Ok), "no request waits for it");
     }
     server.release();
     for forged in waiting {
@@ -373,7 +373,7 @@ async fn providers_that_would_fetch_the_same_share_one_fetch() {
             audience: vec![audience.into()],
             ..provider(keys)
         };
-        // Their limits may differ; the strictest counts.
+        // Their times may differ.
         let slower = KeySourceSettings { cache: 24 * HOUR, ..keys(()) };
         let running =
             Running::start(vec![("one", wanting("a", keys(()))), ("two", wanting("b", slower))])
@@ -396,6 +396,25 @@ async fn providers_that_would_fetch_the_same_share_one_fetch() {
         assert_eq!(running.reason(&unknown).await, Reason::UnknownKid);
         assert_eq!(server.seen().len() - before, 2 * requests);
         assert_eq!(running.told.to("two"), ["fetched"; 2]);
+    }
+}
+
+/// A cooldown is there for the issuer, which does not care whose tokens name
+/// keys that it does not have.
+#[tokio::test]
+async fn the_longest_cooldown_of_providers_that_share_a_fetch_counts() {
+    let server = Server::new(|_| status(200, other_jwks(&["a"]))).await;
+    let quick = KeySourceSettings { refresh_cooldown: MILLI, ..at(server.url("/")) };
+    let patient = KeySourceSettings { refresh_cooldown: HOUR, ..quick.clone() };
+    for keys in [[&quick, &patient], [&patient, &quick]] {
+        let before = server.seen().len();
+        let [one, two] = keys.map(|keys| provider(keys.clone()));
+        let running = Running::start(vec![("one", one), ("two", two)]).await;
+        for number in 0..20 {
+            let unknown = token(&key(Algorithm::Es256), "ES256", Some("new"), number);
+            assert_eq!(running.reason(&unknown).await, Reason::UnknownKid);
+        }
+        assert_eq!(server.seen().len() - before, 2, "the first, and one for all of them");
     }
 }
 

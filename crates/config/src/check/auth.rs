@@ -7,7 +7,7 @@ use claimgate_core::{
 };
 
 use super::{
-    denials::{denial_headers, error_format},
+    denial_style::{denial_headers, error_format},
     headers::identity,
     limits,
     metadata::members,

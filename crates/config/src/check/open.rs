@@ -5,7 +5,7 @@ use claimgate_core::settings::{AuthSettings, OAuth2Settings, ProviderKind, Route
 use crate::report::Place;
 
 /// Warns of providers of JWTs whose tokens need nothing but a good signature
-/// where no route says otherwise. Most issuers give tokens to whoever asks, for
+/// where no route says otherwise. Most issuers give tokens to any client that asks, for
 /// other services too.
 pub(super) fn warn(auth: &AuthSettings, is_short_form: bool, place: &Place) {
     if !auth.enabled || !asks_nothing(auth) {

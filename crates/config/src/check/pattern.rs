@@ -111,7 +111,7 @@ impl Meant {
         if let Some(start) = below.iter().find_map(|below| pattern.strip_suffix(below)) {
             return Self::of(&format!("{start}/**"));
         }
-        // Its `/` is no end of a segment.
+        // Its `/` does not end a segment.
         let pattern = ["([^/]+)", "([^/]*)", "[^/]+", "[^/]*"]
             .iter()
             .fold(pattern.to_owned(), |pattern, any| pattern.replace(any, "{name}"));

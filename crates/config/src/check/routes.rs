@@ -6,7 +6,7 @@ use claimgate_core::{policy::routes::templates_overlap_too_much, settings::Route
 
 use super::{
     claims,
-    denials::{denial_headers, error_format},
+    denial_style::{denial_headers, error_format},
     limits,
     path::{self, Written},
     providers::Known,

@@ -50,6 +50,10 @@ fn told(why: &Why, place: &Place) -> String {
                     "write the same rules for both, one `path_prefix`, or `public_paths`, which \
                      are compared byte for byte",
                 ),
+                Difference::EmptySegment => (
+                    "with an empty segment for a template's `{name}`, as some routers do",
+                    "write the same rules for both, or the path without the slash at its end",
+                ),
                 Difference::Other => (
                     "as some servers do",
                     "write a path that every server reads alike, or a shorter `path_prefix`",

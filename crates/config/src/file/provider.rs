@@ -51,7 +51,7 @@ const OWN_KEYS: [(&str, &[&str]); 3] = [
     ("grpc", &["address", "timeout_ms"]),
 ];
 
-/// The type that was meant by a word that is none.
+/// The type that was meant by a word that is not a type.
 pub(crate) fn meant_type(word: &str) -> Option<&'static str> {
     let plain: String =
         word.chars().filter(|char| char.is_alphanumeric()).collect::<String>().to_lowercase();

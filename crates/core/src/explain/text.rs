@@ -116,7 +116,7 @@ impl Display for Upstream {
             writeln!(f, "  {name}: {}", visible(value))?;
         }
         for name in &self.remove {
-            writeln!(f, "  {name}: (removed)")?;
+            writeln!(f, "  {}: (removed)", visible(name))?;
         }
         for name in &self.remove_query {
             writeln!(f, "  query parameter {}: (removed)", visible(name))?;

@@ -96,7 +96,7 @@ fn read_curve(
 }
 
 /// A coordinate in its full length (RFC 7518, 6.2.1.2). That of a point is a
-/// number, so leading zeros change nothing; an Ed25519 key is no number.
+/// number, so leading zeros change nothing; an Ed25519 key is not a number.
 fn coordinate(
     jwk: &Map<String, Value>,
     member: &'static str,

@@ -21,11 +21,14 @@ const PLACES: usize = 16;
 /// at which it will be full again.
 ///
 /// The table is divided into sets of [`PLACES`] places, and a caller belongs to
-/// one set. Where a set is full, a newcomer takes the place of the caller whose
-/// budget would be full first, so the busiest are counted exactly as long as
-/// there are fewer of them than places. A
-/// place is one atomic number, so a caller's requests wait for nothing: neither
-/// for other callers, nor for a reload, nor for a reader.
+/// one set. Where a set is full, a newcomer takes the place of the caller that
+/// has used the fewest requests of its budget, whatever its plan. What is
+/// forgotten with a caller is given to it once more, so this gives away the
+/// least, and the busiest are counted exactly as long as there are fewer of them
+/// than places.
+///
+/// A place is one atomic number, so a caller's requests wait for nothing:
+/// neither for other callers, nor for a reload, nor for a reader.
 pub struct Counters {
     places: Box<[AtomicU128]>,
     /// How many places a set has.
@@ -35,12 +38,28 @@ pub struct Counters {
     epoch: Option<Instant>,
 }
 
-/// What a place holds: a key, 0 for none, and when its budget is full.
+/// What a place holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
+    /// Whose budget; 0 for none.
     key: u64,
+    /// The time in which it refills by one, as a power of two of nanoseconds.
+    refill: u32,
+    /// When it is full.
     full_at: u64,
 }
+
+/// What a caller lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// How long until its budget holds enough.
+    pub(super) until: Duration,
+    /// How many requests' worth it holds now.
+    pub(super) left: u64,
+}
+
+/// The bits that a place has for [`Place::refill`]: those that no key uses.
+const REFILL_BITS: u64 = 0b11_1111;
 
 impl Counters {
     /// For at most `callers` at a time; never fewer than one.
@@ -57,9 +76,10 @@ impl Counters {
     /// Where there are too many, those that would be full first are left out.
     pub fn resized(&self, callers: usize) -> Self {
         let resized = Self::with_epoch(callers, self.hashes.clone(), self.epoch);
+        let now = self.now();
         for place in self.places.iter().map(|place| Place::from(place.load(Ordering::Acquire))) {
-            let (at, worst) = resized.find(Key(place.key));
-            if place.key != 0 && worst.full_at < place.full_at {
+            let (at, least) = resized.find(Key(place.key), now);
+            if place.key != 0 && least.used(now) < place.used(now) {
                 resized.places[at].store(place.into(), Ordering::Release);
             }
         }
@@ -76,7 +96,7 @@ impl Counters {
     /// The key of what hashes like `who`. Others can't find out which keys are
     /// equal: the hash has a secret.
     pub fn key(&self, who: impl Hash) -> Key {
-        Key(self.hashes.hash_one(who).max(1))
+        Key((self.hashes.hash_one(who) & !REFILL_BITS).max(REFILL_BITS + 1))
     }
 
     /// The most callers that it counts.
@@ -94,13 +114,16 @@ impl Counters {
     ///
     /// # Errors
     ///
-    /// How long until it holds enough; nothing is taken then.
-    pub(super) fn take(&self, key: Key, gcra: Gcra, cost: u32, now: u64) -> Result<(), Duration> {
+    /// What it lacks; nothing is taken then.
+    pub(super) fn take(&self, key: Key, gcra: Gcra, cost: u32, now: u64) -> Result<(), Lack> {
         loop {
-            let (at, held) = self.find(key);
+            let (at, held) = self.find(key, now);
             let is_known = held.key == key.0;
             let full_at = if is_known { held.full_at } else { 0 };
-            let taken = Place { key: key.0, full_at: gcra.take(full_at, cost, now)? };
+            let full_at = gcra
+                .take(full_at, cost, now)
+                .map_err(|until| Lack { until, left: gcra.left(full_at, now) })?;
+            let taken = Place { key: key.0, refill: gcra.refill(), full_at };
             if !self.swap(at, held, taken) {
                 continue;
             }
@@ -109,13 +132,14 @@ impl Counters {
             if is_known || !self.is_elsewhere(key, at) {
                 return Ok(());
             }
-            self.swap(at, taken, Place { key: 0, full_at: 0 });
+            self.swap(at, taken, Place::EMPTY);
         }
     }
 
     /// When the budget of `key` is full again; 0 if it is.
+    #[cfg(test)]
     pub(super) fn full_at(&self, key: Key) -> u64 {
-        let (_, held) = self.find(key);
+        let (_, held) = self.find(key, 0);
         if held.key == key.0 { held.full_at } else { 0 }
     }
 
@@ -128,27 +152,32 @@ impl Counters {
         self.places.iter().filter(is_used).count()
     }
 
-    /// The place of `key`, or else the place in its set whose budget is full
-    /// first.
-    fn find(&self, key: Key) -> (usize, Place) {
+    /// The place of `key`, or else the place in its set of which the least is
+    /// used at `now`.
+    fn find(&self, key: Key, now: u64) -> (usize, Place) {
         let first = self.first_of(key);
-        let mut best = (first, Place { key: 0, full_at: u64::MAX });
+        let mut least = (u128::MAX, first, Place::EMPTY);
         for at in first..first + self.width {
-            let place = Place::from(self.places[at].load(Ordering::SeqCst));
+            let place = self.place(at);
             if place.key == key.0 {
                 return (at, place);
             }
-            if place.full_at < best.1.full_at {
-                best = (at, place);
+            let used = place.used(now);
+            if used < least.0 {
+                least = (used, at, place);
             }
         }
-        best
+        let (_, at, place) = least;
+        (at, place)
     }
 
     fn is_elsewhere(&self, key: Key, here: usize) -> bool {
         let first = self.first_of(key);
-        let has_key = |at: usize| Place::from(self.places[at].load(Ordering::SeqCst)).key == key.0;
-        (first..first + self.width).any(|at| at != here && has_key(at))
+        (first..first + self.width).any(|at| at != here && self.place(at).key == key.0)
+    }
+
+    fn place(&self, at: usize) -> Place {
+        self.places[at].load(Ordering::SeqCst).into()
     }
 
     fn swap(&self, at: usize, old: Place, new: Place) -> bool {
@@ -165,15 +194,28 @@ impl Counters {
     }
 }
 
+impl Place {
+    const EMPTY: Self = Self { key: 0, refill: 0, full_at: 0 };
+
+    /// How many requests' worth of its budget are used, to compare it with
+    /// others: to within a factor of two, which is the same for one plan.
+    fn used(self, now: u64) -> u128 {
+        u128::from(self.full_at.saturating_sub(now)) << (REFILL_BITS as u32 - self.refill)
+    }
+}
+
 impl From<u128> for Place {
     fn from(bits: u128) -> Self {
-        Self { key: (bits >> 64) as u64, full_at: bits as u64 }
+        let upper = (bits >> 64) as u64;
+        let refill = (upper & REFILL_BITS) as u32;
+        Self { key: upper & !REFILL_BITS, refill, full_at: bits as u64 }
     }
 }
 
 impl From<Place> for u128 {
     fn from(place: Place) -> Self {
-        Self::from(place.key) << 64 | Self::from(place.full_at)
+        let upper = place.key | u64::from(place.refill);
+        Self::from(upper) << 64 | Self::from(place.full_at)
     }
 }
 

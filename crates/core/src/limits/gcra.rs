@@ -37,6 +37,12 @@ impl Gcra {
         }
     }
 
+    /// The time in which a budget refills by one, rounded down to a power of two
+    /// of nanoseconds, as its exponent.
+    pub(super) fn refill(self) -> u32 {
+        self.each.ilog2()
+    }
+
     /// How many requests a budget holds at `now` that will be full at
     /// `full_at`.
     pub(super) fn left(self, full_at: u64, now: u64) -> u64 {

@@ -110,7 +110,7 @@ impl IdentityHeaders {
             return Ok(Arc::clone(identity));
         }
         let identity = Arc::new(self.build(principal, provider, method)?);
-        // Another configuration's rendering stays; ours is then made anew.
+        // Another configuration's rendering stays; ours is then made again.
         let _ = principal.rendered.set((self.generation, Arc::clone(&identity)));
         Ok(identity)
     }

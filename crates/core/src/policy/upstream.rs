@@ -9,7 +9,7 @@ use crate::{
     identity::Identity,
     request::Request,
     settings::{TokenPlace, TokenSourceSettings},
-    token::{WEBSOCKET_PROTOCOL, cookies, parameters, spells, websocket_protocols},
+    token::{KeptToken, WEBSOCKET_PROTOCOL, cookies, parameters, spells, websocket_protocols},
 };
 
 /// The edits of an allowed request.
@@ -54,11 +54,19 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Removes every place that may hold a token.
-    pub fn hide_tokens(&mut self, sources: &'a [TokenSourceSettings], request: &Request<'a>) {
+    /// Removes every place that may hold a token, but those that hold `kept`.
+    pub(crate) fn hide_tokens(
+        &mut self,
+        sources: &'a [TokenSourceSettings],
+        request: &Request<'a>,
+        kept: Option<KeptToken<'_>>,
+    ) {
         let mut hidden_cookies: SmallVec<[&str; 2]> = SmallVec::new();
         let mut hidden_protocols: SmallVec<[&str; 2]> = SmallVec::new();
         for source in sources {
+            if kept.is_some_and(|kept| kept.is_in(&source.place, request)) {
+                continue;
+            }
             match &source.place {
                 TokenPlace::Header { name, .. } => self.remove.push(Cow::Borrowed(name)),
                 TokenPlace::Query(name) => self.hide_parameter(name, request),
@@ -73,8 +81,10 @@ impl<'a> Edits<'a> {
         }
         if !hidden_protocols.is_empty() {
             let all = || websocket_protocols(request).map(|protocol| (protocol, protocol));
-            let is_hidden =
-                |it: &[u8]| hidden_protocols.iter().any(|prefix| it.starts_with(prefix.as_bytes()));
+            let is_hidden = |it: &[u8]| {
+                hidden_protocols.iter().any(|prefix| it.starts_with(prefix.as_bytes()))
+                    && !kept.is_some_and(|kept| kept.is_protocol(it))
+            };
             self.keep(WEBSOCKET_PROTOCOL, ", ", all, is_hidden);
         }
     }
@@ -119,7 +129,10 @@ impl<'a> Edits<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::IdentityHeaderSettings;
+    use crate::{
+        settings::{AuthSettings, IdentityHeaderSettings, SeveralTokens},
+        token::TokenSources,
+    };
 
     fn source(place: TokenPlace) -> TokenSourceSettings {
         TokenSourceSettings { place, providers: None }
@@ -179,7 +192,7 @@ mod tests {
                 ..Request::default()
             };
             let mut edits = Edits::default();
-            edits.hide_tokens(&sources, &request);
+            edits.hide_tokens(&sources, &request, None);
             assert_eq!(edits.remove_query.as_slice(), ["access%5Ftoken", "access_token"]);
             assert_eq!(edits.set.first().map(|(_, value)| &**value), kept, "{cookie}");
             assert_eq!(edits.remove.contains(&Cow::from("cookie")), removed, "{cookie}");
@@ -205,7 +218,7 @@ mod tests {
             let fields = fields.iter().map(|value| (WEBSOCKET_PROTOCOL, value.as_bytes()));
             let request = Request { path: "/", headers: fields.collect(), ..Request::default() };
             let mut edits = Edits::default();
-            edits.hide_tokens(&sources, &request);
+            edits.hide_tokens(&sources, &request, None);
             assert_eq!(edits.set.first().map(|(_, value)| &**value), kept, "{request:?}");
             assert_eq!(edits.remove.as_slice() == [WEBSOCKET_PROTOCOL], removed, "{request:?}");
         }
@@ -225,8 +238,88 @@ mod tests {
         let headers = headers.into_iter().collect();
         let request = Request { path: "/", headers, ..Request::default() };
         let mut edits = Edits::default();
-        edits.hide_tokens(&sources, &request);
+        edits.hide_tokens(&sources, &request, None);
         assert_eq!(edits.remove.as_slice(), ["cookie", WEBSOCKET_PROTOCOL]);
         assert!(edits.set.is_empty());
+    }
+
+    /// Where the upstream may have the token that was checked, those that were
+    /// ignored are hidden alone.
+    #[test]
+    fn places_of_the_token_that_is_kept_stay() {
+        let places = || {
+            [
+                TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) },
+                TokenPlace::Header { name: "authorization".into(), scheme: None },
+                TokenPlace::Header { name: "x-api-key".into(), scheme: None },
+                TokenPlace::Query("t".into()),
+                TokenPlace::Query("u".into()),
+                TokenPlace::Cookie("s".into()),
+                TokenPlace::WebSocketProtocol("key.".into()),
+                TokenPlace::WebSocketProtocol("key.a.".into()),
+            ]
+        };
+        let settings = AuthSettings {
+            token_sources: places().map(source).into(),
+            several_tokens: SeveralTokens::First,
+            ..AuthSettings::default()
+        };
+        let sources = TokenSources::new(&settings);
+        type Texts = &'static [&'static str];
+        type Headers = &'static [(&'static str, &'static str)];
+        // Path, headers; what is removed of headers and parameters, and set.
+        type Case = (&'static str, Headers, Texts, Texts, Texts);
+        let all: Headers = &[
+            ("authorization", "bearer one"),
+            ("x-api-key", "two"),
+            ("cookie", "a=1; s=two"),
+            (WEBSOCKET_PROTOCOL, "chat, key.two"),
+        ];
+        let cases: [Case; 7] = [
+            ("/?t=two", all, &["x-api-key"], &["t"], &["a=1", "chat"]),
+            ("/", &[("authorization", "one"), ("x-api-key", "two")], &["x-api-key"], &[], &[]),
+            ("/", &[("x-api-key", "one")], &["authorization", "authorization"], &[], &[]),
+            // A source with the token loses nothing; Envoy removes by name.
+            (
+                "/?t=&t=%6fne&u=two",
+                &[("authorization", "Basic x y")],
+                &["authorization", "authorization", "x-api-key"],
+                &["u"],
+                &[],
+            ),
+            (
+                "/?u=two",
+                &[("cookie", "s=one"), (WEBSOCKET_PROTOCOL, "key.two")],
+                &["authorization", "authorization", "x-api-key", "cookie"],
+                &[],
+                &[],
+            ),
+            (
+                "/",
+                &[(WEBSOCKET_PROTOCOL, "key.a.one")],
+                &["authorization", "authorization", "x-api-key"],
+                &[],
+                &[],
+            ),
+            (
+                "/",
+                &[("cookie", "s=one"), (WEBSOCKET_PROTOCOL, "chat, key.two, x")],
+                &["authorization", "authorization", "x-api-key"],
+                &[],
+                &["chat, x"],
+            ),
+        ];
+        for (path, headers, removed, removed_query, set) in cases {
+            let fields = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+            let request = Request { path, headers: fields.collect(), ..Request::default() };
+            let found = sources.find(&request).unwrap();
+            let kept = KeptToken { sources: &sources, token: found.token.as_bytes() };
+            let mut edits = Edits::default();
+            edits.hide_tokens(&settings.token_sources, &request, Some(kept));
+            assert_eq!(edits.remove.as_slice(), removed, "{path} {headers:?}");
+            assert_eq!(edits.remove_query.as_slice(), removed_query, "{path} {headers:?}");
+            let values: Vec<_> = edits.set.iter().map(|(_, value)| &**value).collect();
+            assert_eq!(values, set, "{path} {headers:?}");
+        }
     }
 }

@@ -40,7 +40,7 @@ const MAX_READ_AGAIN: usize = 4096;
 /// How long the chain waits for providers.
 pub enum Wait<'a> {
     /// Not at all. At the first provider that needs I/O the chain stays
-    /// pending for ever; the caller then asks it anew and waits.
+    /// pending forever; the caller then asks it again and waits.
     Never,
     /// Until this is ready; then no provider is waited for any more.
     Until(Pin<&'a mut (dyn Future<Output = ()> + Send)>),

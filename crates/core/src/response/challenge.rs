@@ -1,7 +1,7 @@
 //! The `WWW-Authenticate` header (RFC 6750, section 3; RFC 9110, section 11.6.1).
 
 use super::denial;
-use crate::{decision::Denial, policy::denials::DenialStyle};
+use crate::{decision::Denial, policy::denial_style::DenialStyle};
 
 /// The parts of a denial's challenge; `None` where asking for another token
 /// would not help. `description` holds nothing that a quoted-string escapes.

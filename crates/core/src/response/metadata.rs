@@ -146,6 +146,8 @@ impl<'a> Metadata<'a> {
             ("expires_at", self.expires_at().map(|at| number(at.as_seconds()))),
             ("limit_cost", self.limits.map(|of| of.cost.into())),
             ("limit_key", self.limits.map(|of| text(of.key))),
+            ("limit_requests", self.limits.and_then(|of| of.requests().cloned())),
+            ("limit_tokens", self.limits.and_then(|of| of.tokens().cloned())),
             ("limits", self.limits.map(|of| of.limits.clone())),
             ("method", self.method.map(text)),
             ("plan", self.limits.map(|of| text(of.plan))),
@@ -166,6 +168,17 @@ impl<'a> Metadata<'a> {
 }
 
 impl<'a> ToldLimits<'a> {
+    /// The limit of requests. It is told a second time, outside of `limits`:
+    /// Envoy Gateway reads a limit only where it is a member of its own.
+    pub fn requests(&self) -> Option<&'a Value> {
+        self.limits.get("requests")
+    }
+
+    /// The limit of tokens, told likewise.
+    pub fn tokens(&self) -> Option<&'a Value> {
+        self.limits.get("tokens")
+    }
+
     fn of(decision: &Decision<'a>, caller: &'a Caller) -> Option<Self> {
         let limited = decision.limited.as_ref()?;
         let key = caller.identity.allowance.get()?.told_key()?;

@@ -132,12 +132,12 @@ pub fn defect(token: &str) -> String {
     }
     let header_error = decode(header)
         .and_then(|header| serde_json::from_slice::<Header>(&header).err())
-        .map(|error| format!("its header is no JOSE header: {}", shortened(&error)));
+        .map(|error| format!("its header is not a JOSE header: {}", shortened(&error)));
     let claims_error = || {
         let error = serde_json::from_slice::<Facts>(&decode(claims)?).err()?;
-        Some(format!("its claims are no JSON object: {}", shortened(&error)))
+        Some(format!("its claims are not a JSON object: {}", shortened(&error)))
     };
-    header_error.or_else(claims_error).unwrap_or_else(|| "its iss is no string".into())
+    header_error.or_else(claims_error).unwrap_or_else(|| "its iss is not a string".into())
 }
 
 fn shortened(error: &serde_json::Error) -> String {
@@ -293,11 +293,14 @@ mod tests {
             ("a.b".into(), "2 parts"),
             (token(good.0, good.1) + "=", "signature is not base64url"),
             (format!("+{}", token(good.0, good.1)), "header is not base64url"),
-            (token("{}", "{}"), "header is no JOSE header: missing field `alg`"),
+            (token("{}", "{}"), "header is not a JOSE header: missing field `alg`"),
             (token(r#"{"alg":"a","alg":"a"}"#, "{}"), "a name occurs twice"),
-            (token(good.0, "[]"), "claims are no JSON object"),
-            (token(good.0, r#"{"a":1,"a":2}"#), "claims are no JSON object: a name occurs twice"),
-            (token(good.0, r#"{"iss":1}"#), "iss is no string"),
+            (token(good.0, "[]"), "claims are not a JSON object"),
+            (
+                token(good.0, r#"{"a":1,"a":2}"#),
+                "claims are not a JSON object: a name occurs twice",
+            ),
+            (token(good.0, r#"{"iss":1}"#), "iss is not a string"),
         ];
         for (token, expected) in cases {
             assert!(Unverified::read(&token).is_none(), "{token}");

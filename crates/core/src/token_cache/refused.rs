@@ -5,7 +5,7 @@
 //! (`make undisturbed`, `make costs`). Each thread keeps the last few in a table of its own, so
 //! that a flood of them delays no other thread. The table is of a fixed size: a
 //! token is kept as its SHA-256, together with the key set that refused it.
-//! With another set it is verified anew, so entries need no end.
+//! With another set it is verified again, so entries need no end.
 
 use std::{
     ptr,

@@ -11,7 +11,7 @@ use super::error::Cause;
 #[derive(Debug)]
 pub(super) struct JwksUri(pub(super) Url);
 
-/// An issuer is a URL; what is far longer is none, and fills no log.
+/// An issuer is a URL; what is far longer is not one, and must not fill the log.
 const SHOWN_CHARS: usize = 256;
 
 #[derive(Deserialize)]

@@ -79,7 +79,7 @@ fn certificate_problem(error: &CertificateError) -> String {
         CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
             format!(
                 "it is marked as an authority's (CA:TRUE), as openssl req -x509 makes them; to \
-                 trust it nonetheless, list this very certificate in {CA_FILE}"
+                 trust it anyway, list this very certificate in {CA_FILE}"
             )
         }
         error => error.to_string(),

@@ -16,32 +16,34 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::WebPkiSupportedAlgorithms,
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime},
     server::ParsedCertificate,
 };
 use x509_parser::{
     certificate::X509Certificate,
     prelude::{ExtendedKeyUsage, FromDer as _},
+    x509::X509Version,
 };
 
 /// Verifies a server as usual, or knows its certificate.
 #[derive(Debug)]
 pub(super) struct Pinned {
-    usual: Arc<WebPkiServerVerifier>,
+    /// `None` if there is no root.
+    usual: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Pinned {
-    /// Those of `listed` that are self-signed are known; the others can only
-    /// be roots.
+    /// Those of `listed` that are self-signed are known.
     pub(super) fn new(
-        usual: Arc<WebPkiServerVerifier>,
-        algorithms: &WebPkiSupportedAlgorithms,
+        usual: Option<Arc<WebPkiServerVerifier>>,
+        algorithms: WebPkiSupportedAlgorithms,
         listed: &[CertificateDer<'static>],
     ) -> Self {
-        let known = listed.iter().filter(|certificate| is_self_signed(certificate, algorithms));
-        Self { usual, certificates: known.cloned().collect() }
+        let known = listed.iter().filter(|certificate| is_self_signed(certificate, &algorithms));
+        Self { certificates: known.cloned().collect(), usual, algorithms }
     }
 }
 
@@ -54,13 +56,12 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let usual = self.usual.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
+        let usual = match &self.usual {
+            Some(usual) => {
+                usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
         if usual.is_err() && self.certificates.contains(end_entity) {
             verify_known(end_entity, server_name, now)?;
             return Ok(ServerCertVerified::assertion());
@@ -74,7 +75,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -83,12 +84,31 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
+}
+
+/// Whether the certificate is an authority's, so that it may vouch for others
+/// (RFC 5280, sections 4.2.1.3 and 4.2.1.9): it says so, and no key usage
+/// forbids it. Those before version 3 can't say it; being listed does.
+///
+/// One that can't be read here is left to what makes a root of it.
+pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, read)) = X509Certificate::from_der(certificate) else { return true };
+    if read.version() != X509Version::V3 {
+        return true;
+    }
+    let is_marked =
+        matches!(read.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
+    let may_sign = match read.key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
+        Err(_) => false,
+    };
+    is_marked && may_sign
 }
 
 /// Whether the certificate is signed with its own key: whatever the name in it,

@@ -12,7 +12,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::{error::SetupError, pinned::Pinned};
+use super::{
+    error::SetupError,
+    pinned::{Pinned, is_authority},
+};
 
 /// Whether a client speaks TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +56,23 @@ pub(super) fn client_config(
     let refused = |cause| SetupError::CaFile { path: path.display().to_string(), cause };
     let listed = add_roots(&mut roots, path).map_err(refused)?;
     let mut config = build(roots.clone())?;
-    let usual = WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
-        .build()
-        .map_err(|error| SetupError::Client(error.to_string()))?;
+    let usual = match roots.is_empty() {
+        true => None,
+        false => {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider());
+            Some(verifier.build().map_err(|error| SetupError::Client(error.to_string()))?)
+        }
+    };
     let algorithms = provider().signature_verification_algorithms;
-    let verifier = Pinned::new(usual, &algorithms, &listed);
+    let verifier = Pinned::new(usual, algorithms, &listed);
     // nosemgrep: no-unchecked-certificates -- it checks as usual, and more certificates by their bytes
     config.dangerous().set_certificate_verifier(Arc::new(verifier));
     Ok(config)
 }
 
-/// Adds the certificates in a file, and returns them.
+/// Adds the authorities among the certificates in a file, and returns all of
+/// them. What is not an authority's, such as the first of a server's chain, is
+/// no root: the server that has its key could vouch for any other name.
 fn add_roots(
     roots: &mut RootCertStore,
     path: &Path,
@@ -74,9 +83,11 @@ fn add_roots(
         let certificate = certificate.map_err(|error| format!("it is not valid PEM ({error})"))?;
         listed.push(certificate.clone());
         let found = listed.len();
-        roots
-            .add(certificate)
-            .map_err(|error| format!("certificate {found} can't be a trust root ({error})"))?;
+        if is_authority(&certificate) {
+            roots
+                .add(certificate)
+                .map_err(|error| format!("certificate {found} can't be a trust root ({error})"))?;
+        }
     }
     if listed.is_empty() { Err("it holds no PEM certificate".to_owned()) } else { Ok(listed) }
 }

@@ -333,7 +333,7 @@ fn read(fetched: Fetched) -> Result<Update, FetchError> {
 
 /// Replaces the keys, and retires those that the new set lacks. A set of the
 /// same keys changes nothing, so that tokens that were refused by it need not be
-/// verified anew.
+/// verified again.
 fn publish(source: &KeySource, set: KeySet) {
     let old = source.keys.load_full();
     let set = Arc::new(set.succeeding(&old));

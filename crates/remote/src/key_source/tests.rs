@@ -320,7 +320,7 @@ async fn a_fetch_that_hangs_does_not_keep_old_keys_alive() {
     time::sleep(3001 * SECOND).await;
     assert!(!key.is_live() && run.source.keys().is_empty());
     assert_eq!(run.fetches(), 2, "still under way");
-    // "Unchanged" is too late by then: the document is fetched anew.
+    // "Unchanged" is too late by then: the document is fetched again.
     while run.source.keys().is_empty() {
         time::sleep(SECOND).await;
     }

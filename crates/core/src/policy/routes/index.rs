@@ -87,7 +87,7 @@ impl Routes {
         let walk = self.walk(request);
         let mut agreement = Agreement { routes: &self.routes, found: None, of_templates: false };
         self.follow_readings(&walk, path, &mut agreement)?;
-        if let Some(filled) = self.filler.as_ref().and_then(|name| fill_empty(path, name)) {
+        if let Some(filled) = self.filled(path) {
             // Others have no `{name}` for which a server takes an empty segment.
             agreement.of_templates = true;
             self.follow_readings(&walk, &filled, &mut agreement)?;
@@ -97,6 +97,12 @@ impl Routes {
             agreement.add(self.find_as_sent(walk, path))?;
         }
         Ok(agreement.found.and_then(|at| self.routes.get(at)))
+    }
+
+    /// The path with a name in place of each empty segment, if it has any and
+    /// there are templates.
+    pub(super) fn filled(&self, path: &str) -> Option<String> {
+        fill_empty(path, self.filler.as_ref()?)
     }
 
     /// Adds where every reading of a path leads.

@@ -61,6 +61,8 @@ struct Fresh {
     methods: Vec<String>,
     /// The same.
     hosts: Vec<String>,
+    /// The paths of all routes.
+    paths: Vec<String>,
     /// More segments than any template has.
     below: String,
 }
@@ -94,17 +96,39 @@ impl Fresh {
         };
         let methods = all(|route| &route.methods, name.to_ascii_uppercase());
         let hosts = all(|route| &route.hosts, name.clone());
-        Self { methods, hosts, name, below }
+        let mut fresh = Self { methods, hosts, name, below, paths: Vec::new() };
+        fresh.paths = settings.routes.iter().flat_map(|route| fresh.own_paths(route)).collect();
+        fresh
     }
 
+    /// The paths of a route, then those of other routes that differ in case or
+    /// the slash at the end alone: where the rules are the same, one that is
+    /// written so leads here.
     fn paths(&self, route: &RouteSettings) -> Vec<String> {
+        let same = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
+        let mut paths = self.own_paths(route);
+        let own: Vec<_> = paths.iter().map(|path| same(path)).collect();
+        for path in &self.paths {
+            if paths.len() < MOST && own.contains(&same(path)) && !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        paths
+    }
+
+    fn own_paths(&self, route: &RouteSettings) -> Vec<String> {
+        // Of a path with a slash at its end, the one without is a reading.
+        let less_the_slash = |path: String| {
+            let cut = path.strip_suffix('/').filter(|cut| !cut.is_empty()).map(str::to_owned);
+            [path].into_iter().chain(cut).collect()
+        };
         if let Some(path) = &route.path {
-            return vec![path.clone()];
+            return less_the_slash(path.clone());
         }
         if let Some(template) = &route.path_template {
             let filled =
                 |segment| if draft::is_any(segment) { self.name.as_str() } else { segment };
-            return vec![template.split('/').map(filled).collect::<Vec<_>>().join("/")];
+            return less_the_slash(template.split('/').map(filled).collect::<Vec<_>>().join("/"));
         }
         let prefix = route.path_prefix.as_deref().unwrap_or("/");
         let below = format!("{}{}", prefix.trim_end_matches('/'), self.below);
@@ -181,8 +205,7 @@ impl Routes {
     }
 
     fn why_ambiguous(&self, request: &Request<'_>, position: usize) -> Option<Why> {
-        let wanted = self.routes.get(position)?.name.as_str();
-        let (other, difference) = self.disagreement(request, wanted)?;
+        let (other, difference) = self.disagreement(request, position)?;
         Some(Why::Ambiguous { other, difference })
     }
 }
@@ -250,6 +273,28 @@ mod tests {
             let expected = expected.map(|why| (last, why));
             assert_eq!(found.collect::<Vec<_>>(), Vec::from_iter(expected), "{told}");
         }
+    }
+
+    /// Fastify takes the empty segment behind a slash for a parameter's value.
+    #[test]
+    fn a_path_that_a_template_may_match_is_refused_and_the_template_named() {
+        let settings = AuthSettings {
+            routes: vec![template("a", "/a/{x}"), path("b", "/a/")],
+            ..AuthSettings::default()
+        };
+        let why =
+            |other: &str, difference| Why::Ambiguous { other: Some(other.into()), difference };
+        let found = unreached(&settings);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].position, &found[0].why), (1, &why("a", Difference::EmptySegment)));
+
+        // With the rules of another, its reading without the slash is taken for it.
+        let [first, second] = [template("a", "/a/{x}"), path("b", "/a/")];
+        let same =
+            RouteSettings { required_scopes: second.required_scopes.clone(), ..path("c", "/A") };
+        let settings =
+            AuthSettings { routes: vec![first, second, same], ..AuthSettings::default() };
+        assert_eq!(unreached(&settings), []);
     }
 
     #[test]

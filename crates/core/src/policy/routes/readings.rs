@@ -27,6 +27,8 @@ pub enum Difference {
     Case,
     /// Whether a slash at the end counts.
     Slash,
+    /// Whether an empty segment is the value of a template's `{name}`.
+    EmptySegment,
     /// Something else.
     Other,
 }
@@ -37,6 +39,8 @@ enum How {
     AsSent,
     /// The path is read so.
     Reading(Reading, View),
+    /// The same, an empty segment being the value of a template's `{name}`.
+    Filled(Reading, View),
 }
 
 impl Routes {
@@ -70,23 +74,24 @@ impl Routes {
         Some(format!("{}; {}", self.told(&first), self.told(&other)))
     }
 
-    /// Where a reading of the path leads that does not lead to the route
-    /// `wanted`, and what makes it another.
+    /// Where a reading of the path leads that does not lead to the rules of the
+    /// route at this position, and what makes it another.
     pub(super) fn disagreement(
         &self,
         request: &Request<'_>,
-        wanted: &str,
+        position: usize,
     ) -> Option<(Option<String>, Difference)> {
-        let path = request.bare_path();
-        let name = |way: &Way| self.routes.get(way.route).map(|route| route.name.clone());
-        let is_other = |way: &Way| name(way).as_deref() != Some(wanted);
-        let other = self.ways(self.walk(request), path).find(is_other)?;
+        let rules = |route| rules_of(&self.routes, route);
+        let is_other = |way: &Way| rules(way.route) != rules(position);
+        let other = self.ways(self.walk(request), request.bare_path()).find(is_other)?;
         let difference = match other.how {
             How::Reading(_, View::Folded | View::FoldedSlashCut) => Difference::Case,
             How::Reading(_, View::SlashCut) => Difference::Slash,
             How::Reading(_, View::Whole) | How::AsSent => Difference::Other,
+            How::Filled(..) => Difference::EmptySegment,
         };
-        Some((name(&other), difference))
+        let name = self.routes.get(other.route).map(|route| route.name.clone());
+        Some((name, difference))
     }
 
     fn told(&self, way: &Way) -> String {
@@ -95,18 +100,45 @@ impl Routes {
         format!("read {}, the path is {} and leads to {route}", way.how, way.text.escape_ascii())
     }
 
-    fn ways<'a>(&'a self, walk: Walk<'a>, path: &'a str) -> impl Iterator<Item = Way> + 'a {
-        let start = walk.start(&self.anywhere, self.paths_have_case);
-        READINGS.iter().flat_map(move |reading| {
+    fn ways<'a>(&'a self, walk: Walk<'a>, path: &str) -> impl Iterator<Item = Way> + use<'a> {
+        let (path, filled) = (path.to_owned(), self.filled(path));
+        let as_sent = path.clone();
+        let plain = READINGS.iter().flat_map(move |reading| {
             let text = reading.text(path.as_bytes());
-            let mut ways = Vec::new();
-            let Ok(()) = walk.follow(start, &text, |view, route| {
-                let how = How::Reading(*reading, view);
-                ways.push(Way { how, text: view.of(&text), route });
-                Ok::<_, Infallible>(())
-            });
-            ways
-        })
+            let way = |view: View, route| Way {
+                how: How::Reading(*reading, view),
+                text: view.of(&text),
+                route,
+            };
+            self.ways_of(walk, &text, way)
+        });
+        let filled = filled.into_iter().flat_map(move |path| {
+            let as_sent = as_sent.clone();
+            READINGS.iter().flat_map(move |reading| {
+                // Shown with the segment that is empty.
+                let shown = reading.text(as_sent.as_bytes());
+                let way = |view: View, route| Way {
+                    how: How::Filled(*reading, view),
+                    text: view.of(&shown),
+                    route,
+                };
+                let mut ways = self.ways_of(walk, &reading.text(path.as_bytes()), way);
+                ways.retain(|way| self.routes.get(way.route).is_some_and(|it| it.is_template));
+                ways
+            })
+        });
+        plain.chain(filled)
+    }
+
+    /// Where a text leads in every view.
+    fn ways_of(&self, walk: Walk<'_>, text: &[u8], way: impl Fn(View, usize) -> Way) -> Vec<Way> {
+        let start = walk.start(&self.anywhere, self.paths_have_case);
+        let mut ways = Vec::new();
+        let Ok(()) = walk.follow(start, text, |view, route| {
+            ways.push(way(view, route));
+            Ok::<_, Infallible>(())
+        });
+        ways
     }
 }
 
@@ -124,10 +156,19 @@ impl View {
 
 impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Reading(reading, view) = self else {
-            return f.write_str("letter for letter, as match_as_sent wants it");
+        let view = match self {
+            Self::AsSent => {
+                return f.write_str("letter for letter, as match_as_sent wants it");
+            }
+            Self::Reading(reading, view) => {
+                write!(f, "{reading}")?;
+                view
+            }
+            Self::Filled(reading, view) => {
+                write!(f, "{reading}, an empty segment being a template's value (Fastify)")?;
+                view
+            }
         };
-        write!(f, "{reading}")?;
         f.write_str(match view {
             View::Whole => "",
             View::SlashCut => ", less the slash at its end (Express, Django, Rails)",
@@ -190,6 +231,20 @@ mod tests {
             assert!(routes.find(&request).is_err(), "{path}: {told}");
             assert!(told.contains(expected), "{path}: {told}");
         }
+        let empty = RouteSettings {
+            name: "keys".into(),
+            path_template: Some("/v1/{id}/keys".into()),
+            public: true,
+            ..RouteSettings::default()
+        };
+        let template =
+            Routes::new(&AuthSettings { routes: vec![empty], ..AuthSettings::default() });
+        let request = Request { method: "GET", path: "/v1//keys", ..Request::default() };
+        let told = template.describe_ambiguity(&request).unwrap_or_default();
+        assert!(template.find(&request).is_err(), "{told}");
+        let expected = "an empty segment being a template's value (Fastify), the path is \
+                        /v1//keys and leads to route keys";
+        assert!(told.contains(expected), "{told}");
         let request = Request { method: "HEAD", path: "/status", ..Request::default() };
         assert_eq!(routes.describe_ambiguity(&request), None);
         let told = sent.describe_ambiguity(&request).unwrap_or_default();

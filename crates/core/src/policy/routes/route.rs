@@ -1,7 +1,7 @@
 //! The rules for one kind of request, and which requests these are.
 
 use crate::{
-    policy::{denials::DenialStyle, hosts::host_matches},
+    policy::{denial_style::DenialStyle, hosts::host_matches},
     provider_id::ProviderFilter,
     settings::{AuthSettings, ClaimRule, RouteLimit, RouteSettings},
 };

@@ -257,7 +257,7 @@ fn a_template_matches_whole_segments_that_are_not_empty() {
     }
 }
 
-/// A path is at many places at once, and the tree stays small all the same.
+/// A path is at many places at once, and the tree stays small anyway.
 #[test]
 fn templates_that_overlap_take_no_more_room_than_there_is() {
     let all = |depth: usize| -> Vec<_> {

@@ -290,7 +290,7 @@ pub(super) fn named(settings: &OAuth2Settings, claims: &Claims) -> Arc<Principal
 }
 
 /// One string of scopes (RFC 8693, section 4.2) or an array of them (Okta).
-/// An empty scope is none: it would only be a space too many in a header.
+/// An empty scope is not a scope: it would only be a space too many in a header.
 fn scopes(claim: &Value) -> Result<Vec<String>, Reason> {
     match claim {
         Value::String(list) => {

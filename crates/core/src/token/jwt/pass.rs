@@ -198,7 +198,7 @@ impl<'de, T, F: FnOnce(Seen<'_>) -> T> DeserializeSeed<'de> for Look<'_, F> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        // With `deserialize_ignored_any`, numbers that are none would pass.
+        // With `deserialize_ignored_any`, malformed numbers would pass.
         deserializer.deserialize_any(self)
     }
 }
