@@ -67,6 +67,7 @@ struct Families {
     key_expiry: GaugeVec,
     dropped_headers: IntCounterVec,
     limits: IntCounterVec,
+    nearly_limited: IntCounterVec,
     limited_callers: IntGauge,
     max_limited_callers: IntGauge,
     in_flight: IntGauge,
@@ -198,6 +199,11 @@ impl Metrics {
                 "claimgate_limits_total",
                 "Requests of callers on a plan, by what became of its limit.",
                 &["plan", "result"],
+            )?,
+            nearly_limited: new.counters(
+                "claimgate_limits_nearly_total",
+                "Requests within a limit that left less than a fifth of the caller's budget.",
+                &["plan"],
             )?,
             limited_callers: new.register(&IntGauge::new(
                 "claimgate_limited_callers",
@@ -404,11 +410,13 @@ impl Families {
             for result in LimitResult::ALL {
                 let _ = self.limits.remove_label_values(&[gone, result.as_str()]);
             }
+            let _ = self.nearly_limited.remove_label_values(&[gone]);
         }
         for plan in &plans {
             for result in [LimitResult::Within, LimitResult::Over] {
                 self.limits.with_label_values(&[plan.as_str(), result.as_str()]);
             }
+            self.nearly_limited.with_label_values(&[plan.as_str()]);
         }
         tracked.plans = plans;
         tracked.shards.push(Arc::downgrade(shards));

@@ -61,13 +61,20 @@ class Prometheus(Program):
         return [rule for group in groups for rule in group["rules"]]
 
 
-def start(stack: Stack, target: str, labels: dict[str, str], rules: Path) -> Prometheus:
-    """Starts one that scrapes `target` four times a second."""
+def start(
+    stack: Stack, target: str, labels: dict[str, str], rules: Path, **scrape: object
+) -> Prometheus:
+    """Starts one that scrapes `target` four times a second. `scrape` is more of
+    what it is told about that."""
     config = {
         "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
         "scrape_configs": [
-            {"job_name": "claimgate", "static_configs": [{"targets": [target], "labels": labels}]}
+            {
+                "job_name": "claimgate",
+                "static_configs": [{"targets": [target], "labels": labels}],
+                **scrape,
+            }
         ],
     }
     file = stack.folder / "prometheus.yaml"

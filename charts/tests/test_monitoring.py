@@ -6,17 +6,19 @@ import base64
 import json
 import math
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import module_gateway
 import prometheus
 import pytest
 import standard
 import web
 import yaml
 from envoy_config import envoy_config
-from stack import Stack, free_port
+from stack import Envoy, Stack, free_port
 
 import chart
 
@@ -33,7 +35,7 @@ WITHOUT_SERIES = {
 
 DOWN = "http://127.0.0.1:{port}"
 
-CONFIG = standard.SERVER + standard.AUTH.replace(
+RULES_OF_A_CONFIG = standard.AUTH.replace(
     "        - {name: gone,",
     "        - {name: ending, key: ending-key, expires_at: 2099-01-01T00:00:00Z}\n        - {name: gone,",
 ).replace(
@@ -41,7 +43,7 @@ CONFIG = standard.SERVER + standard.AUTH.replace(
     "    - {name: down, type: oauth2, issuer: '${DOWN_URL}', audience: api}\n  required_scopes:",
     1,
 )
-CONFIG += """
+RULES_OF_A_CONFIG += """
   plans: {free: {requests: {per_second: 1}}}
   default_plan: free
   # Denies nothing. The callers with a JWT name plans that there are none of.
@@ -49,25 +51,37 @@ CONFIG += """
   plan_claim: client_id
 """
 
+ABSENT_INSIDE_ENVOY = {query for query in QUERIES if "process_" in query}
+"""Envoy has metrics of its own about its process."""
+
+
+@pytest.fixture(scope="module", params=["service", "module"])
+def door(request: pytest.FixtureRequest) -> str:
+    """Where Claimgate runs."""
+    return request.param
+
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prometheus]:
-    """Prometheus beside a service with traffic of every kind: allowed and
-    denied requests, an issuer that is down, successful and failed reloads."""
+def watched(door: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prometheus]:
+    """Prometheus beside Claimgate with traffic of every kind: allowed and denied
+    requests, an issuer that is down, successful and failed reloads."""
     with Stack(tmp_path_factory.mktemp("monitoring")) as stack:
-        issuer, upstream = stack.issuer(*standard.CLIENTS), stack.upstream()
+        issuer = stack.issuer(*standard.CLIENTS)
         down = DOWN.format(port=free_port())
-        claimgate = stack.claimgate(CONFIG, wait=False, ISSUER_URL=issuer.url, DOWN_URL=down)
-        envoy = stack.envoy(envoy_config(claimgate.grpc, upstream))
+        start = _inside_envoy if door == "module" else _as_a_service
         labels = {"namespace": "claimgate", "pod": "claimgate-0"}
-        running = prometheus.start(stack, claimgate.admin, labels, RULES)
+        envoy, config, running = start(stack, labels, ISSUER_URL=issuer.url, DOWN_URL=down)
+
+        def reloaded(result: str) -> bool:
+            return bool(running.query(f'claimgate_config_reloads_total{{result="{result}"}} > 0'))
+
         # An increase needs two scrapes.
         web.wait_until(lambda: running.query("claimgate_config_reloads_total"), "the first scrape", 60)
-        good = claimgate.config.read_text()
-        claimgate.config.write_text("auth: [")
-        web.wait_until(lambda: claimgate.reloads("failure") > 0, "the bad reload", 60)
-        claimgate.config.write_text(good)
-        web.wait_until(lambda: claimgate.reloads("success") > 0, "the good reload", 60)
+        good = config.read_text()
+        config.write_text("auth: [")
+        web.wait_until(lambda: reloaded("failure"), "the bad reload", 60)
+        config.write_text(good)
+        web.wait_until(lambda: reloaded("success"), "the good reload", 60)
         token = issuer.token("web", "web-secret")
         elsewhere = _of_issuer(down)
         turn = iter(range(10**9))
@@ -79,6 +93,26 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Pro
 
         with web.Flow(envoy.address, "/orders", next_headers, threads=1):
             yield running
+
+
+Watched = tuple[Envoy, Path, prometheus.Prometheus]
+
+
+def _as_a_service(stack: Stack, labels: dict[str, str], **environment: str) -> Watched:
+    claimgate = stack.claimgate(standard.SERVER + RULES_OF_A_CONFIG, wait=False, **environment)
+    envoy = stack.envoy(envoy_config(claimgate.grpc, stack.upstream()))
+    return envoy, claimgate.config, prometheus.start(stack, claimgate.admin, labels, RULES)
+
+
+def _inside_envoy(stack: Stack, labels: dict[str, str], **environment: str) -> Watched:
+    """With the metrics' usual names, as the page says."""
+    config = stack.config_file("claimgate", RULES_OF_A_CONFIG, environment)
+    envoy_side = module_gateway.module_config({"config_file": str(config)}, stack.upstream())
+    envoy = module_gateway.start(stack, envoy_side, **environment)
+    page = (chart.CHART.parents[1] / "docs" / "inside-envoy.md").read_text()
+    relabel = textwrap.dedent(re.search(r"```yaml\n( +# relabel.yaml\n.*?)```", page, re.DOTALL)[1])
+    more = {"metrics_path": "/stats/prometheus", **yaml.safe_load(relabel)}
+    return envoy, config, prometheus.start(stack, envoy.admin, labels, RULES, **more)
 
 
 def _of_issuer(issuer: str) -> str:
@@ -97,9 +131,9 @@ def _has_values(series: list[dict]) -> bool:
     return any(math.isfinite(float(one["value"][1])) for one in series)
 
 
-def test_every_query_of_the_dashboard_returns_something(watched: prometheus.Prometheus):
+def test_every_query_of_the_dashboard_returns_something(door: str, watched: prometheus.Prometheus):
     assert WITHOUT_SERIES <= set(QUERIES)
-    missing = set(QUERIES) - WITHOUT_SERIES
+    missing = set(QUERIES) - WITHOUT_SERIES - (ABSENT_INSIDE_ENVOY if door == "module" else set())
 
     def all_answered() -> bool:
         missing.difference_update([query for query in missing if _has_values(watched.query(_filled_in(query)))])
@@ -227,6 +261,19 @@ CASES = {
         40,
         {"plan": "free"},
         "25% of the requests of plan free are over its limit",
+    ),
+    "ClaimgateLimitsNearlyReached": (
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+100x60",
+            'claimgate_limits_nearly_total{plan="free"}': "0+60x60",
+        },
+        {
+            'claimgate_limits_total{plan="free",result="within"}': "0+100x60",
+            'claimgate_limits_nearly_total{plan="free"}': "0+40x60",
+        },
+        40,
+        {"plan": "free"},
+        "60% of the requests of plan free leave little of its limit",
     ),
     "ClaimgateLimitsWouldDeny": (
         {

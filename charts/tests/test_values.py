@@ -4,6 +4,7 @@ what to change."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ NONSENSE = [
     ("resources: {limit: {cpu: 1}}", "no other keys than claims, limits, requests"),
     ("tls: null", "tls is null, which takes its defaults away: remove it"),
     ("networkPolicy: {dns: null}", "networkPolicy.dns is null"),
+    ("podLabels: null", "podLabels is null, which takes its default away: remove it"),
     ("resources: {limit: {cpu: 1}}", "at '/resources': additional properties 'limit' not allowed"),
     ("tolerations: [{kee: a}]", "at '/tolerations/0': additional properties 'kee' not allowed"),
     ("affinity: {nodeAfinity: {}}", "at '/affinity': additional properties 'nodeAfinity' not allowed"),
@@ -55,6 +57,7 @@ NONSENSE = [
     (KEYS % "'${KEY:-plain}'", "config.auth.providers[0].keys[0].key holds an API key in plain text"),
     ("config: ''", "config is empty: give it the contents of a gateway.yaml, or remove it"),
     (r'config: "auth: {}\n---\nauth: {}\n"', "config holds several YAML documents"),
+    ("reload: rollout\nexistingConfigMap: {name: x}", "reload is rollout, but the chart can't see a change of the ConfigMap"),
     ("existingConfigMap: {key: other.yaml}", "existingConfigMap.name is not: name the ConfigMap, or remove the key"),
     ("config: {auth: {}, server: 3}", "config.server is 3: write a mapping"),
     ("config: {auth: {}, server: {shutdown_grace_seconds: soon}}", "write a whole number of seconds"),
@@ -140,6 +143,39 @@ def test_nonsense_is_refused(tmp_path: Path, values: str, sentence: str):
     file = tmp_path / "values.yaml"
     file.write_text(values)
     assert sentence in chart.refusal(file)
+
+
+DEFAULTS = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+
+
+def _leaves(values: dict, above: str = "") -> Iterator[str]:
+    """The path of every value that is no block."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        elif not isinstance(value, bool):
+            yield f"{above}{key}"
+
+
+@pytest.mark.parametrize("block", DEFAULTS)
+def test_null_is_refused_or_the_same_as_empty(block: str):
+    """None fails in the middle of a template. Those that a refusal names are left
+    out until the others are accepted."""
+    everything = chart.CHART / "examples" / "everything.yaml"
+    left = set(_leaves({block: DEFAULTS[block]}))
+    while left:
+        nothing = ",".join(f"{path}=null" for path in left)
+        ran = chart.template("--values", everything, "--set", nothing)
+        if ran.returncode == 0:
+            assert not re.search("<nil>|<no value>|%!", ran.stdout)
+            return
+        pointers = re.findall(r"at '/(\S+)': (?:got null|missing)", ran.stderr)
+        named = {*re.findall(r"^- (\S+) is null", ran.stderr, re.M), *(at.replace("/", ".") for at in pointers)}
+        if not named & left:
+            clear = ("these values can't work", "don't meet the specifications")
+            assert any(words in ran.stderr for words in clear), ran.stderr
+            return
+        left -= named
 
 
 SENSE = [

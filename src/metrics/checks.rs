@@ -123,6 +123,8 @@ struct Shard {
     routes: Counts,
     /// By plan (0: no plan), then by result.
     limits: Counts,
+    /// By plan.
+    nearly_limited: Counts,
     /// Of the allowed ones, of the denied ones.
     timings: [Timings; 2],
     in_flight: AtomicI64,
@@ -136,6 +138,7 @@ impl Shards {
             cache_results: Counts::new(CacheResult::ALL.len()),
             routes: Counts::new((routes.len() + 1) * 2),
             limits: Counts::new((plans.len() + 1) * LimitResult::ALL.len()),
+            nearly_limited: Counts::new(plans.len()),
             timings: Default::default(),
             in_flight: AtomicI64::new(0),
         };
@@ -152,6 +155,9 @@ impl Shard {
         }
         if limited.is_unknown {
             add(LimitResult::UnknownPlan);
+        }
+        if let Some(plan) = limited.plan.filter(|_| limited.is_nearly_over) {
+            self.nearly_limited.add(plan.position);
         }
     }
 }
@@ -202,6 +208,12 @@ impl Families {
                 };
                 if plan.is_empty() || tracked.plans.contains(plan) {
                     self.limits.with_label_values(&[plan, result.as_str()]).inc_by(count);
+                }
+            }
+            for (cell, count) in shard.nearly_limited.take() {
+                let plan = shards.plans[cell].as_str();
+                if tracked.plans.contains(plan) {
+                    self.nearly_limited.with_label_values(&[plan]).inc_by(count);
                 }
             }
             self.durations.collect_from(&shard.timings);

@@ -9,6 +9,8 @@ use claimgate::{
     config::{self, key},
     decision::{Caller, Verdict},
     identity::Identity,
+    issuer::signing::SigningKey,
+    keys::Algorithm,
     metrics::{CheckMeters, Metrics},
     time::UnixTime,
 };
@@ -51,11 +53,15 @@ fn config_keys() -> BTreeSet<String> {
 }
 
 /// The text of `/metrics` once every metric family has a sample.
+/// What a program with something of everything exports.
 fn exposition() -> String {
+    const CONFIG: &str = "auth: {plans: {free: {requests: {per_minute: 1}}}, providers: \
+        [{name: provider, type: oauth2, issuer: 'https://a.example', audience: a}]}";
+    let engine = issuers::engine(CONFIG, &SigningKey::generate(Algorithm::Es256).unwrap());
     let metrics = Metrics::new("0", "0").unwrap();
     metrics.set_key_expiries([("provider", "key", UnixTime::from_seconds(1.0))]);
     metrics.fetch_meter("provider").set_keys(1);
-    let meters = CheckMeters::of_providers(&metrics, ["provider"]);
+    let meters = CheckMeters::new(&metrics, &engine);
     let identity = Identity { dropped: vec!["x-auth-roles".into()], ..Identity::default() };
     let caller = Caller { principal: Arc::default(), identity: Arc::new(identity) };
     let decision = Decision { caller: Some(caller), ..Decision::new(Verdict::Allow, Reason::Ok) };

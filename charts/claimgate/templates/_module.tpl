@@ -84,6 +84,9 @@ operator's, whose lists are kept. A dict of `root` and `spec`.
 {{- $pod := get $workload "pod" | default dict }}
 {{- $container := get $workload "container" | default dict }}
 {{- $_ := set $pod "volumes" (concat (get $pod "volumes" | default list) (include "claimgate.moduleVolumes" $root | fromYamlArray)) }}
+{{- with include "claimgate.imagePullSecrets" $root | fromYamlArray }}
+{{- $_ := set $pod "imagePullSecrets" (concat (get $pod "imagePullSecrets" | default list) . | uniq) }}
+{{- end }}
 {{- if or $root.Values.secretFiles $root.Values.apiServerToken.enabled }}
 {{- $_ := set $pod "securityContext" (merge (get $pod "securityContext" | default dict) (dict "fsGroup" 65532)) }}
 {{- end }}

@@ -149,6 +149,10 @@ The pods need the module and the file. {{ ternary "Values of Istio's gateway cha
   initContainers:
     {{- . | nindent 4 }}
   {{- end }}
+  {{- with include "claimgate.imagePullSecrets" . }}
+  imagePullSecrets:
+    {{- . | nindent 4 }}
+  {{- end }}
   {{- if .Values.istio.envoyFilters }}
 
 Annotations of a pod whose sidecar decides:

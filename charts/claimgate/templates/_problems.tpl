@@ -22,6 +22,9 @@ as clearly is left to it.
 {{- define "claimgate.problems.config" -}}
 {{- $config := .Values.config }}
 {{- if .Values.existingConfigMap.name }}
+{{- if eq .Values.reload "rollout" }}
+- reload is rollout, but the chart can't see a change of the ConfigMap that existingConfigMap.name names: remove reload, or restart the Deployment after each change
+{{- end }}
 {{- if $config }}
 - config and existingConfigMap.name are both set: remove one of them
 {{- end }}

@@ -12,6 +12,18 @@
 - {{ $path }} is null, which takes its defaults away: remove it, or write the keys to change under it
 {{- end }}
 {{- end }}
+{{- /* Values that templates need; others may be null, which is the same as empty. */}}
+{{- $needed := list "clusterDomain" "commonLabels" "commonAnnotations" "image.registry" "image.repository" "module.image.registry" "module.image.repository" "serviceAccount.create" "tls.clientCA.fromCertificate" "autoscaling.enabled" "prometheusRule.disabled" "prometheusRule.overrides" "prometheusRule.alertLabels" "prometheusRule.extraGroups" "istio.authorizationPolicies" "istio.envoyFilters" "istio.destinationRule.trafficPolicy" "istio.destinationRule.tls" "envoyGateway.backendSettings" "envoyGateway.referenceGrant.namespaces" "deploymentLabels" "podLabels" "podAnnotations" }}
+{{- range $path := $needed }}
+{{- $above := $.Values }}
+{{- range initial (splitList "." $path) }}
+{{- if kindIs "map" $above }}{{ $above = get $above . }}{{ end }}
+{{- end }}
+{{- $key := last (splitList "." $path) }}
+{{- if and (kindIs "map" $above) (or (not (hasKey $above $key)) (kindIs "invalid" (get $above $key))) }}
+- {{ $path }} is null, which takes its default away: remove it, or write another value
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "claimgate.problems.names" -}}
@@ -70,9 +82,10 @@
 
 {{/* A duration such as 1h30m in milliseconds; empty if invalid. */}}
 {{- define "claimgate.milliseconds" -}}
-{{- if regexMatch "^([0-9]+(\\.[0-9]+)?(w|d|h|m|s|ms))+$" . }}
+{{- $duration := . | default "" }}
+{{- if regexMatch "^([0-9]+(\\.[0-9]+)?(w|d|h|m|s|ms))+$" $duration }}
 {{- $sum := 0 }}
-{{- range regexFindAll "[0-9.]+(ms|w|d|h|m|s)" . -1 }}
+{{- range regexFindAll "[0-9.]+(ms|w|d|h|m|s)" $duration -1 }}
 {{- $unit := get (dict "w" 604800000 "d" 86400000 "h" 3600000 "m" 60000 "s" 1000 "ms" 1) (regexFind "[a-z]+$" .) }}
 {{- $sum = addf $sum (mulf (regexFind "^[0-9.]+" . | float64) $unit) }}
 {{- end }}

@@ -65,6 +65,8 @@ pub struct Limited<'e> {
     /// Whether its budget held enough; `None` where this process does not
     /// count.
     pub outcome: Option<LimitOutcome>,
+    /// Its budget held enough, and holds less than a fifth of its burst now.
+    pub is_nearly_over: bool,
 }
 
 /// What is counted of a limited request: an outcome, or that its caller names a
@@ -173,14 +175,17 @@ impl Limits {
     /// caller without a limit.
     pub(crate) fn take(&self, allowance: &Allowance, cost: u32) -> Option<Limited<'_>> {
         let plan = allowance.plan.map(|at| &self.plans[at]);
-        let limited = Limited { plan, is_unknown: allowance.is_unknown, cost, outcome: None };
+        let is_unknown = allowance.is_unknown;
+        let limited = Limited { plan, is_unknown, cost, outcome: None, is_nearly_over: false };
         let counted = plan.and_then(|plan| plan.gcra).filter(|_| self.mode != LimitMode::Metadata);
         let Some(gcra) = counted else {
             return (plan.is_some() || limited.is_unknown).then_some(limited);
         };
         let now = self.counters.now();
-        let outcome = match self.counters.take(allowance.key, gcra, cost, now) {
-            Ok(()) => LimitOutcome::Within,
+        let taken = self.counters.take(allowance.key, gcra, cost, now);
+        let is_nearly_over = taken.is_ok_and(|full_at| gcra.is_nearly_used(full_at, now));
+        let outcome = match taken {
+            Ok(_) => LimitOutcome::Within,
             Err(lack) => {
                 let wait = Wait::new(lack.until, lack.left);
                 match self.mode {
@@ -189,7 +194,7 @@ impl Limits {
                 }
             }
         };
-        Some(Limited { outcome: Some(outcome), ..limited })
+        Some(Limited { outcome: Some(outcome), is_nearly_over, ..limited })
     }
 
     /// Who the budget belongs to, for people and for a service that counts:
@@ -208,7 +213,7 @@ impl Limits {
         principal: &Principal,
         provider: &str,
     ) -> String {
-        let Some(Limited { plan, is_unknown, cost, outcome }) = limited else {
+        let Some(Limited { plan, is_unknown, cost, outcome, .. }) = limited else {
             return "no plan limits it".into();
         };
         let unknown = if *is_unknown { "it names a plan that does not exist; " } else { "" };

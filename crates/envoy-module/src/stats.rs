@@ -34,6 +34,7 @@ const COUNTERS: &[(&str, &[&str])] = &[
     ("claimgate_config_reloads_total", &["result"]),
     ("claimgate_identity_headers_dropped_total", &["header"]),
     ("claimgate_limits_total", &["plan", "result"]),
+    ("claimgate_limits_nearly_total", &["plan"]),
 ];
 
 const GAUGES: &[(&str, &[&str])] = &[

@@ -97,7 +97,7 @@ impl Issuer {
 }
 
 /// The engine of a config, every issuer with this one key.
-fn engine(config: &str, key: &SigningKey) -> Engine {
+pub(super) fn engine(config: &str, key: &SigningKey) -> Engine {
     let auth = config::load(config, &|_| None).unwrap().settings.auth;
     let jwks = json!({"keys": [key.jwk()]}).to_string();
     let cache = Arc::new(TokenCache::new(100));

@@ -110,12 +110,13 @@ impl Counters {
         u64::try_from(elapsed).unwrap_or(u64::MAX)
     }
 
-    /// Takes `cost` requests' worth from the budget of `key`.
+    /// Takes `cost` requests' worth from the budget of `key`; when it is full
+    /// again then.
     ///
     /// # Errors
     ///
     /// What it lacks; nothing is taken then.
-    pub(super) fn take(&self, key: Key, gcra: Gcra, cost: u32, now: u64) -> Result<(), Lack> {
+    pub(super) fn take(&self, key: Key, gcra: Gcra, cost: u32, now: u64) -> Result<u64, Lack> {
         loop {
             let (at, held) = self.find(key, now);
             let is_known = held.key == key.0;
@@ -130,7 +131,7 @@ impl Counters {
             // Another thread may have given the same newcomer another place
             // at the same moment. At least one of the two sees it.
             if is_known || !self.is_elsewhere(key, at) {
-                return Ok(());
+                return Ok(full_at);
             }
             self.swap(at, taken, Place::EMPTY);
         }

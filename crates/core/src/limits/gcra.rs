@@ -12,14 +12,23 @@ pub(super) struct Gcra {
     each: u64,
     /// What a full budget holds.
     full: u64,
+    /// What is used of a budget that holds less than a fifth.
+    nearly_all: u64,
 }
+
+/// The smallest burst of which a part can be left: of a smaller one, each
+/// request would leave less than a fifth.
+const SMALLEST_BURST: u32 = 5;
 
 impl Gcra {
     pub(super) fn new(amount: &Amount) -> Self {
         let unit = u64::try_from(amount.unit.duration().as_nanos()).unwrap_or(u64::MAX);
         // Rounded up, so that no second holds a request too many.
         let each = unit.div_ceil(amount.number.get().into()).max(1);
-        Self { each, full: each.saturating_mul(amount.burst().get().into()) }
+        let burst = amount.burst().get();
+        let full = each.saturating_mul(burst.into());
+        let nearly_all = if burst < SMALLEST_BURST { u64::MAX } else { full - full / 5 };
+        Self { each, full, nearly_all }
     }
 
     /// The moment at which a budget will be full again that will be full at
@@ -41,6 +50,12 @@ impl Gcra {
     /// of nanoseconds, as its exponent.
     pub(super) fn refill(self) -> u32 {
         self.each.ilog2()
+    }
+
+    /// Whether a budget that will be full at `full_at` holds less than a fifth of
+    /// its burst at `now`.
+    pub(super) fn is_nearly_used(self, full_at: u64, now: u64) -> bool {
+        full_at.saturating_sub(now) > self.nearly_all
     }
 
     /// How many requests a budget holds at `now` that will be full at

@@ -449,6 +449,17 @@ fn steps_of_the_clock_neither_refill_a_budget_nor_use_it() {
     assert_eq!(reasons, [ok, ok, ok, over, over, over, over]);
 }
 
+/// Of a burst of ten, two are a fifth. A burst that has no fifth is never near.
+#[test]
+fn a_budget_is_nearly_used_when_less_than_a_fifth_is_left() {
+    for (burst, expected) in [(10, vec![9, 10]), (5, vec![5]), (4, vec![])] {
+        let limits = limits(&settings(vec![plan("p", amount(60, TimeUnit::Hour, Some(burst)))]));
+        let allowance = limits.allowance(&caller("one", "p"), "keys");
+        let nearly = (1..=burst + 2).filter(|_| limits.take(&allowance, 1).unwrap().is_nearly_over);
+        assert_eq!(nearly.collect::<Vec<_>>(), expected, "{burst}");
+    }
+}
+
 #[test]
 fn a_wait_is_told_in_whole_seconds() {
     let cases = [(0, 1, "1"), (0, 999_999_999, "1"), (1, 0, "1"), (1, 1, "2"), (59, 500, "60")];
