@@ -55,7 +55,7 @@ PARALLEL := -n 3 --dist loadfile
 e2e-module: ## the end-to-end tests of decisions again, with Claimgate inside Envoy; ARGS='-k denials' picks some
 	@CLAIMGATE_DOOR=module $(MAKE) --no-print-directory e2e ARGS='$(or $(ARGS),$(DECISIONS))'
 
-DECISIONS := $(addprefix test_,$(addsuffix .py,headers metadata denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers sdks status_page traces policy_files websockets limits oncall))
+DECISIONS := $(addprefix test_,$(addsuffix .py,headers metadata denials token_removal envoy_paths cgi_headers keys mcp oidc_provider path_servers sdks status_page traces policy_files websockets limits shared_limits oncall))
 
 chart: ## the Helm chart: lint, render, validate, and run what it renders; ARGS='-k tls'
 	@venv=$$($(PYTHON) e2e/tools.py charts/tests/requirements.txt) && cd charts/tests && "$$venv/bin/python" -m pytest $(ARGS)

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "inside-envoy.md": "kube/; test_module_example.py runs the file that the envoy commands name",
     "kubernetes-service-accounts.md": "kube/",
     "kubernetes.md": "helm needs a cluster; the chart's commands run in charts/ and kube/",
+    "plans.md": "test_shared_limits.py runs the files that the commands name",
     "edge.md": "test_edge.py runs the files, on the page's ports only when free",
     "envoy.md": "the curl commands need the reader's Envoy; test_envoy_configs.py loads the snippets",
     "configuration.md": "a command line on a file of the reader's",

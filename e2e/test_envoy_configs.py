@@ -60,6 +60,13 @@ ROUTER = """
 # objects with parts of a configuration, which kube/ tries on control planes.
 ELSEWHERE = r"\A(resources:|# \S+\napiVersion:)"
 
+# What Envoy says of every message of a part of its interface that may yet change.
+# These are the ones that examples/envoy/plans.yaml needs, for want of others.
+WORK_IN_PROGRESS = (
+    r"'envoy\.extensions\.(filters\.http\.sse_to_metadata|content_parsers\.json)\.v3\..*"
+    r" marked as work-in-progress\."
+)
+
 CORAZA = "/etc/envoy/coraza-proxy-wasm.wasm"
 NO_CORAZA = bytes.fromhex(
     "0061736d0100000001090260000060017f017f03030200010503010001073f03066d656d6f727902"
@@ -89,7 +96,8 @@ def decides_by(folder: Path) -> Path:
 
 
 def accept(config: Path, folder: Path) -> None:
-    """Fails with Envoy's complaint if it has one, a warning included."""
+    """Fails with Envoy's complaint if it has one, a warning included but for those
+    of WORK_IN_PROGRESS."""
     command = [tools.envoy(), "--mode", "validate", "--log-level", "warning"]
     # Who reads lists from files must have a name.
     command += ["--service-node", "edge", "--service-cluster", "edge"]
@@ -101,7 +109,12 @@ def accept(config: Path, folder: Path) -> None:
         text=True,
         timeout=120,
     )
-    assert said.returncode == 0 and "warning" not in said.stderr, f"{config}\n{said.stderr}"
+    warnings = [
+        line
+        for line in said.stderr.splitlines()
+        if "warning" in line and not re.search(WORK_IN_PROGRESS, line)
+    ]
+    assert said.returncode == 0 and not warnings, f"{config}\n{said.stderr}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(tools.ROOT)))
@@ -169,5 +182,6 @@ def test_files_give_a_path_one_spelling(file: Path):
 
 def test_there_are_some():
     names = {str(file.relative_to(tools.ROOT)) for file in FILES}
-    assert {"examples/envoy/edge.yaml", "examples/envoy/module.yaml", "examples/envoy/minimal.yaml"} <= names
+    examples = ("edge", "module", "minimal", "plans", "plans-local")
+    assert {f"examples/envoy/{name}.yaml" for name in examples} <= names
     assert len(snippets()) >= 2

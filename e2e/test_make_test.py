@@ -51,7 +51,7 @@ def test_all_that_is_missing_is_named_at_once(programs: Path, what: str):
     assert f"make {what} needs what is not here" in asked.stderr
     wanted = ["gcc", "libc6-dev", "make", "python3", "python3-venv", "Rust 1.", "https://rustup.rs"]
     if what == "test":
-        wanted += ["busybox", "original-awk", "chromium", "default-jdk-headless", "maven", "unzip"]
+        wanted += ["busybox", "original-awk", "chromium", "default-jdk-headless", "maven", "unzip", "redis-server"]
     assert [name for name in wanted if name not in asked.stderr] == []
 
 
@@ -70,7 +70,7 @@ def test_an_old_python_and_an_old_rust_are_named(programs: Path):
 def test_root_installs_it_in_one_go(programs: Path, tmp_path: Path):
     called = tmp_path / "called"
     # Each package brings one program, under whatever name.
-    names = "cc c++ make curl openssl git update-ca-certificates chromium busybox original-awk unzip javac mvn nginx lighttpd python3 cargo"
+    names = "cc c++ make curl openssl git update-ca-certificates chromium busybox original-awk unzip javac mvn nginx lighttpd redis-server python3 cargo"
     script(programs, "apt-get", f"""
         echo "$*" >> {called}
         [[ $1 == update ]] && exit

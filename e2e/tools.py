@@ -280,11 +280,11 @@ def python_servers() -> list[Path | str]:
 
 
 @functools.cache
-def debian_server(name: str) -> str:
-    """nginx or lighttpd, which Debian installs outside some users' PATH."""
+def debian_server(name: str, package: str | None = None) -> str:
+    """A program that Debian installs outside some users' PATH, such as nginx."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if not found:
-        raise ToolMissing(f"{name} is not installed; Debian has it in the package {name}")
+        raise ToolMissing(f"{name} is not installed; Debian has it in the package {package or name}")
     return found
 
 

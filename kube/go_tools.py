@@ -1,4 +1,5 @@
-"""Builds the programs of Kubernetes, Istio and Envoy Gateway.
+"""Builds the programs of Kubernetes, Istio and Envoy Gateway, and Envoy's
+rate-limit service.
 
 All of them are built from their projects' own Go modules, at the versions
 pinned here and in `go/`, and kept outside the clone under names that change
@@ -39,6 +40,8 @@ INSTALLED = {
         "v1.4.1-0.20260122083618-3fb702589d36",
     ),
     "kubeconform": ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0"),
+    # It has no releases.
+    "ratelimit": ("github.com/envoyproxy/ratelimit/src/service_cmd", "v1.4.1-0.20260122083618-3fb702589d36"),
 }
 """Programs that `go install` builds: package and version."""
 
@@ -104,6 +107,9 @@ def go_tool(name: str, package: str, version: str) -> Path:
             say(f"building {name} {version} (once)")
             options = [f"-ldflags={' '.join(flags)}"] if flags else []
             _go(["install", *options, f"{package}@{version}"], GOBIN=str(folder))
+            # Go calls it as its package, which is not always a good name.
+            [made] = folder.iterdir()
+            made.rename(folder / name)
     return folder / name
 
 

@@ -20,6 +20,7 @@ if [[ $what == test ]]; then
     programs+=" c++:g++ curl:curl openssl:openssl git:git update-ca-certificates:ca-certificates"
     programs+=" chromium:chromium busybox:busybox original-awk:original-awk"
     programs+=" unzip:unzip javac:default-jdk-headless mvn:maven nginx:nginx lighttpd:lighttpd"
+    programs+=" redis-server:redis-server"
 fi
 
 # What to say about Rust if there is none that works.
@@ -48,7 +49,7 @@ missing_packages() {
 
 install() {
     # The run level of a machine in rescue: Debian would start nginx and lighttpd
-    # on one port.
+    # on one port, and redis.
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     apt-get update -q && apt-get install -qy --no-install-recommends "$@"
 }

@@ -140,6 +140,12 @@ fn what_can_not_be_meant_is_refused() {
             "auth.routes[0].cost",
             "more than the plan `free` ever allows at once (60)",
         ),
+        (
+            route("cost: 61") + "\n  limits: metadata",
+            "auth.routes[0].cost",
+            "ever allows at once (60), so its callers could never use this route; write a higher \
+             amount",
+        ),
         (route("cost: 0"), "auth.routes[0].cost", "from 1 to"),
         (
             route("limits: none, cost: 2"),

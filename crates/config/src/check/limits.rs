@@ -102,20 +102,25 @@ pub(super) fn cross_check(auth: &AuthSettings, place: &Place) {
             RouteLimit::Cost(cost) if cost.get() > 1 && !has_plans => {
                 place.key("cost").error("has no meaning without `auth.plans`; remove it");
             }
-            RouteLimit::Cost(cost) if counts_here(auth) => {
+            RouteLimit::Cost(cost) => {
                 let too_small = plans.iter().find_map(|plan| {
-                    let most = plan.requests?.burst();
-                    (most < cost).then_some((&plan.name, most))
+                    let requests = plan.requests?;
+                    // A service counts whole windows.
+                    let (most, higher) = match counts_here(auth) {
+                        true => (requests.burst(), "`burst`"),
+                        false => (requests.number, "amount"),
+                    };
+                    (most < cost).then_some((&plan.name, most, higher))
                 });
-                if let Some((plan, most)) = too_small {
+                if let Some((plan, most, higher)) = too_small {
                     place.key("cost").error(format_args!(
                         "is more than the plan `{plan}` ever allows at once ({most}), so its \
-                         callers could never use this route; write a higher `burst` there, or a \
+                         callers could never use this route; write a higher {higher} there, or a \
                          lower cost"
                     ));
                 }
             }
-            RouteLimit::Unlimited | RouteLimit::Cost(_) => {}
+            RouteLimit::Unlimited => {}
         }
     }
 }
