@@ -297,6 +297,16 @@ def test_a_configuration_that_is_refused_rejects_the_listener(stack: Stack):
             module_gateway.start(stack, module_gateway.module_config(options, upstream))
 
 
+@pytest.mark.parametrize("version", module_gateway.VERSIONS)
+def test_an_envoy_that_can_not_be_told_limits_says_so(stack: Stack, version: str):
+    plans = "plans: {free: {requests: {per_minute: 5}}}\n  default_plan: free\n  limits: metadata"
+    inside = module_gateway.gateway(
+        stack, module_gateway.CONFIG.replace("auth:", f"auth:\n  {plans}", 1), version=version
+    )
+    said = inside.logged("auth.limits: this Envoy takes no structure from a module")
+    assert said == (0 if version == "pinned" else 1)
+
+
 def test_a_configuration_may_stand_in_envoys_own(stack: Stack):
     auth = {"providers": [{"name": "k", "type": "api_key", "keys": [{"name": "me", "key": "${KEY}"}]}]}
     config = module_gateway.module_config({"config": {"auth": auth}}, stack.upstream())

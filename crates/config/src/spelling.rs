@@ -38,6 +38,11 @@ pub(super) fn is_meant(word: &str, known: &str) -> bool {
     is_start || distance(word, known) <= (known.len() / 3).max(1)
 }
 
+/// Whether one word is the other but for a typo, case and dashes.
+pub(super) fn is_almost(word: &str, known: &str) -> bool {
+    distance(word, known) <= 1
+}
+
 /// Whether the words of one are among those of the other, as in `clock_skew`
 /// and `clock_skew_seconds`.
 fn shares_words(key: &str, known: &str) -> bool {

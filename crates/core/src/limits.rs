@@ -160,7 +160,11 @@ impl Limits {
         let listed = named.and_then(|name| self.by_name.get(name?)).copied();
         let plan = listed.or(self.default_plan);
         // The plan belongs to the key: a reload that changes it begins anew.
-        let amount = plan.map(|at| (&*self.plans[at].name, self.plans[at].requests));
+        // With the burst that it comes to: written or not, it is the same budget.
+        let amount = plan.map(|at| {
+            let plan = &self.plans[at];
+            (&*plan.name, plan.requests.map(|it| (it.number, it.unit, it.burst())))
+        });
         let who = (amount, provider, self.dimension(), self.value(principal));
         Allowance {
             plan,

@@ -148,6 +148,11 @@ fn what_can_not_be_meant_is_refused() {
         ),
         (route("cost: 0"), "auth.routes[0].cost", "from 1 to"),
         (
+            plan("requests: {per_day: 5}, tokens: {per_day: 5}") + "  limits: metdata",
+            "auth.limits",
+            "did you mean `metadata`?",
+        ),
+        (
             route("limits: none, cost: 2"),
             "auth.routes[0].cost",
             "has no meaning with `limits: none`",
@@ -186,6 +191,8 @@ fn what_has_no_effect_is_warned_of() {
         (plan("requests: {per_minute: 1, burst: 2}") + "  limits: metadata", "has no effect"),
         (auth("limits: shadow"), "has no effect without `auth.plans`"),
         (auth("limit_by: client_id"), "has no effect without `auth.plans`"),
+        (planned("limit_by: clientid"), "did you mean `client_id`?"),
+        (planned("limit_by: Subject"), "did you mean `subject`?"),
     ];
     for (text, fragment) in cases {
         let warnings = good(&text).warnings;

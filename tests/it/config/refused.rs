@@ -799,6 +799,8 @@ fn denials() {
         (h("content_type: b"), "auth.denial_headers.content_type", "Claimgate writes"),
         (h("Cache-Control: b"), "auth.denial_headers.Cache-Control", "Claimgate writes"),
         (h("retry-after: '5'"), "auth.denial_headers.retry-after", "Claimgate writes"),
+        (h("RateLimit: b"), "auth.denial_headers.RateLimit", "Claimgate writes"),
+        (h("ratelimit_policy: b"), "auth.denial_headers.ratelimit_policy", "Claimgate writes"),
         (h("grpc-status: '0'"), "auth.denial_headers.grpc-status", "gRPC callers"),
         (h("x-a: b, X_A: c"), "auth.denial_headers.X_A", "is set by `auth.denial_headers.x-a`"),
         (

@@ -44,9 +44,8 @@ pub(super) fn denial_headers(file: Entries<String>, place: &Place) -> Vec<(Strin
 fn is_free(name: &str, place: &Place) -> bool {
     let problem = match dashed(name).as_str() {
         "www-authenticate" => "is the challenge, which Claimgate writes; see `realm`",
-        "content-type" | "content-encoding" | "cache-control" | "retry-after" => {
-            "belongs to the answer that Claimgate writes; write another header"
-        }
+        "content-type" | "content-encoding" | "cache-control" | "retry-after" | "ratelimit"
+        | "ratelimit-policy" => "belongs to the answer that Claimgate writes; write another header",
         "grpc-status" | "grpc-message" => {
             "is what Envoy makes of the status for gRPC callers; write another header"
         }

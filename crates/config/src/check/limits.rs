@@ -14,6 +14,7 @@ use crate::{
         limits::{self, RouteLimits},
     },
     report::Place,
+    spelling::is_almost,
 };
 
 /// Above this, the time that one request takes from a budget is under a
@@ -46,9 +47,9 @@ pub(super) fn limits(file: &mut Auth, place: &Place) -> Option<LimitSettings> {
         }
         return None;
     };
+    let is_known = !place.key("limits").has_error();
     let mode = mode.unwrap_or(defaults.mode);
-    let plans_place = place.key("plans");
-    let plans = self::plans(plans, mode, &plans_place);
+    let plans = self::plans(plans, is_known.then_some(mode), &place.key("plans"));
     let default_place = place.key("default_plan");
     if let Some(name) = &default_plan {
         must_be_listed(name, &plans, &default_place);
@@ -126,7 +127,11 @@ pub(super) fn cross_check(auth: &AuthSettings, place: &Place) {
 }
 
 fn counts_here(auth: &AuthSettings) -> bool {
-    auth.limits.as_ref().is_some_and(|limits| limits.mode != LimitMode::Metadata)
+    auth.limits.as_ref().is_some_and(|limits| counts_itself(limits.mode))
+}
+
+fn counts_itself(mode: LimitMode) -> bool {
+    mode != LimitMode::Metadata
 }
 
 /// The plan called `name` must exist.
@@ -150,7 +155,8 @@ fn mode(file: limits::LimitMode) -> LimitMode {
     }
 }
 
-fn plans(file: Entries<limits::Plan>, mode: LimitMode, place: &Place) -> Vec<PlanSettings> {
+/// `mode` is `None` where what was written is an error already.
+fn plans(file: Entries<limits::Plan>, mode: Option<LimitMode>, place: &Place) -> Vec<PlanSettings> {
     if file.0.is_empty() {
         place.error("lists no plan; write one, or remove it");
     }
@@ -162,7 +168,7 @@ fn plans(file: Entries<limits::Plan>, mode: LimitMode, place: &Place) -> Vec<Pla
         if requests.is_none() && tokens.is_none() && !place.has_error_below() {
             place.error("limits nothing; write `requests: {per_minute: 60}` or the like");
         }
-        if tokens.is_some() && mode != LimitMode::Metadata {
+        if tokens.is_some() && mode.is_some_and(counts_itself) {
             tokens_place.error(
                 "can't be counted here, where no answer of the upstream is seen; write `limits: \
                  metadata` to have Envoy count them",
@@ -192,7 +198,7 @@ fn check_name(name: &str, place: &Place) {
     }
 }
 
-fn amount(file: limits::Amount, mode: LimitMode, place: &Place) -> Option<Amount> {
+fn amount(file: limits::Amount, mode: Option<LimitMode>, place: &Place) -> Option<Amount> {
     let limits::Amount { per_second, per_minute, per_hour, per_day, burst } = file;
     let written = [
         ("per_second", TimeUnit::Second, per_second),
@@ -213,14 +219,14 @@ fn amount(file: limits::Amount, mode: LimitMode, place: &Place) -> Option<Amount
     if let Some((other, ..)) = written.next() {
         place.error(format_args!("has both `{key}` and `{other}`; write one of them"));
     }
-    if unit == TimeUnit::Day && mode != LimitMode::Metadata {
+    if unit == TimeUnit::Day && mode.is_some_and(counts_itself) {
         place.key(key).error(
             "can't be counted here, where a restart forgets what was used; write `limits: \
              metadata` to have a service of Envoy's count it, or a shorter time",
         );
     }
     let burst_place = place.key("burst");
-    if burst.is_some() && mode == LimitMode::Metadata {
+    if burst.is_some() && mode == Some(LimitMode::Metadata) {
         burst_place.warn("has no effect with `limits: metadata`: services count whole windows");
     }
     Some(Amount {
@@ -244,6 +250,15 @@ fn told_apart(file: OneOrMany<String>, place: &Place) -> Option<LimitBy> {
     match &file {
         OneOrMany::One(name) if name == "subject" => Some(LimitBy::Subject),
         OneOrMany::One(name) if name == "client_id" => Some(LimitBy::ClientId),
-        _ => claims::path(Some(file), place).map(LimitBy::Claim),
+        OneOrMany::One(name) => {
+            if let Some(meant) = ["subject", "client_id"].iter().find(|it| is_almost(name, it)) {
+                place.warn(format_args!(
+                    "is taken for a claim called `{name}`; did you mean `{meant}`? Callers \
+                     without the claim share one budget"
+                ));
+            }
+            claims::path(Some(file), place).map(LimitBy::Claim)
+        }
+        OneOrMany::Many(_) => claims::path(Some(file), place).map(LimitBy::Claim),
     }
 }

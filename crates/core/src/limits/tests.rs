@@ -396,21 +396,32 @@ fn the_key_for_another_service_names_the_provider_first() {
 #[test]
 fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
     let number = |number| amount(number, TimeUnit::Hour, None);
-    let before = limits(&settings(vec![plan("same", number(3)), plan("changed", number(3))]));
+    let before = limits(&settings(vec![
+        plan("same", number(3)),
+        plan("changed", number(3)),
+        plan("spelled out", number(3)),
+    ]));
     let use_up = |limits: &Limits, name: &str| {
         let allowance = limits.allowance(&caller("a", name), "p");
         let is_within =
             |_: &i32| limits.take(&allowance, 1).unwrap().outcome == Some(LimitOutcome::Within);
         (0..10).filter(is_within).count()
     };
-    assert_eq!((use_up(&before, "same"), use_up(&before, "changed")), (3, 3));
+    let names = ["same", "spelled out", "changed", "new"];
+    for name in &names[..3] {
+        assert_eq!(use_up(&before, name), 3);
+    }
     for max_callers in [100_000, 1000] {
-        let plans =
-            vec![plan("new", number(3)), plan("changed", number(4)), plan("same", number(3))];
+        let plans = vec![
+            plan("new", number(3)),
+            plan("changed", number(4)),
+            plan("spelled out", amount(3, TimeUnit::Hour, Some(3))),
+            plan("same", number(3)),
+        ];
         let mut after = limits(&LimitSettings { max_callers, ..settings(plans) });
         after.keep(&before);
-        let got = ["same", "changed", "new"].map(|name| use_up(&after, name));
-        let fresh = if max_callers == 100_000 { [0, 4, 3] } else { [0, 0, 0] };
+        let got = names.map(|name| use_up(&after, name));
+        let fresh = if max_callers == 100_000 { [0, 0, 4, 3] } else { [0, 0, 0, 0] };
         assert_eq!(got, fresh, "{max_callers}");
     }
 }
