@@ -24,7 +24,8 @@ SHARED, LOCAL = FOLDER / "plans.yaml", FOLDER / "plans-local.yaml"
 PORTS = {"admin": 9901, "listener": 8080, "gateway": 8787, "claimgate": 9001, "ratelimit": 8081}
 """The examples' own."""
 
-LIMITS = ("timeout: 0.2s", "timeout: 0.1s", "max_interval: 0.1s", "timeout: 0.5s")
+LIMITS = ("timeout: 0.2s", "timeout: 0.1s", "max_interval: 0.1s", "max_interval: 0.2s",
+          "timeout: 0.5s")
 """How long the examples' Envoy waits for Claimgate and the service that counts;
 see PATIENCE."""
 
