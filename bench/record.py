@@ -190,62 +190,54 @@ def engine(results: engine_pairs.Results) -> Record:
             "aws_lc_rs": Figure.of(results.aws_lc_rs).kept(),
             "ratio": Figure.of(results.verify_ratio.values).kept(),
         },
-        "threads": {
-            tokens: {
-                "one": Figure.of(rates["one thread"]).kept(),
-                "two": Figure.of(rates["two threads"]).kept(),
-                "ratio": Figure.of(results.threads_ratio(tokens).values).kept(),
-            }
-            for tokens, rates in results.threads.items()
-        },
+        "threads": _threads(results),
         "allocations": results.allocations,
     }
 
 
 def limited(results: plans.Results) -> Record:
-    def side(samples: list[rig.Sample]) -> Record:
-        return {
-            "rate": Figure.of(samples, lambda sample: sample.rate).kept(),
-            "cpu_us": Figure.of(samples, lambda sample: sample.cpu).kept(),
-        }
-
     return {
         "patience": plans.PATIENCE,
         "pairs": [
             {
                 "callers": pair.callers,
-                "limited": side(pair.limited),
-                "unlimited": side(pair.unlimited),
+                "limited": _side(pair.limited),
+                "unlimited": _side(pair.unlimited),
                 "rate_ratio": Figure.of(pair.rate_ratio.values).kept(),
             }
             for pair in results.pairs
         ],
-        "threads": {
-            tokens: {
-                "one": Figure.of(rates["one thread"]).kept(),
-                "two": Figure.of(rates["two threads"]).kept(),
-                "ratio": Figure.of(results.threads_ratio(tokens).values).kept(),
-            }
-            for tokens, rates in results.threads.items()
-        },
+        "threads": _threads(results),
+    }
+
+
+def _side(samples: list[rig.Sample]) -> Record:
+    return {
+        "rate": Figure.of(samples, lambda sample: sample.rate).kept(),
+        "cpu_us": Figure.of(samples, lambda sample: sample.cpu).kept(),
+    }
+
+
+def _threads(results: engine_pairs.Results | plans.Results) -> Record:
+    return {
+        tokens: {
+            "one": Figure.of(rates["one thread"]).kept(),
+            "two": Figure.of(rates["two threads"]).kept(),
+            "ratio": Figure.of(results.threads_ratio(tokens).values).kept(),
+        }
+        for tokens, rates in results.threads.items()
     }
 
 
 def watched(pairs: list[observing.Pair]) -> Record:
-    def side(samples: list[rig.Sample]) -> Record:
-        return {
-            "rate": Figure.of(samples, lambda sample: sample.rate).kept(),
-            "cpu_us": Figure.of(samples, lambda sample: sample.cpu).kept(),
-        }
-
     return {
         "patience": observing.PATIENCE,
         "pairs": [
             {
                 "check": pair.kind,
                 "by": pair.what,
-                "on": side(pair.on),
-                "off": side(pair.off),
+                "on": _side(pair.on),
+                "off": _side(pair.off),
                 "rate_ratio": Figure.of(pair.rate_ratio.values).kept(),
             }
             for pair in pairs

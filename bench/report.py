@@ -211,13 +211,7 @@ def _engine(results: Record) -> str:
             ["ratio", _cell(verify, "ratio", 2)],
         ],
     )
-    threads = table(
-        ["known tokens", "one thread, per second", "two threads", "ratio"],
-        [
-            [tokens, _cell(rates, "one"), _cell(rates, "two"), _cell(rates, "ratio", 2)]
-            for tokens, rates in results["threads"].items()
-        ],
-    )
+    threads = _threads("known tokens", results)
     steps = ("decode", "decide", "encode")
     allocations = table(
         ["heap allocations", *steps, "sum"],
@@ -275,13 +269,7 @@ def _plans(results: Record) -> str:
             for pair in results["pairs"]
         ],
     )
-    threads = table(
-        ["the engine alone, with a limit", "one thread, per second", "two threads", "ratio"],
-        [
-            [tokens, _cell(rates, "one"), _cell(rates, "two"), _cell(rates, "ratio", 2)]
-            for tokens, rates in results["threads"].items()
-        ],
-    )
+    threads = _threads("the engine alone, with a limit", results)
     return section(
         "A limit for each caller",
         f"{_alone(results)}"
@@ -291,6 +279,16 @@ def _plans(results: Record) -> str:
         f"{results['patience']} times as many repetitions as elsewhere. Two threads decide on "
         "one caller's token each, or on the same one's.\n\n"
         f"{pairs}\n{threads}",
+    )
+
+
+def _threads(what: str, results: Record) -> str:
+    return table(
+        [what, "one thread, per second", "two threads", "ratio"],
+        [
+            [tokens, _cell(rates, "one"), _cell(rates, "two"), _cell(rates, "ratio", 2)]
+            for tokens, rates in results["threads"].items()
+        ],
     )
 
 

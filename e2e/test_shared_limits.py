@@ -470,7 +470,7 @@ def test_what_counts_is_killed_and_back(stack: Stack, gone: str):
             assert (reply.status, reply.json()) == (503, body)
             assert reply.header("retry-after") == "1"
             assert reply.header("content-type") == "application/json"
-        # What has no limit is not asked about, and who is nobody stays out.
+        # What has no limit is not asked about, and an unknown caller stays out.
         assert post(running.closed, key_of("unplanned")).status == 200
         assert post(running.envoy, "forged").status == 401
 

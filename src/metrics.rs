@@ -32,7 +32,7 @@ use crate::{
     limits::LimitResult,
     provider::{AnswerKind, oauth2::key_source::FetchResult},
     reason::Reason,
-    settings::{AuthSettings, LimitMode, ProviderKind},
+    settings::{AuthSettings, ProviderKind},
     time::UnixTime,
 };
 
@@ -259,7 +259,7 @@ impl Metrics {
     /// Sets what `engine` holds right now: verified tokens and budgets.
     pub fn observe(&self, engine: &Engine) {
         self.set_token_cache_entries(engine.token_cache().len());
-        let counters = engine.limits().filter(|limits| limits.mode() != LimitMode::Metadata);
+        let counters = engine.limits().filter(|limits| limits.mode().counts_here());
         let counters = counters.map(|limits| limits.counters());
         self.0.limited_callers.set(saturated(counters.map_or(0, |all| all.callers())));
         self.0.max_limited_callers.set(saturated(counters.map_or(0, |all| all.capacity())));

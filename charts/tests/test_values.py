@@ -149,7 +149,7 @@ DEFAULTS = yaml.safe_load((chart.CHART / "values.yaml").read_text())
 
 
 def _leaves(values: dict, above: str = "") -> Iterator[str]:
-    """The path of every value that is no block."""
+    """The path of every value that is not a block."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{above}{key}.")

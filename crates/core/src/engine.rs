@@ -31,7 +31,7 @@ use crate::{
     reason::Reason,
     request::Request,
     sentence::Sentence,
-    settings::{AuthSettings, LimitMode, MetadataMembers, RouteLimit, TokenSourceSettings},
+    settings::{AuthSettings, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
     token::{KeptToken, NoToken, TokenSources},
     token_cache::{Lookup, TokenCache},
@@ -386,7 +386,7 @@ impl Engine {
         })?;
         let caller = Caller { principal, identity };
         // A service that counts is told limits that differ by route.
-        let is_constant = self.limits.as_ref().is_none_or(|it| it.mode() != LimitMode::Metadata);
+        let is_constant = self.limits.as_ref().is_none_or(|it| it.mode().counts_here());
         if let Some(encode) = &self.encode_metadata
             && is_constant
         {

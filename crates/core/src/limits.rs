@@ -170,8 +170,7 @@ impl Limits {
             plan,
             is_unknown: named.is_some() && listed.is_none(),
             key: self.counters.key(who),
-            told_key: (self.mode == LimitMode::Metadata)
-                .then(|| self.key_text(principal, provider).into()),
+            told_key: (!self.mode.counts_here()).then(|| self.key_text(principal, provider).into()),
         }
     }
 
@@ -181,7 +180,7 @@ impl Limits {
         let plan = allowance.plan.map(|at| &self.plans[at]);
         let is_unknown = allowance.is_unknown;
         let limited = Limited { plan, is_unknown, cost, outcome: None, is_nearly_over: false };
-        let counted = plan.and_then(|plan| plan.gcra).filter(|_| self.mode != LimitMode::Metadata);
+        let counted = plan.and_then(|plan| plan.gcra).filter(|_| self.mode.counts_here());
         let Some(gcra) = counted else {
             return (plan.is_some() || limited.is_unknown).then_some(limited);
         };
@@ -240,7 +239,7 @@ impl Limits {
                     "{of}: {amount}, {left} left, {cost} wanted, enough in {seconds} s"
                 ))
             }
-            (None, _) if self.mode == LimitMode::Metadata => {
+            (None, _) if !self.mode.counts_here() => {
                 Sentence::of(format_args!("{of}: Envoy is told its limits"))
             }
             _ => Sentence::of(format_args!("{of}: it does not limit requests")),

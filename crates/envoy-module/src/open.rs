@@ -7,7 +7,7 @@ use claimgate::{
     traces::{self, Tracer},
 };
 use claimgate_config::settings::Settings;
-use claimgate_core::{Engine, settings::LimitMode, token_cache::TokenCache};
+use claimgate_core::{Engine, token_cache::TokenCache};
 use claimgate_files::Contents;
 use claimgate_remote::{
     key_source::FetchObserver,
@@ -59,7 +59,7 @@ pub(crate) fn open(
     let engine = match abi::takes_struct_metadata() {
         true => engine.keeping_metadata(metadata::of_caller),
         false => {
-            if auth.limits.as_ref().is_some_and(|limits| limits.mode == LimitMode::Metadata) {
+            if auth.limits.as_ref().is_some_and(|limits| !limits.mode.counts_here()) {
                 warn!(
                     "auth.limits: this Envoy takes no structure from a module, so it is not told \
                      what a plan allows; use Envoy 1.40 or later, or `limits: local`"

@@ -127,11 +127,7 @@ pub(super) fn cross_check(auth: &AuthSettings, place: &Place) {
 }
 
 fn counts_here(auth: &AuthSettings) -> bool {
-    auth.limits.as_ref().is_some_and(|limits| counts_itself(limits.mode))
-}
-
-fn counts_itself(mode: LimitMode) -> bool {
-    mode != LimitMode::Metadata
+    auth.limits.as_ref().is_some_and(|limits| limits.mode.counts_here())
 }
 
 /// The plan called `name` must exist.
@@ -168,7 +164,7 @@ fn plans(file: Entries<limits::Plan>, mode: Option<LimitMode>, place: &Place) ->
         if requests.is_none() && tokens.is_none() && !place.has_error_below() {
             place.error("limits nothing; write `requests: {per_minute: 60}` or the like");
         }
-        if tokens.is_some() && mode.is_some_and(counts_itself) {
+        if tokens.is_some() && mode.is_some_and(LimitMode::counts_here) {
             tokens_place.error(
                 "can't be counted here, where no answer of the upstream is seen; write `limits: \
                  metadata` to have Envoy count them",
@@ -219,14 +215,14 @@ fn amount(file: limits::Amount, mode: Option<LimitMode>, place: &Place) -> Optio
     if let Some((other, ..)) = written.next() {
         place.error(format_args!("has both `{key}` and `{other}`; write one of them"));
     }
-    if unit == TimeUnit::Day && mode.is_some_and(counts_itself) {
+    if unit == TimeUnit::Day && mode.is_some_and(LimitMode::counts_here) {
         place.key(key).error(
             "can't be counted here, where a restart forgets what was used; write `limits: \
              metadata` to have a service of Envoy's count it, or a shorter time",
         );
     }
     let burst_place = place.key("burst");
-    if burst.is_some() && mode == Some(LimitMode::Metadata) {
+    if burst.is_some() && mode.is_some_and(|mode| !mode.counts_here()) {
         burst_place.warn("has no effect with `limits: metadata`: services count whole windows");
     }
     Some(Amount {
@@ -250,15 +246,19 @@ fn told_apart(file: OneOrMany<String>, place: &Place) -> Option<LimitBy> {
     match &file {
         OneOrMany::One(name) if name == "subject" => Some(LimitBy::Subject),
         OneOrMany::One(name) if name == "client_id" => Some(LimitBy::ClientId),
-        OneOrMany::One(name) => {
-            if let Some(meant) = ["subject", "client_id"].iter().find(|it| is_almost(name, it)) {
-                place.warn(format_args!(
-                    "is taken for a claim called `{name}`; did you mean `{meant}`? Callers \
-                     without the claim share one budget"
-                ));
-            }
+        _ => {
+            warn_of_a_slip(&file, place);
             claims::path(Some(file), place).map(LimitBy::Claim)
         }
-        OneOrMany::Many(_) => claims::path(Some(file), place).map(LimitBy::Claim),
+    }
+}
+
+fn warn_of_a_slip(file: &OneOrMany<String>, place: &Place) {
+    let OneOrMany::One(name) = file else { return };
+    if let Some(meant) = ["subject", "client_id"].iter().find(|it| is_almost(name, it)) {
+        place.warn(format_args!(
+            "is taken for a claim called `{name}`; did you mean `{meant}`? Callers without the \
+             claim share one budget"
+        ));
     }
 }

@@ -73,7 +73,7 @@ impl Counters {
     }
 
     /// A table for at most `callers`, with the budgets that this one has now.
-    /// Where there are too many, those that would be full first are left out.
+    /// Where there are too many, those that have used the fewest requests are left out.
     pub fn resized(&self, callers: usize) -> Self {
         let resized = Self::with_epoch(callers, self.hashes.clone(), self.epoch);
         let now = self.now();

@@ -79,6 +79,13 @@ pub enum LimitMode {
     Metadata,
 }
 
+impl LimitMode {
+    /// Whether this process counts requests.
+    pub fn counts_here(self) -> bool {
+        self != Self::Metadata
+    }
+}
+
 /// What a route's requests take from a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteLimit {
