@@ -32,6 +32,18 @@
 {{- printf "%s-headless.%s.svc.%s" (include "claimgate.fullname" .) (include "claimgate.namespace" .) .Values.clusterDomain }}
 {{- end }}
 
+{{/* The port behind that name: a Service without an address of its own leads to the pods' own. */}}
+{{- define "claimgate.reachedPort" -}}
+{{- ternary (include "claimgate.facts" . | fromYaml).grpcPort .Values.service.port (eq (.Values.service.clusterIP | toString) "None") }}
+{{- end }}
+
+{{/* Not empty where the chart makes the DestinationRule. */}}
+{{- define "claimgate.hasDestinationRule" -}}
+{{- with .Values.istio.destinationRule }}
+{{- if and (ternary (gt (len $.Values.istio.authorizationPolicies) 0) .enabled (kindIs "invalid" .enabled)) (not (include "claimgate.isModule" $)) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* The pods' selector; must never change. */}}
 {{- define "claimgate.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "claimgate.name" . }}
