@@ -195,6 +195,10 @@ def test_the_autoscaler_takes_over_the_pods_that_there_are(cluster: Cluster):
     cluster.kubectl("scale", "deployment", "claimgate", "--replicas=9", *here)
     cluster.helm("upgrade", "claimgate", CHART, *here, *scaled, "--set", "logLevel=debug")
     assert replicas() == 9
+    # None runs: the autoscaler leaves that alone, and so does an upgrade.
+    cluster.kubectl("scale", "deployment", "claimgate", "--replicas=0", *here)
+    cluster.helm("upgrade", "claimgate", CHART, *here, *scaled)
+    assert replicas() == 0
     cluster.helm("uninstall", "claimgate", *here)
 
 
