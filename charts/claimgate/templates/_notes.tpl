@@ -207,6 +207,13 @@ The pods need the module and the file. {{ ternary "Values of Istio's gateway cha
   imagePullSecrets:
     {{- . | nindent 4 }}
   {{- end }}
+  {{- with .Values.env }}
+
+Envoy's container needs these variables, too:
+
+  env:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- if .Values.istio.envoyFilters }}
 
 Annotations of a pod whose sidecar decides:
