@@ -33,7 +33,7 @@ use crate::{
     sentence::Sentence,
     settings::{AuthSettings, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
-    token::{KeptToken, NoToken, TokenSources},
+    token::{KeptToken, NoToken, TokenSources, visible},
     token_cache::{Lookup, TokenCache},
 };
 
@@ -300,13 +300,13 @@ impl Engine {
         if rules.public {
             return decided;
         }
-        let found = match self.sources.find(request) {
+        let found = match self.sources.seek(request) {
             Ok(found) => found,
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
         let Lookup { found: cached, hash } = self.cache.lookup(&found.token, now);
         let mut credential =
-            Credential::new(&found.token, request, now).with_cached(cached).noted(notes);
+            Credential::new(token, request, now).with_cached(cached.as_ref()).noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let admit = |principal, provider: &dyn Provider, credential: &Credential<'_>| {
             self.admit(principal, provider, credential)
@@ -329,6 +329,15 @@ impl Engine {
                 decided.denied((Denial::Unavailable, Reason::ProviderUnavailable))
             }
             Ok(caller) => match Lack::find(rules, &caller.principal) {
+        // Its text is that of the entry, which was looked at when it was made.
+        let token = match &cached {
+            Some(cached) => Ok(&*cached.token),
+            None => visible(&found.token),
+        };
+        let token = match token {
+            Ok(token) => token,
+            Err(no_token) => return decided.denied(denial_of(no_token)),
+        };
                 Some(lack) => {
                     credential.note(|| Sentence::of(format_args!("{lack}")));
                     let decided = decided.denied((Denial::Forbidden, lack.reason()));
