@@ -93,9 +93,10 @@ impl Effects {
         let is_denied = matches!(decision.verdict, Verdict::Deny(_));
         self.decision = if is_denied { "deny" } else { "allow" };
         self.reason = decision.reason.as_str();
-        match Response::of(engine, request, decision) {
-            Response::Upstream(edits) => self.upstream(&edits, request, decision),
-            Response::Client(response) => self.client(&response, request, decision),
+        if decision.verdict == Verdict::Allow {
+            self.upstream(&engine.edits_beside_identity(request, decision), request, decision);
+        } else if let Response::Client(response) = Response::of(engine, request, decision) {
+            self.client(&response, request, decision);
         }
         let told = Metadata::of(engine, decision);
         for (key, text) in metadata::strings(&told) {
@@ -163,8 +164,7 @@ impl Effects {
     fn upstream(&mut self, edits: &Edits<'_>, request: &Request<'_>, decision: &Decision<'_>) {
         let is_there = |name: &str| request.headers.first(name).is_some();
         self.caller = decision.caller.as_ref().map(|caller| Told::of(&caller.identity, is_there));
-        let told = self.caller.as_ref().map_or(0, |told| told.identity.headers.len());
-        for (name, value) in edits.set.iter().skip(told) {
+        for (name, value) in &edits.set {
             self.set(name, &[value], is_there(name));
         }
         for name in edits.remove.iter().filter(|name| is_there(name)) {
