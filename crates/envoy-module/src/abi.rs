@@ -108,6 +108,9 @@ const _: () = assert!(size_of::<Header>() == 32 && offset_of!(Header, value) == 
 /// `envoy_dynamic_module_type_http_header_type_RequestHeader`.
 const REQUEST_HEADER: u32 = 0;
 
+/// `envoy_dynamic_module_type_metadata_source_Dynamic`.
+const DYNAMIC_METADATA: u32 = 0;
+
 /// `envoy_dynamic_module_type_on_http_filter_…_status_Continue` of every kind.
 const CONTINUE: u32 = 0;
 
@@ -188,6 +191,7 @@ callbacks! {
         http_set_dynamic_metadata_string(*mut c_void, Buffer, Buffer, Buffer);
         http_set_dynamic_metadata_number(*mut c_void, Buffer, Buffer, f64);
         http_add_dynamic_metadata_list_string(*mut c_void, Buffer, Buffer, Buffer) -> bool;
+        http_get_metadata_list_size(*mut c_void, u32, Buffer, Buffer, *mut usize) -> bool;
         http_filter_scheduler_new(*mut c_void) -> *mut c_void;
         http_filter_scheduler_commit(*mut c_void, u64);
         http_filter_scheduler_delete(*mut c_void);
@@ -462,12 +466,22 @@ impl Stream<'_> {
         unsafe { set(self.envoy, namespace, key, value) };
     }
 
-    /// Appends a string to a list of the dynamic metadata.
-    pub(crate) fn add_metadata_string(&mut self, namespace: &str, key: &str, value: &str) {
+    /// Appends a string to a list of the dynamic metadata; false if what is there
+    /// is not a list.
+    pub(crate) fn add_metadata_string(&mut self, namespace: &str, key: &str, value: &[u8]) -> bool {
         let (namespace, key) = (Buffer::of(namespace.as_bytes()), Buffer::of(key.as_bytes()));
         let add = self.callbacks.http_add_dynamic_metadata_list_string;
         // SAFETY: as for headers.
-        unsafe { add(self.envoy, namespace, key, Buffer::of(value.as_bytes())) };
+        unsafe { add(self.envoy, namespace, key, Buffer::of(value)) }
+    }
+
+    /// Whether there is a list of this name in the dynamic metadata.
+    pub(crate) fn has_metadata_list(&self, namespace: &str, key: &str) -> bool {
+        let (namespace, key) = (Buffer::of(namespace.as_bytes()), Buffer::of(key.as_bytes()));
+        let mut length = 0;
+        let find = self.callbacks.http_get_metadata_list_size;
+        // SAFETY: the stream's pointer is good during the hook.
+        unsafe { find(self.envoy, DYNAMIC_METADATA, namespace, key, &raw mut length) }
     }
 
     /// Sets tags of the request's span, if Envoy makes one.
