@@ -33,7 +33,7 @@ use crate::{
     sentence::Sentence,
     settings::{AuthSettings, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
-    token::{KeptToken, NoToken, TokenSources},
+    token::{KeptToken, NoToken, TokenSources, visible},
     token_cache::{Lookup, TokenCache},
 };
 
@@ -166,8 +166,35 @@ impl Engine {
     /// What changes in an allowed request before the upstream sees it.
     pub fn edits<'a>(&'a self, request: &Request<'a>, decision: &'a Decision<'_>) -> Edits<'a> {
         let mut edits = Edits::default();
+        if let Some(caller) = &decision.caller {
+            edits.identify(&caller.identity);
+        }
+        self.add_edits(&mut edits, request, decision, false);
+        edits
+    }
+
+    /// The same for a door that knows every header of the client and keeps those of
+    /// the caller with the caller: without these, and nothing is removed for the name
+    /// of an identity header that is not there.
+    pub fn edits_beside_identity<'a>(
+        &'a self,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+    ) -> Edits<'a> {
+        let mut edits = Edits::default();
+        self.add_edits(&mut edits, request, decision, true);
+        edits
+    }
+
+    fn add_edits<'a>(
+        &'a self,
+        edits: &mut Edits<'a>,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+        is_complete: bool,
+    ) {
         let identity = decision.caller.as_ref().map(|caller| &*caller.identity);
-        edits.identify(&self.identity, identity, request);
+        edits.remove_others(&self.identity, identity, request, is_complete);
         let by_provider = decision.provider.and_then(|id| self.provider(id).forward_token());
         match (self.forward_token, by_provider) {
             (_, Some(false)) | (false, None) => {
@@ -182,7 +209,6 @@ impl Engine {
             }
             (_, Some(true)) | (true, None) => {}
         }
-        edits
     }
 
     /// The scopes that a denied request would have needed.
@@ -300,13 +326,22 @@ impl Engine {
         if rules.public {
             return decided;
         }
-        let found = match self.sources.find(request) {
+        let found = match self.sources.seek(request) {
             Ok(found) => found,
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
         let Lookup { found: cached, hash } = self.cache.lookup(&found.token, now);
+        // Its text is that of the entry, which was looked at when it was made.
+        let token = match &cached {
+            Some(cached) => Ok(&*cached.token),
+            None => visible(&found.token),
+        };
+        let token = match token {
+            Ok(token) => token,
+            Err(no_token) => return decided.denied(denial_of(no_token)),
+        };
         let mut credential =
-            Credential::new(&found.token, request, now).with_cached(cached).noted(notes);
+            Credential::new(token, request, now).with_cached(cached.as_ref()).noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let admit = |principal, provider: &dyn Provider, credential: &Credential<'_>| {
             self.admit(principal, provider, credential)
