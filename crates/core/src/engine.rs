@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use ahash::AHashSet;
@@ -139,13 +140,32 @@ impl Engine {
         now: UnixTime,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, None, Wait::Until(pin!(give_up))).await
+        self.decide(request, (now, None), None, Wait::Until(pin!(give_up))).await
     }
 
     /// Decides a request if that needs no I/O; `None` means that a provider
     /// must wait for something, so [`Engine::check`] has to be awaited.
     pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
-        let decision = pin!(self.decide(request, now, None, Wait::Never));
+        self.check_without_waiting(request, (now, None))
+    }
+
+    /// As [`Engine::check_now`], for a request that arrived at `arrived`, a
+    /// moment ago: limits go by that and need not read the clock once more.
+    pub fn check_arrived<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        arrived: Instant,
+    ) -> Option<Decision<'e>> {
+        self.check_without_waiting(request, (now, Some(arrived)))
+    }
+
+    fn check_without_waiting<'e>(
+        &'e self,
+        request: &Request<'_>,
+        time: (UnixTime, Option<Instant>),
+    ) -> Option<Decision<'e>> {
+        let decision = pin!(self.decide(request, time, None, Wait::Never));
         match decision.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(decision) => Some(decision),
             Poll::Pending => None,
@@ -160,7 +180,7 @@ impl Engine {
         notes: &Notes,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, Some(notes), Wait::Until(pin!(give_up))).await
+        self.decide(request, (now, None), Some(notes), Wait::Until(pin!(give_up))).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
@@ -292,7 +312,7 @@ impl Engine {
     async fn decide<'e>(
         &'e self,
         request: &Request<'_>,
-        now: UnixTime,
+        (now, arrived): (UnixTime, Option<Instant>),
         notes: Option<&Notes>,
         wait: Wait<'_>,
     ) -> Decision<'e> {
@@ -370,7 +390,8 @@ impl Engine {
                     Decision { caller: Some(caller), ..decided }
                 }
                 None => {
-                    let limited = self.limited(rules, &caller, outcome.provider, &credential);
+                    let limited =
+                        self.limited(rules, &caller, outcome.provider, &credential, arrived);
                     let is_over = limited.as_ref().is_some_and(|it| it.denied().is_some());
                     let decided = Decision { caller: Some(caller), limited, ..decided };
                     match is_over {
@@ -389,6 +410,7 @@ impl Engine {
         caller: &Caller,
         provider: Option<ProviderId>,
         credential: &Credential<'_>,
+        arrived: Option<Instant>,
     ) -> Option<Limited<'_>> {
         let limits = self.limits.as_ref()?;
         let RouteLimit::Cost(cost) = rules.limit else {
@@ -398,7 +420,7 @@ impl Engine {
         let Caller { principal, identity } = caller;
         let provider = provider.map_or("", |id| self.provider(id).name());
         let allowance = identity.allowance.get_or_init(|| limits.allowance(principal, provider));
-        let limited = limits.take(allowance, cost.get());
+        let limited = limits.take(allowance, cost.get(), arrived);
         credential.note(|| limits.describe(limited.as_ref(), principal, provider));
         limited
     }
