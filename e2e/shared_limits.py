@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import trustme
 import yaml
 
 import tools
@@ -70,15 +69,14 @@ class Secured:
     """The certificates of a redis that takes TLS and a password alone."""
 
     def __init__(self, folder: Path):
-        authority = trustme.CA()
-        self.ca, self.server = folder / "redis-ca.pem", folder / "redis.pem"
-        authority.cert_pem.write_to_path(self.ca)
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.server)
+        files = folder / "redis-tls"
+        tools.certificate(files, "127.0.0.1")
+        self.ca, self.certificate, self.key = (files / name for name in ("ca.crt", "tls.crt", "tls.key"))
 
     def arguments(self, port: int) -> list[str | Path]:
         """Of redis-server."""
         return ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no",
-                "--tls-cert-file", self.server, "--tls-key-file", self.server,
+                "--tls-cert-file", self.certificate, "--tls-key-file", self.key,
                 "--tls-ca-cert-file", self.ca, "--requirepass", PASSWORD]
 
     def settings(self) -> dict[str, str]:
