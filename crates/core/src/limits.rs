@@ -263,7 +263,8 @@ impl Limits {
                 ))
             }
             (None, _) if !self.mode.counts_here() => {
-                Sentence::of(format_args!("{of}: Envoy is told its limits"))
+                let cost = if *cost > 1 { format!(", cost: {cost}") } else { String::new() };
+                Sentence::of(format_args!("{of}: Envoy is told {}{cost}", plan.amounts()))
             }
             _ => Sentence::of(format_args!("{of}: it does not limit requests")),
         }
@@ -327,6 +328,19 @@ impl Plan {
             policy: policy.unwrap_or_default(),
             gcra: settings.requests.as_ref().map(Gcra::new),
         }
+    }
+}
+
+impl Plan {
+    /// Its limits for people, as a service counts them: `60 requests a minute,
+    /// 5 tokens a day`. A burst is not told to any.
+    fn amounts(&self) -> String {
+        let limits = [("requests", &self.requests), ("tokens", &self.tokens)].into_iter();
+        let limits = limits.filter_map(|(what, amount)| {
+            let Amount { number, unit, .. } = amount.as_ref()?;
+            Some(format!("{number} {what} {}", unit.as_words()))
+        });
+        limits.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -525,7 +525,8 @@ fn a_budget_is_nearly_used_when_less_than_a_fifth_is_left() {
 
 #[test]
 fn operators_are_told_plan_budget_and_amount() {
-    let free = plan("free", amount(60, TimeUnit::Minute, Some(4)));
+    let tokens = Some(amount(9, TimeUnit::Day, None));
+    let free = PlanSettings { tokens, ..plan("free", amount(60, TimeUnit::Minute, Some(4))) };
     let of_mode = |mode| LimitSettings { mode, ..settings(vec![free.clone()]) };
     let (ada, stranger) = (caller("ada", "free"), caller("ada", "none"));
     let of = "plan free for p/ada: ";
@@ -543,7 +544,18 @@ fn operators_are_told_plan_budget_and_amount() {
             &ada,
             format!("{of}60 a minute, 4 at once, 4 left, 5 wanted, enough in 1 s"),
         ),
-        (LimitMode::Metadata, 1, &ada, format!("{of}Envoy is told its limits")),
+        (
+            LimitMode::Metadata,
+            1,
+            &ada,
+            format!("{of}Envoy is told 60 requests a minute, 9 tokens a day"),
+        ),
+        (
+            LimitMode::Metadata,
+            3,
+            &ada,
+            format!("{of}Envoy is told 60 requests a minute, 9 tokens a day, cost: 3"),
+        ),
         (
             LimitMode::Local,
             1,
