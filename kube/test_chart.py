@@ -170,7 +170,8 @@ def test_upgrades_between_the_examples(cluster: Cluster):
     for first, second in pairs(len(EXAMPLES)):
         for wanted in (first, second):
             if now != wanted:
-                options = (*here, "--install", "--no-hooks", "--values", EXAMPLES[wanted])
+                # Without any value, as in defaults.yaml, Helm would keep the last ones.
+                options = (*here, "--install", "--no-hooks", "--reset-values", "--values", EXAMPLES[wanted])
                 cluster.helm("upgrade", "claimgate", CHART, *options)
                 now = wanted
         released = [each for each in documents(texts[second]) if not _is_hook(each)]
