@@ -291,10 +291,32 @@ def test_a_configuration_that_is_refused_rejects_the_listener(stack: Stack):
         "auth": {"config": {"server": {}}},
         "config_file": {},
         "no-such-file": {"config_file": "/no-such-file.yaml"},
+        "filter_config.config_fil: unknown key": {"config": {"auth": {"realm": "a-secret"}}, "config_fil": "a-secret"},
+        "filter_config.config_file: must be the path": {"config_file": ["a-secret"]},
+        # All at once, those of files too; what the filter has no use for is not looked at.
+        "(?s)realmm: unknown key.*no-such-jwks.json": {
+            "config": {
+                "server": {"grpc": {"tls": {"cert_file": "a-secret", "key_file": "a-secret"}}},
+                "auth": {
+                    "realmm": "a",
+                    "providers": [
+                        {
+                            "name": "a",
+                            "type": "oauth2",
+                            "issuer": "https://a.example.com",
+                            "audience": "a",
+                            "jwks_file": "/no-such-jwks.json",
+                        }
+                    ],
+                },
+            }
+        },
     }
     for word, options in cases.items():
-        with pytest.raises(DidNotStart, match=word):
+        with pytest.raises(DidNotStart, match=word) as refused:
             module_gateway.start(stack, module_gateway.module_config(options, upstream))
+        # Keys may stand there, so nothing of it is quoted.
+        assert "a-secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("version", module_gateway.VERSIONS)
