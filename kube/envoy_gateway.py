@@ -19,7 +19,19 @@ from stack import Envoy, Stack
 
 def translate(folder: Path, objects: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The xDS of the only Gateway among these objects: resources by their kind,
-    `listeners`, `routes`, `clusters` and `endpoints`."""
+    `listeners`, `routes`, `clusters` and `endpoints`.
+
+    egctl takes the last GatewayClass for the only one, leaves out Gateways of
+    others without a word, and then prints no xDS at all."""
+    classes = [each["metadata"]["name"] for each in objects if each["kind"] == "GatewayClass"]
+    gateways = {
+        f"{each['metadata']['namespace']}/{each['metadata']['name']}": each["spec"]["gatewayClassName"]
+        for each in objects
+        if each["kind"] == "Gateway"
+    }
+    assert len(gateways) == 1 and [*gateways.values()] == classes, (
+        f"one Gateway and its GatewayClass are needed; there are {gateways} and {classes}"
+    )
     file = folder / "resources.yaml"
     file.write_text(yaml.safe_dump_all(objects))
     command = [go_tools.program("egctl"), "experimental", "translate"]
@@ -27,10 +39,8 @@ def translate(folder: Path, objects: list[dict[str, Any]]) -> dict[str, list[dic
     ran = subprocess.run([*command, *options], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     translated = json.loads(ran.stdout)
-    assert "xds" in translated, f"{ran.stdout}{ran.stderr}"
-    gateways = translated["xds"]
-    assert len(gateways) == 1, list(gateways)
-    dumps = {dump["@type"].rsplit(".", 1)[1]: dump for dump in gateways.popitem()[1]["configs"]}
+    assert len(translated.get("xds", {})) == 1, f"{ran.stdout}{ran.stderr}"
+    dumps = {dump["@type"].rsplit(".", 1)[1]: dump for dump in translated["xds"].popitem()[1]["configs"]}
 
     def listed(dump: str, entries: str) -> list[dict[str, Any]]:
         return dumps.get(dump, {}).get(entries, [])

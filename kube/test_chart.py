@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import yaml
 
 import kubelet
+import pages
+import release
 import tools
 import web
 from cluster import Cluster, CommandFailed
@@ -42,6 +45,16 @@ def make_what_it_expects(cluster: Cluster, objects: list[dict]) -> None:
         cluster.apply([{**kind, "metadata": {"name": name}}])
 
 
+def in_own_namespaces(text: str, namespace: str) -> str:
+    """A manifest whose objects in other namespaces than the release's are in ones
+    that no other test uses."""
+
+    def own(found: re.Match[str]) -> str:
+        return found[0] if found[1] == namespace else f"  namespace: {namespace}-{found[1]}"
+
+    return re.sub(r"^  namespace: (\S+)$", own, text, flags=re.MULTILINE)
+
+
 def pod_of(deployment: dict) -> dict:
     """The Pod that a controller would make from it."""
     template = deployment["spec"]["template"]
@@ -60,7 +73,7 @@ def test_every_object_is_accepted(cluster: Cluster, values: Path):
     with the Pod of the template admitted under `restricted`."""
     namespace = cluster.namespace(f"accepted-{values.stem}", **RESTRICTED)
     options = ("--namespace", namespace, "--values", values)
-    text = cluster.helm("template", "claimgate", CHART, *options)
+    text = in_own_namespaces(cluster.helm("template", "claimgate", CHART, *options), namespace)
     objects = documents(text)
     make_what_it_expects(cluster, objects)
     deployments = [each for each in objects if each["kind"] == "Deployment"]
@@ -182,7 +195,43 @@ def test_the_autoscaler_takes_over_the_pods_that_there_are(cluster: Cluster):
     cluster.kubectl("scale", "deployment", "claimgate", "--replicas=9", *here)
     cluster.helm("upgrade", "claimgate", CHART, *here, *scaled, "--set", "logLevel=debug")
     assert replicas() == 9
+    # None runs: the autoscaler leaves that alone, and so does an upgrade.
+    cluster.kubectl("scale", "deployment", "claimgate", "--replicas=0", *here)
+    cluster.helm("upgrade", "claimgate", CHART, *here, *scaled)
+    assert replicas() == 0
     cluster.helm("uninstall", "claimgate", *here)
+
+
+HANDED_OVER = {"edit-last-applied": [], "--field-manager autoscaler": ["--server-side"]}
+"""The page's two commands, and how the manifests are applied to which each belongs."""
+
+
+@pytest.mark.parametrize("command", HANDED_OVER)
+def test_the_autoscaler_takes_over_without_helm_too(cluster: Cluster, tmp_path: Path, command: str):
+    """As docs/kubernetes.md says, where manifests are applied."""
+    namespace = cluster.namespace(f"applied-{len(command)}")
+    how = HANDED_OVER[command]
+
+    def replicas(*options: str) -> int:
+        text = cluster.helm("template", "claimgate", CHART, "--namespace", namespace, "--no-hooks", *options)
+        cluster.kubectl("apply", *how, "--filename", "-", stdin=text)
+        return cluster.get("deployment", "claimgate", "--namespace", namespace)["spec"]["replicas"]
+
+    scaled = ("--set", "autoscaling.enabled=true")
+    assert replicas("--set", "replicas=6") == 6
+    page = pages.Page("kubernetes.md", {"--namespace claimgate ": f"--namespace {namespace} "})
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nexec sed --in-place '/^  replicas: /d' \"$1\"\n")
+    editor.chmod(0o755)
+    path = release.programs(tmp_path, "kubectl")
+    pages.run(page.commands(command), tmp_path, [path], KUBECONFIG=cluster.kubeconfig, KUBE_EDITOR=editor)
+    assert replicas(*scaled) == 6
+    cluster.kubectl("scale", "deployment", "claimgate", "--replicas=9", "--namespace", namespace)
+    assert replicas(*scaled, "--set", "logLevel=debug") == 9
+    # Without the command there would be one pod, so the test can fail.
+    cluster.kubectl("delete", "deployment", "claimgate", "--namespace", namespace)
+    assert replicas("--set", "replicas=6") == 6
+    assert replicas(*scaled) == 1
 
 
 def test_both_address_families(cluster: Cluster):
@@ -241,6 +290,8 @@ def test_a_file_that_cannot_be_used_stops_the_upgrade(
             upgrade = beside.submit(cluster.helm, "upgrade", "claimgate", CHART, *options)
             web.wait_until(lambda: upgrade.done() or _jobs(cluster, here), "the Job", 60)
             (job,) = _jobs(cluster, here)
+            # It exists, and a pod of the Job may be made with it.
+            assert job["spec"]["template"]["spec"]["serviceAccountName"] == "claimgate"
             ended = kubelet.run(cluster, job, tmp_path / "pod")
             if complaint is None:
                 assert (ended.status, "STATUS: deployed" in upgrade.result()) == (0, True), ended.output

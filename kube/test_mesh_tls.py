@@ -1,5 +1,5 @@
 """TLS between Claimgate and the meshes, as docs/envoy-gateway.md and
-docs/istio.md set it up with the chart."""
+docs/istio.md set it up with the chart, and a plain Envoy, as its notes do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import yaml
 import envoy_gateway
 import istio
 import pages
+import printed
 import release
 import tools
 import web
 from cluster import Cluster
 from stack import Claimgate, Envoy, Stack, free_port
+from traffic import Dns
 
 NAMESPACE, EDGE = "claimgate-tls", "edge-tls"
 HOST = f"claimgate.{NAMESPACE}.svc.cluster.local"
@@ -35,9 +37,9 @@ auth: {mode: api_key, api_keys: [{name: job, key: job-key}]}
 """
 
 
-def _claimgate(stack: Stack, folder: Path) -> Claimgate:
+def _claimgate(stack: Stack, folder: Path, host: str = HOST) -> Claimgate:
     """Claimgate over mTLS, with the certificate of its Service."""
-    tools.certificate(folder / "server", HOST)
+    tools.certificate(folder / "server", host)
     tools.certificate(folder / "client", "envoy")
     return stack.claimgate(CONFIG, TLS=str(folder))
 
@@ -122,6 +124,32 @@ def _without_parameters(each: dict[str, Any]) -> dict[str, Any]:
     if each["kind"] != "Gateway":
         return each
     return {**each, "spec": {key: value for key, value in each["spec"].items() if key != "infrastructure"}}
+
+
+def test_a_plain_envoy_asks_over_mtls(cluster: Cluster, stack: Stack, tmp_path: Path):
+    """With the certificate that the meshes take too: its name is the Service's,
+    wherever Envoy finds the pods."""
+    here = ("--namespace", cluster.namespace("claimgate-plain-tls"))
+    claimgate = _claimgate(stack, tmp_path, f"claimgate.{here[1]}.svc.cluster.local")
+    mutual = "tls.enabled=true,tls.existingSecret=a,tls.clientCA.existingSecret=b"
+    notes = cluster.helm("install", "claimgate", release.CHART, *here, "--dry-run=client", "--set", mutual)
+    mounted = {"ca.crt": "server", "tls.crt": "client", "tls.key": "client"}
+    for name, side in mounted.items():
+        printed_path = f"/etc/envoy/claimgate/{name}"
+        assert printed_path in notes
+        notes = notes.replace(printed_path, str(tmp_path / side / name))
+    dns = Dns("claimgate.internal", cached=0)
+    dns.set(["127.0.0.1"])
+    try:
+        port = int(claimgate.grpc.split(":")[1])
+        config = printed.runnable(printed.notes(notes), dns, port, stack.upstream())
+        envoy = stack.envoy(config)
+        job = web.bearer("job-key")
+        web.wait_until(lambda: web.get(envoy.address, "/", job).status == 200, "the pods", 30)
+        assert web.get(envoy.address, "/", job).seen.get("x-auth-subject") == "job"
+        assert web.get(envoy.address, "/").status == 401
+    finally:
+        dns.close()
 
 
 def test_istio_is_told_to_ask_over_mtls(cluster: Cluster, stack: Stack, tmp_path: Path):

@@ -1,4 +1,5 @@
-"""The commands of docs/install.md that install the chart."""
+"""The commands of docs/install.md that install the chart, and of docs/kubernetes.md
+that need no cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import shlex
 import chart
 from chart import CHART, Rendered
 
-PAGE = CHART.parents[1] / "docs" / "install.md"
+DOCS = CHART.parents[1] / "docs"
+PAGE = DOCS / "install.md"
 
 
 def test_the_command_for_an_own_image_uses_it(tmp_path):
@@ -25,3 +27,13 @@ def test_the_command_for_an_own_image_uses_it(tmp_path):
     # So that the image that was loaded into the node is not looked for elsewhere.
     assert rendered.container["imagePullPolicy"] == "IfNotPresent"
     assert "public_paths" in rendered.gateway_yaml
+
+
+def test_a_refusal_reads_as_on_the_page():
+    page = (DOCS / "kubernetes.md").read_text()
+    [(command, shown)] = re.findall(r"^\$ helm (template .*)\n((?:(?!```).*\n)+)```", page, re.M)
+    words = [str(CHART) if word == "charts/claimgate" else word for word in shlex.split(command)]
+    ran = chart.helm(*words)
+    assert ran.returncode != 0
+    said = "".join(f"{line.rstrip()}\n" for line in ran.stderr.splitlines())
+    assert said.startswith(shown)

@@ -80,6 +80,10 @@ NONSENSE = [
     ("fullnameOverride: Bad_Name", "set fullnameOverride to lower-case letters, digits and -, with a letter first"),
     ("podLabels: {app.kubernetes.io/name: a}", "which the chart sets by itself: remove it; nameOverride"),
     ("podAnnotations: {claimgate.dev/restart-for: a}", "which the chart sets by itself: remove it"),
+    ("commonAnnotations: {claimgate.dev/config: a}", "commonAnnotations sets claimgate.dev/config, which the chart sets by itself"),
+    ("global: {imageRegistry: 'https://mirror.example.com'}", "at '/global/imageRegistry': 'https://mirror.example.com' does not match pattern"),
+    ("global: {imagePullSecrets: ['']}", "at '/global/imagePullSecrets/0': minLength: got 0, want 1"),
+    ("clusterDomain: cluster.local.", "at '/clusterDomain': 'cluster.local.' does not match pattern"),
     ("image: {repository: 'claimgate:1.0'}", "with the tag in image.tag"),
     ("serviceAccount: {create: false, annotations: {a: b}}", "serviceAccount.create is false: remove them, or set it to true"),
     # The pod.
@@ -115,6 +119,9 @@ NONSENSE = [
     ("envoyGateway: {envoyProxies: [{name: a}]}", "envoyGateway.envoyProxies is set, but mode is service"),
     ("mode: module\ntls: {enabled: true, existingSecret: a}", "tls.enabled is set, but mode is module, which makes no service: set it to false"),
     ("mode: module\npreUpgradeCheck: {enabled: true}", "preUpgradeCheck.enabled is set, but mode is module"),
+    ("mode: module\nreload: rollout", "reload is rollout, but mode is module"),
+    ("mode: module\nistio: {destinationRule: {enabled: true}}", "istio.destinationRule.enabled is set, but mode is module"),
+    ("extraObjects: [3]", "at '/extraObjects/0': got number, want null or string or object"),
     ("mode: module\nexistingSecret: a", "name its keys one by one in env"),
     ("mode: module\n" + ROUTE % "name: a", "envoyGateway.securityPolicies is set, but mode is module, which makes no service"),
     ("mode: module\nenvoyGateway: {envoyProxies: [{name: a, spec: {dynamicModules: [{name: claimgate}]}}]}", "has claimgate, which the chart adds by itself"),
@@ -180,6 +187,10 @@ def test_null_is_refused_or_the_same_as_empty(block: str):
 
 SENSE = [
     "image: {registry: '', repository: 'localhost:5000/gate'}",
+    "global: {imageRegistry: 'mirror.example.com:5000/ghcr', imagePullSecrets: [a, {name: b}]}",
+    # What is left of TLS while it is off.
+    "tls: {existingSecret: a, allowedClientSANs: [b], clientCA: {existingSecret: c}, certManager: {issuerRef: {name: d}}}",
+    "envoyGateway: {backendTLS: {caCertificateRefs: [{name: a}], clientCertificate: b}, envoyProxies: [{name: c}]}\nistio: {destinationRule: {tls: {credentialName: d}}}",
     "resources: {requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 1500m, memory: 2G, ephemeral-storage: 1Pi}}",
     "resources: null",
     r'config: "# Ours.\n---\nauth: {}\n"',

@@ -32,6 +32,18 @@
 {{- printf "%s-headless.%s.svc.%s" (include "claimgate.fullname" .) (include "claimgate.namespace" .) .Values.clusterDomain }}
 {{- end }}
 
+{{/* The port behind that name: a Service without an address of its own leads to the pods' own. */}}
+{{- define "claimgate.reachedPort" -}}
+{{- ternary (include "claimgate.facts" . | fromYaml).grpcPort .Values.service.port (eq (.Values.service.clusterIP | toString) "None") }}
+{{- end }}
+
+{{/* Not empty where the chart makes the DestinationRule. */}}
+{{- define "claimgate.hasDestinationRule" -}}
+{{- with .Values.istio.destinationRule }}
+{{- if and (ternary (gt (len $.Values.istio.authorizationPolicies) 0) .enabled (kindIs "invalid" .enabled)) (not (include "claimgate.isModule" $)) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* The pods' selector; must never change. */}}
 {{- define "claimgate.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "claimgate.name" . }}
@@ -50,7 +62,10 @@ nothing about the pods must not replace them.
 {{- toYaml (merge $labels .Values.podLabels .Values.commonLabels) }}
 {{- end }}
 
-{{/* Labels of all objects; `component` and `extra` are optional. */}}
+{{/*
+Labels of all objects; `component` and `extra` are optional, and so is `selected`:
+labels by which others find the object, which win over the chart's.
+*/}}
 {{- define "claimgate.labels" -}}
 {{- $root := .root | default . }}
 {{- $labels := dict
@@ -61,18 +76,18 @@ nothing about the pods must not replace them.
   "app.kubernetes.io/component" (.component | default "server")
   "app.kubernetes.io/part-of" "claimgate"
   "app.kubernetes.io/managed-by" $root.Release.Service }}
-{{- toYaml (merge $labels (deepCopy (.extra | default dict)) $root.Values.commonLabels) }}
+{{- toYaml (merge (dict) (.selected | default dict) $labels (.extra | default dict) $root.Values.commonLabels) }}
 {{- end }}
 
 {{/*
 The metadata of an object: a dict of `root` and, where it applies, `name`,
-`namespace`, `component`, `labels` and `annotations`.
+`namespace`, `component`, `labels`, `selected` and `annotations`.
 */}}
 {{- define "claimgate.metadata" -}}
 name: {{ .name | default (include "claimgate.fullname" .root) }}
 namespace: {{ .namespace | default (include "claimgate.namespace" .root) }}
 labels:
-  {{- include "claimgate.labels" (dict "root" .root "component" .component "extra" .labels) | nindent 2 }}
+  {{- include "claimgate.labels" (dict "root" .root "component" .component "extra" .labels "selected" .selected) | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}

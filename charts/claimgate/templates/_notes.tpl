@@ -15,7 +15,7 @@ For a plain Envoy: docs/envoy.md without its comments, with this release's name.
 */}}
 {{- define "claimgate.notes.envoy" -}}
 {{- $host := include "claimgate.host" . }}
-{{- $port := .Values.service.port }}
+{{- $port := include "claimgate.reachedPort" . }}
 {{- if .Values.headlessService.enabled }}
 {{- $host = include "claimgate.headlessHost" . }}
 {{- $port = (include "claimgate.facts" . | fromYaml).grpcPort }}
@@ -77,24 +77,74 @@ and among the clusters:
       name: envoy.transport_sockets.tls
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: {{ $host }}
+        sni: {{ include "claimgate.host" . }}
         common_tls_context:
           # The files are where you mount them.
           validation_context:
             trusted_ca: {filename: /etc/envoy/claimgate/ca.crt}
             match_typed_subject_alt_names:
-              - {san_type: DNS, matcher: {exact: {{ $host }}}}
+              - {san_type: DNS, matcher: {exact: {{ include "claimgate.host" . }}}}
           {{- if include "claimgate.isMutual" . }}
           tls_certificates:
             - certificate_chain: {filename: /etc/envoy/claimgate/tls.crt}
               private_key: {filename: /etc/envoy/claimgate/tls.key}
           {{- end }}
     {{- end }}
+{{- if or .Values.headlessService.enabled (eq (.Values.service.clusterIP | toString) "None") }}
 
 Envoy learns of a new pod when it asks the cluster's DNS again (30 s where it
 caches, and Envoy's own 5 s). shutdown.delaySeconds, which is {{ .Values.shutdown.delaySeconds }}, and the time a
 pod takes to drain must together be longer, or a rollout can replace every pod
-that Envoy knows.
+that Envoy knows. healthy_panic_threshold keeps it from asking pods that are
+dead or shutting down when these are more than half.
+{{- else }}
+
+Through this Service each of Envoy's connections stays with one pod, and a new
+pod gets none. Set headlessService.enabled to true, or have connections opened
+again with max_connection_age_seconds: 300 under server.grpc of config.
+{{- end }}
+{{- end }}
+
+{{/* IPv6 that the Services have and the program does not listen on. */}}
+{{- define "claimgate.notes.families" -}}
+{{- $wanted := list }}
+{{- range list .Values.service .Values.adminService }}
+{{- $wanted = concat $wanted (.ipFamilies | default list) (list .ipFamilyPolicy) }}
+{{- end }}
+{{- $facts := include "claimgate.facts" . | fromYaml }}
+{{- $isIPv4 := or (hasPrefix "0.0.0.0:" $facts.grpcAddress) (hasPrefix "0.0.0.0:" $facts.adminAddress) }}
+{{- if and $isIPv4 (not .Values.existingConfigMap.name) (or (has "IPv6" $wanted) (has "PreferDualStack" $wanted) (has "RequireDualStack" $wanted)) }}
+
+The Services may have IPv6 addresses, behind which no pod answers: Claimgate
+listens on {{ $facts.grpcAddress }} and {{ $facts.adminAddress }}. For both families write into config:
+
+  server:
+    grpc: {address: "[::]:{{ $facts.grpcPort }}"}
+    admin: {address: "[::]:{{ $facts.adminPort }}"}
+{{- end }}
+{{- end }}
+
+{{/* How Istio comes to speak TLS to Claimgate. */}}
+{{- define "claimgate.notes.istioTls" -}}
+{{- if not .Values.tls.enabled }}
+{{- else if not (include "claimgate.hasDestinationRule" .) }}
+
+Istio speaks plain text to Claimgate unless a DestinationRule of yours, for the
+host {{ include "claimgate.host" . }}, says otherwise: tls.mode {{ ternary "MUTUAL" "SIMPLE" (ne (include "claimgate.isMutual" .) "") }}.
+{{- else if not .Values.istio.destinationRule.tls }}
+
+The DestinationRule makes Istio use TLS to Claimgate. istio.destinationRule.tls
+says with which roots{{ if include "claimgate.isMutual" . }} and client certificate{{ end }}: credentialName names a Secret in the
+gateway's namespace.
+{{- end }}
+{{- end }}
+
+{{/* Where each EnvoyProxy of the chart has to be named. */}}
+{{- define "claimgate.notes.parametersRef" }}
+  # spec of a GatewayClass; for a Gateway under infrastructure, without namespace
+{{- range .Values.envoyGateway.envoyProxies }}
+  parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: {{ .name }}, namespace: {{ .namespace | default (include "claimgate.namespace" $) }}}
+{{- end }}
 {{- end }}
 
 {{/* Who counts, with limits that Claimgate only tells. */}}
@@ -109,7 +159,7 @@ Envoy Gateway's own configuration must have it, with a redis:
   config:
     envoyGateway:
       rateLimit:
-        backend: {type: Redis, redis: {url: redis.redis-system.svc.cluster.local:6379}}
+        backend: {type: Redis, redis: {url: redis.redis-system.svc.{{ .Values.clusterDomain }}:6379}}
         failClosed: false    # true answers 500 while redis is away, instead of limiting none
 {{- if include "claimgate.isModule" . }}
 
@@ -129,12 +179,16 @@ what reads its metadata, such as envoyGateway.backendTrafficPolicies.
 Claimgate {{ .Chart.AppVersion }} decides inside Envoy; its file is the ConfigMap {{ include "claimgate.configMapName" . }} in
 {{- range include "claimgate.moduleNamespaces" . | fromYamlArray }} {{ . }}{{ end }}, where Envoy's pods must be.
 {{- include "claimgate.notes.noConfig" . }}
-{{- with .Values.envoyGateway.envoyProxies }}
+{{- if .Values.envoyGateway.envoyProxies }}
 
 Envoy Gateway loads it where a GatewayClass or a Gateway names the EnvoyProxy:
+{{ include "claimgate.notes.parametersRef" . }}
+{{- else if .Values.envoyGateway.extensionPolicies }}
 
-  # spec of a GatewayClass; for a Gateway under infrastructure, without namespace
-  parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: {{ (first .).name }}, namespace: {{ (first .).namespace | default (include "claimgate.namespace" $) }}}
+Envoy Gateway loads it if your EnvoyProxy has this:
+
+  # spec of the EnvoyProxy
+  {{- include "claimgate.envoyProxySpec" (dict "root" . "spec" dict) | nindent 2 }}
 {{- end }}
 {{- include "claimgate.notes.limits" . }}
 {{- if or .Values.istio.envoyFilters (not .Values.envoyGateway.extensionPolicies) }}
@@ -145,13 +199,20 @@ The pods need the module and the file. {{ ternary "Values of Istio's gateway cha
     {{- include "claimgate.moduleVolumes" . | nindent 4 }}
   volumeMounts:
     {{- include "claimgate.moduleVolumeMounts" . | nindent 4 }}
-  {{- with include "claimgate.moduleInitContainers" . }}
+  {{- with include "claimgate.moduleInitContainers" . | trim }}
   initContainers:
     {{- . | nindent 4 }}
   {{- end }}
   {{- with include "claimgate.imagePullSecrets" . }}
   imagePullSecrets:
     {{- . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.env }}
+
+Envoy's container needs these variables, too:
+
+  env:
+    {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- if .Values.istio.envoyFilters }}
 
@@ -162,8 +223,7 @@ Annotations of a pod whose sidecar decides:
   {{- else if not .Values.envoyGateway.envoyProxies }}
 
 Plain Envoy, first among the HTTP connection manager's filters:
-
-  {{- list (include "claimgate.httpFilter" . | fromYaml) | toYaml | nindent 2 }}
+{{ list (include "claimgate.httpFilter" . | fromYaml) | toYaml | nindent 2 }}
   {{- end }}
 {{- end }}
 {{- end }}

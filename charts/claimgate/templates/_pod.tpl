@@ -1,4 +1,107 @@
-{{/* The parts that Claimgate's container and the test's share. */}}
+{{/* The parts that Claimgate's pods share with those of the test and of the check before an upgrade. */}}
+
+{{/*
+Claimgate reloads its file by itself. Only what its listeners and workers are
+started with needs a restart, so without `reload: rollout` only that changes an
+annotation, and so replaces the pods.
+*/}}
+{{- define "claimgate.podAnnotations" -}}
+{{- $own := dict "claimgate.dev/restart-for" (include "claimgate.facts" . | fromYaml).restart }}
+{{- if eq .Values.reload "rollout" }}
+{{- $_ := set $own "claimgate.dev/config" (include "claimgate.gatewayYaml" . | sha256sum | trunc 16) }}
+{{- end }}
+{{- merge $own .Values.podAnnotations .Values.commonAnnotations (dict "kubectl.kubernetes.io/default-container" "claimgate") | toYaml }}
+{{- end }}
+
+{{/* Where and as what the program runs: a dict of `root` and the ServiceAccount's name, `account`. */}}
+{{- define "claimgate.podSettings" -}}
+serviceAccountName: {{ .account }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .root.Values }}
+{{- if not (kindIs "invalid" .hostUsers) }}
+hostUsers: {{ .hostUsers }}
+{{- end }}
+{{- with include "claimgate.imagePullSecrets" $.root }}
+imagePullSecrets:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with .podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with .schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
+{{- with .dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .initContainers }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The same for a pod that only loads the file. It must fit on a node that has
+Claimgate's pods, so of `affinity` only what it says of nodes counts.
+*/}}
+{{- define "claimgate.checkSettings" -}}
+restartPolicy: Never
+{{ include "claimgate.podSettings" . }}
+{{- with dig "nodeAffinity" dict (.root.Values.affinity | default dict) }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* The container that loads the file. */}}
+{{- define "claimgate.validateContainer" -}}
+name: validate
+image: {{ include "claimgate.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+args: [validate, --config, /etc/claimgate/config/gateway.yaml]
+env:
+  {{- include "claimgate.env" . | nindent 2 }}
+{{- with include "claimgate.envFrom" . | trim }}
+envFrom:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  {{- include "claimgate.volumeMounts" . | nindent 2 }}
+{{- end }}
 
 {{- define "claimgate.env" -}}
 - name: RUST_LOG

@@ -16,6 +16,7 @@
 {{- $instead := dict
   "envoyGateway.securityPolicies" "name their targets in envoyGateway.extensionPolicies"
   "istio.authorizationPolicies" "name their workloads in istio.envoyFilters"
+  "istio.destinationRule.enabled" "set it to null"
   "istio.peerAuthentication.enabled" "set it to false"
   "tls.enabled" "set it to false"
   "autoscaling.enabled" "set it to false"
@@ -31,6 +32,9 @@
 {{- if $value }}
 - {{ $path }} is set, but mode is module, which makes no service: {{ $do }}
 {{- end }}
+{{- end }}
+{{- if eq .Values.reload "rollout" }}
+- reload is rollout, but mode is module, where Envoy's pods load a new file by themselves: remove it
 {{- end }}
 {{- $gateway := .Values.envoyGateway }}
 {{- range $i, $proxy := $gateway.envoyProxies }}

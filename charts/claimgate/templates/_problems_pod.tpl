@@ -49,8 +49,12 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if hasKey .Values.podAnnotations "claimgate.dev/restart-for" }}
-- podAnnotations sets claimgate.dev/restart-for, which the chart sets by itself: remove it
+{{- range $path := list "podAnnotations" "commonAnnotations" }}
+{{- range $key := list "claimgate.dev/restart-for" "claimgate.dev/config" }}
+{{- if hasKey (get $.Values $path) $key }}
+- {{ $path }} sets {{ $key }}, which the chart sets by itself: remove it
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $path, $image := dict "image" .Values.image "module.image" .Values.module.image }}
 {{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$" $image.repository) }}
