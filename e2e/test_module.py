@@ -308,7 +308,7 @@ def test_a_configuration_that_is_refused_rejects_the_listener(stack: Stack):
         "filter_config.config_fil: unknown key": {"config": {"auth": {"realm": "a-secret"}}, "config_fil": "a-secret"},
         "filter_config.config_file: must be the path": {"config_file": ["a-secret"]},
         # All at once, those of files too; what the filter has no use for is not looked at.
-        "(?s)realmm: unknown key.*no-such-jwks.json": {
+        "(?s)(?=.*realmm: unknown key)(?=.*no-such-jwks.json)": {
             "config": {
                 "server": {"grpc": {"tls": {"cert_file": "a-secret", "key_file": "a-secret"}}},
                 "auth": {

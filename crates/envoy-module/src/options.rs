@@ -68,7 +68,11 @@ impl FilterOptions {
         match (file, config) {
             (Some(Value::String(path)), None) if !path.is_empty() => Ok(Self::File(path.into())),
             (Some(_), None) => Err(OptionsError::NotPath),
-            (None, Some(config @ Value::Object(_))) => Ok(Self::Inline(config.to_string())),
+            (None, Some(mut config @ Value::Object(_))) => {
+                // Envoy writes the members of one `Struct` in any order.
+                config.sort_all_objects();
+                Ok(Self::Inline(config.to_string()))
+            }
             (None, Some(Value::String(text))) => Ok(Self::Inline(text)),
             (None, Some(_)) => Err(OptionsError::NotConfig),
             (None, None) | (Some(_), Some(_)) => Err(OptionsError::NotOne),
@@ -171,6 +175,16 @@ mod tests {
             assert_eq!(found.as_ref().ok(), expected, "{text}: {found:?}");
         }
         assert!(FilterOptions::parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn the_order_of_members_makes_no_other_configuration() {
+        let [one, other] = [
+            r#"{"config":{"auth":{"realm":"a","enabled":false},"server":{}}}"#,
+            r#"{"config":{"server":{},"auth":{"enabled":false,"realm":"a"}}}"#,
+        ]
+        .map(|text| FilterOptions::parse(text.as_bytes()).unwrap());
+        assert!(one == other);
     }
 
     #[test]
