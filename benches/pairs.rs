@@ -7,7 +7,8 @@
 //! that crate, which parses the key again for every token, and a token that the
 //! engine has cached with it; `pairs threads TURNS` one thread that decides
 //! about known tokens with two; `pairs limits TURNS` the same where each caller
-//! has a limit.
+//! has a limit; `pairs plans TURNS [CALLERS]` known tokens of so many callers
+//! with a limit for each and without, in nanoseconds of CPU time.
 
 #![allow(
     clippy::expect_used,
@@ -40,7 +41,7 @@ use mimalloc::MiMalloc;
 use serde::Deserialize;
 use serde_json::json;
 
-use support::fixture::{Bench, Issuer, allow, bearer};
+use support::fixture::{Bench, Issuer, allow, allow_arriving, bearer};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -57,6 +58,7 @@ fn main() {
         "jsonwebtoken" => jsonwebtoken(turns),
         "threads" => threads(turns, false),
         "limits" => threads(turns, true),
+        "plans" => plans(turns, arguments.next().map_or(1000, |it| it.parse().expect("a number"))),
         other => panic!("no pair is called {other}"),
     }
 }
@@ -191,7 +193,9 @@ fn threads(turns: usize, limited: bool) {
     let issuer = Issuer::new();
     let engine = Bench { issuers: 1, cached: 1000, limited, ..Bench::default() }.engine(&issuer);
     let [one, other] = [0, 1].map(|number| bearer(&issuer.token(number)));
-    let run = |headers: &[&str]| hits_per_second(&engine, headers);
+    // Limits need the moment of arrival.
+    let allow = if limited { allow_arriving } else { allow };
+    let run = |headers: &[&str]| hits_per_second(headers, |header| allow(&engine, header));
     run(&[&one, &other]);
     let [alone, apart] = take_turns(turns, || run(&[&one]), || run(&[&one, &other]));
     let [alone_again, together] = take_turns(turns, || run(&[&one]), || run(&[&one, &one]));
@@ -204,18 +208,71 @@ fn threads(turns: usize, limited: bool) {
     );
 }
 
+/// Nanoseconds of CPU time for each check, with limits and without; and without
+/// them twice, which shows what a difference of nothing looks like.
+fn plans(turns: usize, callers: usize) {
+    let issuer = Issuer::of(Algorithm::Es256);
+    let headers: Vec<_> = (0..callers).map(|number| bearer(&issuer.token(number))).collect();
+    // The cache starts to evict a little before it is full.
+    let cached = 2 * callers.max(1000);
+    let engine =
+        |limited| Bench { issuers: 1, cached, limited, ..Bench::default() }.engine(&issuer);
+    let (limited, unlimited) = (engine(true), engine(false));
+    for engine in [&limited, &unlimited] {
+        (0..3).for_each(|_| headers.iter().for_each(|header| allow(engine, header)));
+    }
+    let counted = limited.budgets().expect("limits").callers();
+    assert!(counted * 100 >= callers * 99, "{counted} of {callers} callers are counted");
+    let nanoseconds = |engine: &Engine| {
+        let (start, mut checks) = (CpuTime::now(), 0);
+        while start.nanoseconds() < TURN_NANOSECONDS {
+            headers
+                .iter()
+                .cycle()
+                .take(callers.max(1000))
+                .for_each(|it| allow_arriving(engine, it));
+            checks += callers.max(1000);
+        }
+        start.nanoseconds() / checks as f64
+    };
+    let [with, without] = take_turns(turns, || nanoseconds(&limited), || nanoseconds(&unlimited));
+    let [same, again] = take_turns(turns, || nanoseconds(&unlimited), || nanoseconds(&unlimited));
+    println!(
+        "{}",
+        json!({"limited": with, "unlimited": without, "unlimited twice": [same, again]})
+    );
+}
+
+/// How long one side of a turn of `plans` lasts at least.
+const TURN_NANOSECONDS: f64 = 2e8;
+
+/// The CPU time that this thread had used.
+struct CpuTime(rustix::time::Timespec);
+
+impl CpuTime {
+    fn now() -> Self {
+        Self(rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime))
+    }
+
+    /// Since then.
+    fn nanoseconds(&self) -> f64 {
+        let Self(now) = Self::now();
+        (now.tv_sec - self.0.tv_sec) as f64 * 1e9 + (now.tv_nsec - self.0.tv_nsec) as f64
+    }
+}
+
 /// How long one side of a turn lasts.
 const TURN: Duration = Duration::from_millis(300);
 
 /// Decides about each header on a thread of its own, all at the same time.
-fn hits_per_second(engine: &Engine, headers: &[&str]) -> f64 {
+fn hits_per_second(headers: &[&str], decide: impl Fn(&str) + Sync) -> f64 {
     let start = Barrier::new(headers.len());
     let run = |header: &str| {
         start.wait();
         let start = Instant::now();
         let mut count = 0;
         while start.elapsed() < TURN {
-            (0..100).for_each(|_| allow(engine, header));
+            (0..100).for_each(|_| decide(header));
             count += 100;
         }
         f64::from(count) / start.elapsed().as_secs_f64()

@@ -7,6 +7,8 @@ The request's `model` selects what else happens:
     double-failing     a 500 in place of the response
     double-large       a response of 2 MiB
     double-endless     a stream that goes on until the client leaves
+    double-told        the usage, and the content type, that the request has as
+                       `usage` and `content_type`
 
 Prints its address on stdout when it listens.
 """
@@ -128,7 +130,14 @@ class Double(BaseHTTPRequestHandler):
             self.answer(404, None)
             return
         answer, events = ANSWERS[self.path]
-        if model == "double-failing":
+        if model == "double-told":
+            told = {**answer, "usage": asked["usage"]}
+            kind = asked.get("content_type", "application/json")
+            if kind.lower().startswith("text/event-stream"):
+                self.stream(iter([told]), endless=False, kind=kind)
+            else:
+                self.answer(200, told, kind)
+        elif model == "double-failing":
             self.answer(500, {"error": {"message": "the double fails", "type": "server_error"}})
         elif asked.get("stream"):
             self.stream(events(asked), endless=model == "double-endless")
@@ -137,10 +146,10 @@ class Double(BaseHTTPRequestHandler):
         else:
             self.answer(200, answer)
 
-    def answer(self, status: int, answer: dict | None) -> None:
+    def answer(self, status: int, answer: dict | None, kind: str = "application/json") -> None:
         body = json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         if "gzip" in self.headers.get("accept-encoding", ""):
             body = gzip.compress(body)
             self.send_header("content-encoding", "gzip")
@@ -148,9 +157,11 @@ class Double(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def stream(self, events: Iterator[dict], *, endless: bool) -> None:
+    def stream(
+        self, events: Iterator[dict], *, endless: bool, kind: str = "text/event-stream; charset=utf-8"
+    ) -> None:
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream; charset=utf-8")
+        self.send_header("content-type", kind)
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         first = next(events)

@@ -3,6 +3,7 @@ plans-local.yaml), started with envoyproxy/ratelimit and redis."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -44,22 +45,51 @@ class Redis(Program):
     """A real redis that keeps nothing on disk."""
 
     address: str
+    secured: Secured | None = None
 
     def counted(self, what: str, caller: str) -> list[int]:
         """How much of it was counted for the caller, in each window."""
         port = self.address.rsplit(":", 1)[1]
-        command = [tools.debian_server("redis-cli", "redis-tools"), "-p", port, "--raw", "eval", VALUES, "0"]
+        client = [tools.debian_server("redis-cli", "redis-tools"), "-p", port]
+        client += ["--tls", "--cacert", str(self.secured.ca)] if self.secured else []
         ran = subprocess.run(
-            [*command, f"claimgate_{what}_{caller}_*"], capture_output=True, text=True, check=True
+            [*client, "--raw", "eval", VALUES, "0", f"claimgate_{what}_{caller}_*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, **({"REDISCLI_AUTH": PASSWORD} if self.secured else {})},
         )
         return [int(line) for line in ran.stdout.split()]
 
 
-def redis(stack: Stack) -> Redis:
+PASSWORD = "pass:word with $pecial characters"
+
+
+class Secured:
+    """The certificates of a redis that takes TLS and a password alone."""
+
+    def __init__(self, folder: Path):
+        files = folder / "redis-tls"
+        tools.certificate(files, "127.0.0.1")
+        self.ca, self.certificate, self.key = (files / name for name in ("ca.crt", "tls.crt", "tls.key"))
+
+    def arguments(self, port: int) -> list[str | Path]:
+        """Of redis-server."""
+        return ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no",
+                "--tls-cert-file", self.certificate, "--tls-key-file", self.key,
+                "--tls-ca-cert-file", self.ca, "--requirepass", PASSWORD]
+
+    def settings(self) -> dict[str, str]:
+        """Of the service, as docs/plans.md has them."""
+        return {"REDIS_TLS": "true", "REDIS_TLS_CACERT": str(self.ca), "REDIS_AUTH": f"default:{PASSWORD}"}
+
+
+def redis(stack: Stack, secured: Secured | None = None) -> Redis:
     port = free_port()
-    command = [tools.debian_server("redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
+    listens = secured.arguments(port) if secured else ["--port", str(port)]
+    command = [tools.debian_server("redis-server"), *listens, "--bind", "127.0.0.1"]
     program = stack.start(Redis, "redis", [*command, "--save", "", "--dir", stack.folder])
-    program.address = f"127.0.0.1:{port}"
+    program.address, program.secured = f"127.0.0.1:{port}", secured
     # Without it the service would not start.
     program.wait_ready(lambda: socket.create_connection(("127.0.0.1", port)).close() is None)
     return program
@@ -75,12 +105,12 @@ class RateLimit(Program):
         return web.get(self.http, "/healthcheck").status == 200
 
 
-def ratelimit(stack: Stack, redis: str) -> RateLimit:
-    """The service, with the example's settings but for its ports."""
+def ratelimit(stack: Stack, redis: str, more: dict[str, str] | None = None) -> RateLimit:
+    """The service, with the example's settings but for its ports, and `more`."""
     file = (FOLDER / "ratelimit" / "ratelimit.env").read_text()
     settings = dict(re.findall(r"^(\w+)=(.*)$", file, re.M))
     ports = {name: str(free_port()) for name in ("GRPC_PORT", "PORT", "DEBUG_PORT")}
-    settings |= {**ports, "REDIS_URL": redis}
+    settings |= {**ports, "REDIS_URL": redis, **(more or {})}
     program = stack.start(RateLimit, "ratelimit", [go_tools.program("ratelimit")], settings, FOLDER)
     program.grpc, program.http = f"127.0.0.1:{ports['GRPC_PORT']}", f"127.0.0.1:{ports['PORT']}"
     program.wait_ready(program.healthy)

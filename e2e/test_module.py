@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import doors
 import module_gateway
+import standard
 import tools
 import web
 from module_gateway import ModuleGateway
@@ -212,6 +214,22 @@ def test_the_metadata_is_where_ext_authz_has_it(inside: ModuleGateway):
         "subject": "job",
         "scopes": ["invoke"],
     }
+
+
+def test_what_an_earlier_filter_told_is_replaced(stack: Stack):
+    """A list of the metadata can only be added to."""
+    upstream, file, log = stack.upstream(), stack.folder / "twice.yaml", stack.folder / "twice.jsonl"
+    file.write_text(module_gateway.CONFIG)
+    config = module_gateway.module_config({"config_file": str(file)}, upstream, access_log=log)
+    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    filters = chain["filters"][0]["typed_config"]["http_filters"]
+    filters.insert(1, doors.http_filter({"config_file": str(file)}, "again"))
+    issuer = stack.issuer(*standard.CLIENTS)
+    envoy = module_gateway.start(stack, config, ISSUER_URL=issuer.url)
+    assert web.get(envoy.address, "/", web.bearer("job-key")).seen.get("x-auth-subject") == "job"
+    web.wait_until(log.read_text, "the access log")
+    line = json.loads(log.read_text())
+    assert (line["reason"], line["scopes"]) == ("ok", ["invoke"])
 
 
 def test_odd_requests(inside: ModuleGateway):

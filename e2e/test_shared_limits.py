@@ -28,11 +28,11 @@ import tools
 import web
 from envoy_config import envoy_config
 from shared_limits import LOCAL, SHARED, RateLimit, Redis
-from stack import Claimgate, Envoy, Program, Stack
+from stack import Claimgate, DidNotStart, Envoy, Program, Stack
 from test_sdks import ask
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-CALLERS = 40
+CALLERS = 60
 """API keys on each plan: a test takes some that no other has used."""
 
 ISSUER = "https://id.example.com"
@@ -317,6 +317,50 @@ def test_an_answers_tokens_are_charged(shared: Shared, answer: str):
     in_one_window("hour", "tokens", attempt)
 
 
+SSE, JSON = "Text/Event-Stream", "Application/JSON"
+"""In letters that no server must write in small ones."""
+
+
+def used(prompt: object, completion: object) -> dict:
+    return {"prompt_tokens": prompt, "completion_tokens": completion}
+
+
+ODD = {
+    "capitals": (JSON, used(2, 3), 5),
+    "capitals-streamed": (SSE, used(2, 3), 5),
+    "capitals-streamed-without": (SSE, None, UNSAID),
+    "nothing-used": (JSON, used(0, 0), 0),
+    "nothing-used-streamed": (SSE, used(0, 0), 0),
+    "texts": (JSON, used("2", "3"), 5),
+    "texts-streamed": (SSE, used("2", "3"), 5),
+    "fractions": (JSON, used(2.9, 3.0), 5),
+    "fractions-streamed": (SSE, used(2.9, 3.0), 5),
+    # As docs/plans.md says: each of the two numbers for itself.
+    "half-null": (JSON, used(None, 3), 3),
+    "negative": (JSON, used(-2, 3), 3),
+    "negative-streamed": (SSE, used(-2, 3), 3),
+    "absurd": (JSON, used(2**53, 3), 3),
+    "absurd-streamed": (SSE, used(10**9 + 1, 3), 3),
+    "no-numbers": (JSON, used("many", {"a": 1}), 0),
+    "no-numbers-streamed": (SSE, used("many", [1]), UNSAID),
+    "no-usage": (JSON, [1, 2], 0),
+    "no-usage-streamed": (SSE, "5", UNSAID),
+}
+
+
+@pytest.mark.parametrize("answer", ODD)
+def test_an_odd_usage_is_charged_as_far_as_it_goes(shared: Shared, answer: str):
+    kind, usage, charged = ODD[answer]
+
+    def attempt(who: str) -> None:
+        reply = post(shared.envoy, key_of(who), model="double-told", content_type=kind, usage=usage)
+        assert reply.status == 200
+        counted = lambda: shared.redis.counted("tokens", f"keys/{who}")  # noqa: E731
+        web.wait_until(lambda: counted() == [charged], f"{charged} tokens of {who}")
+
+    in_one_window("hour", "tokens", attempt)
+
+
 def test_a_client_that_asks_for_compression_pays_too(shared: Shared):
     def attempt(who: str) -> None:
         reply = post(shared.envoy, key_of(who), headers=[("accept-encoding", "gzip")])
@@ -497,6 +541,27 @@ def test_what_counts_is_killed_and_back(stack: Stack, gone: str):
         return [post(envoy, key_of(who)).status for envoy in (running.envoy, running.closed) * 2]
 
     assert in_one_window("hour", "hour", alternate) == [200] * 3 + [429]
+
+
+def test_a_redis_with_tls_and_a_password(stack: Stack):
+    secured = shared_limits.Secured(stack.folder)
+    redis = shared_limits.redis(stack, secured)
+    ratelimit = shared_limits.ratelimit(stack, redis.address, secured.settings())
+    claimgate, _ = start_claimgate(stack, "metadata", {"hour": PLANS["hour"]})
+    envoy = shared_limits.envoy(stack, SHARED, claimgate, start_llm(stack), ratelimit.grpc)
+
+    def attempt(who: str) -> list[int]:
+        got = statuses(envoy, who, 4)
+        assert redis.counted("requests", f"keys/{who}") == [4]
+        return got
+
+    assert in_one_window("hour", "hour", attempt) == [200, 200, 200, 429]
+    assert shared_limits.PASSWORD not in ratelimit.log.read_text()
+    # It ends at once where redis does not let it in, or is not the one it trusts.
+    wrong = {"wrong-password": {"REDIS_AUTH": "default:guess"}, "wrong-authority": {"REDIS_TLS_CACERT": ""}}
+    for setting in wrong.values():
+        with pytest.raises(DidNotStart):
+            shared_limits.ratelimit(stack, redis.address, secured.settings() | setting)
 
 
 def test_each_envoy_counts_for_itself(local: list[Envoy]):

@@ -188,6 +188,8 @@ def test_usage_plans(mesh: Mesh, stack: Stack):
         try:
             assert allowed("shipping", 8, "/gratis") == 8
             assert allowed("shipping", 8) == 5
+            over = mesh.get("/v1/orders", mesh.bearer("shipping"))
+            assert 0 < int(over.header("retry-after")) <= 86400
             assert mesh.get("/v1/orders", FORGED).status == 401
             assert allowed("analytics", 1, "/dear") == 1
             assert allowed("analytics", 8) == 2

@@ -78,7 +78,7 @@ pub fn now<E: Exchange>(
         let _in_flight = snapshot.meters.in_flight();
         let scratch = E::Scratch::default();
         let request = exchange.request(&scratch);
-        let decision = snapshot.engine.check_now(&request, UnixTime::now())?;
+        let decision = snapshot.engine.check_arrived(&request, UnixTime::now(), started)?;
         Some(finish(snapshot, exchange, &request, &decision, started))
     };
     panic::catch_unwind(AssertUnwindSafe(decide))

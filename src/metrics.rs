@@ -413,10 +413,15 @@ impl Families {
             let _ = self.nearly_limited.remove_label_values(&[gone]);
         }
         for plan in &plans {
-            for result in [LimitResult::Within, LimitResult::Over] {
+            // A counter that begins with its first request hides that one from
+            // `increase`, and so from the alerts.
+            for result in LimitResult::ALL {
                 self.limits.with_label_values(&[plan.as_str(), result.as_str()]);
             }
             self.nearly_limited.with_label_values(&[plan.as_str()]);
+        }
+        if !plans.is_empty() {
+            self.limits.with_label_values(&["", LimitResult::UnknownPlan.as_str()]);
         }
         tracked.plans = plans;
         tracked.shards.push(Arc::downgrade(shards));

@@ -1,6 +1,6 @@
 //! The configurations and requests of the engine's benchmarks.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Instant};
 
 use claimgate::{
     Decision, Engine, Provider, Request,
@@ -69,7 +69,8 @@ pub(crate) struct Bench {
     pub(crate) api_keys: usize,
     pub(crate) routes: usize,
     pub(crate) cached: usize,
-    /// Each caller has a limit that it does not reach.
+    /// Each caller has a limit that it does not reach, and as many are counted
+    /// as tokens are cached.
     pub(crate) limited: bool,
 }
 
@@ -79,8 +80,10 @@ impl Bench {
             claims: vec![(ClaimPath::named("client_id"), "x-auth-client-id".into())],
             ..IdentityHeaderSettings::default()
         };
+        let limits = self.limited.then(|| limits(self.cached));
         let cache = Arc::new(TokenCache::of(&AuthSettings {
             headers: headers.clone(),
+            limits: limits.clone(),
             token_cache_entries: self.cached,
             // The number is the bound here.
             token_cache_bytes: (self.cached * 4096).max(64 * 1024 * 1024),
@@ -119,7 +122,7 @@ impl Bench {
             routes: (0..self.routes).map(route).collect(),
             required_scopes: vec!["https://gateway.internal/invoke".into()],
             headers,
-            limits: self.limited.then(limits),
+            limits,
             ..AuthSettings::default()
         };
         Engine::new(&settings, providers, cache)
@@ -127,15 +130,16 @@ impl Bench {
 }
 
 /// One plan for all callers. It refills slowly enough that budgets are in use.
-fn limits() -> LimitSettings {
+fn limits(max_callers: usize) -> LimitSettings {
     let (number, burst) = (NonZeroU32::MIN, Some(NonZeroU32::MAX));
-    let requests = Amount { number, unit: TimeUnit::Second, burst };
+    let requests = Amount { number, unit: TimeUnit::Minute, burst };
     let name = "all".to_owned();
     LimitSettings {
         default_plan: Some(name.clone()),
         // All tokens have one subject.
         limit_by: LimitBy::Claim(ClaimPath::named("jti")),
         plans: vec![PlanSettings { name, requests: Some(requests), tokens: None }],
+        max_callers,
         ..LimitSettings::default()
     }
 }
@@ -219,9 +223,19 @@ pub(crate) fn message(authorization: &str) -> Vec<u8> {
 /// Decides, and makes everything that the upstream gets.
 pub(crate) fn allow(engine: &Engine, authorization: &str) {
     let request = request(authorization);
-    let decision = decide(engine, &request);
+    finish(engine, &request, decide(engine, &request));
+}
+
+/// The same for a request that arrives now, as a service does it.
+pub(crate) fn allow_arriving(engine: &Engine, authorization: &str) {
+    let request = request(authorization);
+    let decision = engine.check_arrived(&request, NOW, Instant::now());
+    finish(engine, &request, decision.expect("no I/O"));
+}
+
+fn finish<'a>(engine: &'a Engine, request: &Request<'a>, decision: Decision<'a>) {
     assert_eq!(decision.verdict, Verdict::Allow);
-    std::hint::black_box(engine.edits(&request, &decision));
+    std::hint::black_box(engine.edits(request, &decision));
 }
 
 pub(crate) fn decide<'e>(engine: &'e Engine, request: &Request<'_>) -> Decision<'e> {

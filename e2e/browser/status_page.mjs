@@ -53,6 +53,9 @@ async function look() {
       const { context, page, trouble } = await open({ viewport, colorScheme });
       const name = `${size}-${colorScheme}`;
       await page.screenshot({ path: `${argument}/${name}.png`, fullPage: true });
+      for (const plans of await page.locator("#limits").all()) {
+        await plans.screenshot({ path: `${argument}/${name}-plans.png` });
+      }
       const facts = await page.evaluate(() => ({
         elements: [...new Set([...document.querySelectorAll("*")].map((e) => e.localName))].sort(),
         handlers: [...document.querySelectorAll("*")].flatMap((e) =>

@@ -18,6 +18,7 @@ DASHBOARD = tools.ROOT / "charts" / "claimgate" / "dashboards" / "claimgate.json
 SHOWN = [
     "Checks per second", "Denied", "99th percentile", "Providers without keys", "Instances", "Under way",
     "Decisions", "Denials by reason", "Time to decide", "Answers", "Look-ups",
+    "Requests by plan", "Over and close to the limit",
 ]
 WIDTH, ROW = 12.8, 0.42
 """Inches: of the picture, and of a row of the dashboard's grid."""
@@ -48,7 +49,18 @@ def _arranged(panels: list[dict]) -> list[dict]:
             x, y = 0, y + height
         places[number], height = (x, y), grid["h"]
         x += grid["w"]
-    return [{**panel, "place": place} for panel, place in zip(chosen, places)]
+    placed = [{**panel, "place": place} for panel, place in zip(chosen, places)]
+    for row in {y for _, y in places}:
+        _stretch([panel for panel in placed if panel["place"][1] == row])
+    return placed
+
+
+def _stretch(row: list[dict]) -> None:
+    """Panels that stand alone fill their row."""
+    wide = COLUMNS / max(1, sum(panel["gridPos"]["w"] for panel in row))
+    for panel in row:
+        (x, y), grid = panel["place"], panel["gridPos"]
+        panel["place"], panel["gridPos"] = (x * wide, y), {**grid, "w": grid["w"] * wide}
 
 
 def _asked(panel: dict, address: str, begin: float, end: float) -> list[tuple[str, list, list]]:

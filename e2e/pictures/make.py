@@ -33,6 +33,12 @@ SECONDS = 40
 EXPIRED = "        - {name: old, key: old-key, expires_at: 2020-01-01T00:00:00Z}"
 LONG = "-of-more-than-twenty-characters"
 """What the tests' short keys lack, for a configuration without warnings."""
+PLANS = """  plans:
+    team: {requests: {per_minute: 6000}}
+    batch: {requests: {per_minute: 900, burst: 30}}
+  default_plan: team
+"""
+"""The job asks for more than its plan has."""
 DOWN = "    - {name: partner, type: oauth2, issuer: 'http://127.0.0.1:9', audience: gateway}"
 COLUMNS = 100
 
@@ -41,6 +47,7 @@ def main() -> int:
     with Stack() as stack:
         config = standard.CONFIG.replace("      keys:", f"      keys:\n{EXPIRED}")
         config = config.replace("  required_scopes: [invoke]", f"{DOWN}\n  required_scopes: [invoke]")
+        config = config.replace("name: job,", "name: job, plan: batch,").replace("  routes:", f"{PLANS}  routes:")
         config = re.sub(r"key: (\w+-key)", rf"key: \1{LONG}", config)
         config = config.replace("require_audience: false", "require_audience: false\n      client_ids: [web, root]")
         gateway = standard.gateway(stack, standard.CONFIG)
@@ -106,6 +113,8 @@ def status_page(stack: Stack, gateway: standard.Gateway) -> None:
         shot = Image.open(stack.folder / f"desktop-{look}.png").convert("RGB")
         top = shot.crop((0, 0, shot.width, min(shot.height, 1000)))
         top.quantize(128).save(PICTURES / f"status-page-{look}.png", optimize=True)
+        plans = Image.open(stack.folder / f"desktop-{look}-plans.png").convert("RGB")
+        plans.quantize(128).save(PICTURES / f"plans-{look}.png", optimize=True)
 
 
 def explain(gateway: standard.Gateway) -> None:

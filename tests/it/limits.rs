@@ -272,6 +272,25 @@ async fn callers_are_told_apart_by_what_the_config_says() {
     assert_eq!(gateway.allowed("plain", "/v1", 4).await, 1);
 }
 
+/// `increase` does not see the first request of a counter that begins with it.
+#[tokio::test]
+async fn every_counter_that_is_alerted_on_is_there_before_it_counts() {
+    let gateway = Gateway::start(PLANS).await;
+    let text = reqwest::get(format!("http://{}/metrics", gateway.service.admin)).await.unwrap();
+    let text = text.text().await.unwrap();
+    let there = |plan: &str, result: &str| {
+        let series = format!("claimgate_limits_total{{plan=\"{plan}\",result=\"{result}\"}} 0\n");
+        assert!(text.contains(&series), "{series}{text}");
+    };
+    for plan in ["free", "gold"] {
+        for result in ["within", "over", "would_be_over", "unknown_plan"] {
+            there(plan, result);
+        }
+    }
+    // Of callers that no plan limits.
+    there("", "unknown_plan");
+}
+
 #[tokio::test]
 async fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
     let mut gateway = Gateway::start(PLANS).await;

@@ -1,6 +1,6 @@
 //! The errors that deserr finds in a tree, before anything is said of them.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, ValueKind, ValuePointerRef};
 
@@ -19,6 +19,11 @@ pub(super) enum ProblemKind {
     WrongKind {
         actual: Wiped,
         accepted: Vec<ValueKind>,
+    },
+    /// No whole number in the range.
+    WrongNumber {
+        actual: Wiped,
+        range: RangeInclusive<u64>,
     },
     UnknownKey {
         key: String,
@@ -45,6 +50,16 @@ impl Problems {
         location: ValuePointerRef,
     ) -> Self {
         let kind = ProblemKind::UnknownType { word, meant };
+        Self(vec![Problem { path: key_path(location), kind }])
+    }
+
+    /// A value that is not a whole number in the range.
+    pub(super) fn wrong_number(
+        actual: serde_json::Value,
+        range: RangeInclusive<u64>,
+        location: ValuePointerRef,
+    ) -> Self {
+        let kind = ProblemKind::WrongNumber { actual: Wiped(actual), range };
         Self(vec![Problem { path: key_path(location), kind }])
     }
 

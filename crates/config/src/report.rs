@@ -197,6 +197,11 @@ impl<'r> Place<'r> {
         self.report.substituted.borrow_mut().insert(self.path.clone(), text.into());
     }
 
+    /// The text of `value`, if a variable went into it.
+    pub(super) fn text_of_variable<'v>(&self, value: &'v serde_json::Value) -> Option<&'v str> {
+        value.as_str().filter(|_| self.report.is_substituted(&self.path))
+    }
+
     /// Records that the string here holds `$NAME`; `is_all` if nothing else.
     pub(super) fn has_bare_reference(&self, name: &str, is_all: bool) {
         let reference = BareReference { name: name.into(), is_all };

@@ -48,11 +48,18 @@ impl Problem {
         let place = Place::at(report, self.path.clone());
         match self.kind {
             ProblemKind::WrongKind { actual, accepted } => {
-                let substituted = report.is_substituted(&self.path);
-                let text = actual.0.as_str().filter(|_| substituted);
-                let typed = text.and_then(|text| typed(text, &accepted));
+                let typed =
+                    place.text_of_variable(&actual.0).and_then(|it| typed_as(it, &accepted));
                 if typed.is_none() {
                     place.error(wrong_kind::told(&place, &actual.0, &accepted));
+                }
+                replace(tree, &self.path, typed.unwrap_or_default());
+            }
+            ProblemKind::WrongNumber { actual, range } => {
+                let typed = place.text_of_variable(&actual.0);
+                let typed = typed.and_then(|text| typed_as(text, &[ValueKind::Integer]));
+                if typed.is_none() {
+                    place.error(wrong_kind::told_number(&place, &actual.0, &range));
                 }
                 replace(tree, &self.path, typed.unwrap_or_default());
             }
@@ -94,7 +101,7 @@ impl Problem {
 /// A variable's value where the file needs another type than a string. Booleans
 /// may be spelt as programs in other languages print them, and as YAML 1.1 has
 /// them.
-fn typed(text: &str, accepted: &[ValueKind]) -> Option<Value> {
+fn typed_as(text: &str, accepted: &[ValueKind]) -> Option<Value> {
     let text = text.trim();
     accepted.iter().find_map(|kind| match kind {
         ValueKind::Boolean => match text.to_ascii_lowercase().as_str() {

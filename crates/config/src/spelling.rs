@@ -3,9 +3,13 @@
 /// What to write instead of a word outside a closed list.
 pub fn one_of(value: &str, known: &[impl AsRef<str>]) -> String {
     let words: Vec<_> = known.iter().map(|word| format!("`{}`", word.as_ref())).collect();
+    format!("write one of {}{}", words.join(", "), guess(value, known))
+}
+
+/// `; did you mean …?`, if one of the known words is near.
+pub(super) fn guess(value: &str, known: &[impl AsRef<str>]) -> String {
     let guess = nearest(value, known).filter(|near| is_near(value, near));
-    let guess = guess.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    format!("write one of {}{guess}", words.join(", "))
+    guess.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 /// The known word that is the fewest typos away; case and dashes do not count.

@@ -43,6 +43,13 @@ fn not_yaml(file: &str, error: &Error) -> ConfigErrors {
         Error::MultipleDocuments { .. } => "begins a second YAML document here, and only one is \
                                             read; remove the `---`, and write each block once"
             .into(),
+        // Only keys are read as strings.
+        Error::NullIntoString { .. } => "has a key that is null; write the key's name, in quotes \
+                                         if it is `null` or `~`"
+            .into(),
+        Error::Unexpected { expected: "string scalar", .. } => {
+            "has a list or a mapping for a key; write the key's name".into()
+        }
         error => format!("is not valid YAML: {}", one_line(&error.to_string())),
     };
     ConfigErrors::of_file(file, position, message)

@@ -24,7 +24,7 @@ pub struct Credential<'a> {
     request: &'a Request<'a>,
     now: UnixTime,
     jwt: OnceLock<Option<Unverified>>,
-    cached: Option<Arc<VerifiedToken>>,
+    cached: Option<&'a Arc<VerifiedToken>>,
     cache_miss: OnceLock<CacheMiss>,
     notes: Option<&'a Notes>,
     cause: Mutex<Cause>,
@@ -56,7 +56,7 @@ impl<'a> Credential<'a> {
     }
 
     /// With the entry that the token cache has of this token.
-    pub(crate) fn with_cached(mut self, cached: Option<Arc<VerifiedToken>>) -> Self {
+    pub(crate) fn with_cached(mut self, cached: Option<&'a Arc<VerifiedToken>>) -> Self {
         self.cached = cached;
         self
     }
@@ -123,7 +123,7 @@ impl Credential<'_> {
 
     /// The entry that the token cache has of this token.
     pub(crate) fn cached(&self) -> Option<&Arc<VerifiedToken>> {
-        self.cached.as_ref()
+        self.cached
     }
 
     /// Tells the chain that the provider being asked found no entry of its own

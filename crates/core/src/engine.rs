@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use ahash::AHashSet;
@@ -33,7 +34,7 @@ use crate::{
     sentence::Sentence,
     settings::{AuthSettings, MetadataMembers, RouteLimit, TokenSourceSettings},
     time::UnixTime,
-    token::{KeptToken, NoToken, TokenSources},
+    token::{KeptToken, NoToken, TokenSources, visible},
     token_cache::{Lookup, TokenCache},
 };
 
@@ -139,13 +140,32 @@ impl Engine {
         now: UnixTime,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, None, Wait::Until(pin!(give_up))).await
+        self.decide(request, (now, None), None, Wait::Until(pin!(give_up))).await
     }
 
     /// Decides a request if that needs no I/O; `None` means that a provider
     /// must wait for something, so [`Engine::check`] has to be awaited.
     pub fn check_now<'e>(&'e self, request: &Request<'_>, now: UnixTime) -> Option<Decision<'e>> {
-        let decision = pin!(self.decide(request, now, None, Wait::Never));
+        self.check_without_waiting(request, (now, None))
+    }
+
+    /// As [`Engine::check_now`], for a request that arrived at `arrived`, a
+    /// moment ago: limits go by that and need not read the clock once more.
+    pub fn check_arrived<'e>(
+        &'e self,
+        request: &Request<'_>,
+        now: UnixTime,
+        arrived: Instant,
+    ) -> Option<Decision<'e>> {
+        self.check_without_waiting(request, (now, Some(arrived)))
+    }
+
+    fn check_without_waiting<'e>(
+        &'e self,
+        request: &Request<'_>,
+        time: (UnixTime, Option<Instant>),
+    ) -> Option<Decision<'e>> {
+        let decision = pin!(self.decide(request, time, None, Wait::Never));
         match decision.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(decision) => Some(decision),
             Poll::Pending => None,
@@ -160,14 +180,41 @@ impl Engine {
         notes: &Notes,
         give_up: impl Future<Output = ()> + Send,
     ) -> Decision<'e> {
-        self.decide(request, now, Some(notes), Wait::Until(pin!(give_up))).await
+        self.decide(request, (now, None), Some(notes), Wait::Until(pin!(give_up))).await
     }
 
     /// What changes in an allowed request before the upstream sees it.
     pub fn edits<'a>(&'a self, request: &Request<'a>, decision: &'a Decision<'_>) -> Edits<'a> {
         let mut edits = Edits::default();
+        if let Some(caller) = &decision.caller {
+            edits.identify(&caller.identity);
+        }
+        self.add_edits(&mut edits, request, decision, false);
+        edits
+    }
+
+    /// The same for a door that knows every header of the client and keeps those of
+    /// the caller with the caller: without these, and nothing is removed for the name
+    /// of an identity header that is not there.
+    pub fn edits_beside_identity<'a>(
+        &'a self,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+    ) -> Edits<'a> {
+        let mut edits = Edits::default();
+        self.add_edits(&mut edits, request, decision, true);
+        edits
+    }
+
+    fn add_edits<'a>(
+        &'a self,
+        edits: &mut Edits<'a>,
+        request: &Request<'a>,
+        decision: &'a Decision<'_>,
+        is_complete: bool,
+    ) {
         let identity = decision.caller.as_ref().map(|caller| &*caller.identity);
-        edits.identify(&self.identity, identity, request);
+        edits.remove_others(&self.identity, identity, request, is_complete);
         let by_provider = decision.provider.and_then(|id| self.provider(id).forward_token());
         match (self.forward_token, by_provider) {
             (_, Some(false)) | (false, None) => {
@@ -182,7 +229,6 @@ impl Engine {
             }
             (_, Some(true)) | (true, None) => {}
         }
-        edits
     }
 
     /// The scopes that a denied request would have needed.
@@ -266,7 +312,7 @@ impl Engine {
     async fn decide<'e>(
         &'e self,
         request: &Request<'_>,
-        now: UnixTime,
+        (now, arrived): (UnixTime, Option<Instant>),
         notes: Option<&Notes>,
         wait: Wait<'_>,
     ) -> Decision<'e> {
@@ -300,13 +346,22 @@ impl Engine {
         if rules.public {
             return decided;
         }
-        let found = match self.sources.find(request) {
+        let found = match self.sources.seek(request) {
             Ok(found) => found,
             Err(no_token) => return decided.denied(denial_of(no_token)),
         };
         let Lookup { found: cached, hash } = self.cache.lookup(&found.token, now);
+        // Its text is that of the entry, which was looked at when it was made.
+        let token = match &cached {
+            Some(cached) => Ok(&*cached.token),
+            None => visible(&found.token),
+        };
+        let token = match token {
+            Ok(token) => token,
+            Err(no_token) => return decided.denied(denial_of(no_token)),
+        };
         let mut credential =
-            Credential::new(&found.token, request, now).with_cached(cached).noted(notes);
+            Credential::new(token, request, now).with_cached(cached.as_ref()).noted(notes);
         let filters = [&rules.providers, &*found.providers];
         let admit = |principal, provider: &dyn Provider, credential: &Credential<'_>| {
             self.admit(principal, provider, credential)
@@ -335,7 +390,8 @@ impl Engine {
                     Decision { caller: Some(caller), ..decided }
                 }
                 None => {
-                    let limited = self.limited(rules, &caller, outcome.provider, &credential);
+                    let limited =
+                        self.limited(rules, &caller, outcome.provider, &credential, arrived);
                     let is_over = limited.as_ref().is_some_and(|it| it.denied().is_some());
                     let decided = Decision { caller: Some(caller), limited, ..decided };
                     match is_over {
@@ -354,6 +410,7 @@ impl Engine {
         caller: &Caller,
         provider: Option<ProviderId>,
         credential: &Credential<'_>,
+        arrived: Option<Instant>,
     ) -> Option<Limited<'_>> {
         let limits = self.limits.as_ref()?;
         let RouteLimit::Cost(cost) = rules.limit else {
@@ -363,7 +420,7 @@ impl Engine {
         let Caller { principal, identity } = caller;
         let provider = provider.map_or("", |id| self.provider(id).name());
         let allowance = identity.allowance.get_or_init(|| limits.allowance(principal, provider));
-        let limited = limits.take(allowance, cost.get());
+        let limited = limits.take(allowance, cost.get(), arrived);
         credential.note(|| limits.describe(limited.as_ref(), principal, provider));
         limited
     }

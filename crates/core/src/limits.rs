@@ -1,14 +1,19 @@
 //! Limits for each caller: which plan it is on, and whether its budget holds
 //! enough for one more request.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ahash::AHashMap;
 use serde_json::{Value, json};
 use smol_str::{SmolStr, ToSmolStr};
 
 use crate::{
-    allowance::Allowance,
+    allowance::{Allowance, PlanAt},
     claims::{ClaimPath, is_exact},
     principal::Principal,
     sentence::{Name, Sentence},
@@ -84,15 +89,16 @@ pub enum LimitResult {
     UnknownPlan,
 }
 
-/// Whether a budget held enough.
+/// Whether a budget held enough. What is seldom there is elsewhere: every
+/// decision has room for this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitOutcome {
     /// It did.
     Within,
     /// It did not, so the request is denied.
-    Over(Wait),
+    Over(Box<Wait>),
     /// It did not, but limits are only tried out.
-    WouldBeOver(Wait),
+    WouldBeOver(Box<Wait>),
 }
 
 /// What a caller may do that is over its limit. The numbers are texts, so that
@@ -114,7 +120,7 @@ impl Limits {
         let names = plans.iter().enumerate().map(|(at, plan)| (plan.name.clone(), at));
         let by_name: AHashMap<_, _> = names.collect();
         let default_plan = settings.default_plan.as_ref().and_then(|name| by_name.get(name));
-        Self {
+        let limits = Self {
             default_plan: default_plan.copied(),
             plans,
             by_name,
@@ -122,7 +128,9 @@ impl Limits {
             by: settings.limit_by.clone(),
             mode: settings.mode,
             counters,
-        }
+        };
+        limits.prepare();
+        limits
     }
 
     /// Who counts.
@@ -143,6 +151,7 @@ impl Limits {
     /// Leaves budgets as requests leave them.
     pub(crate) fn stop_refill(&mut self) {
         self.counters = Arc::new(Counters::standing_still(self.counters.capacity()));
+        self.prepare();
     }
 
     /// Counts on from what `others` have counted.
@@ -151,6 +160,14 @@ impl Limits {
             true => Arc::clone(&others.counters),
             false => Arc::new(others.counters.resized(self.counters.capacity())),
         };
+        self.prepare();
+    }
+
+    /// Makes the table of the counters before a request needs it.
+    fn prepare(&self) {
+        if self.mode.counts_here() {
+            self.counters.prepare();
+        }
     }
 
     /// The allowance of a caller that the provider called `provider`
@@ -158,39 +175,45 @@ impl Limits {
     pub(crate) fn allowance(&self, principal: &Principal, provider: &str) -> Allowance {
         let named = self.named_plan(principal);
         let listed = named.and_then(|name| self.by_name.get(name?)).copied();
-        let plan = listed.or(self.default_plan);
+        let at = listed.or(self.default_plan);
+        let (plan, is_unknown) = (at.and_then(PlanAt::new), named.is_some() && listed.is_none());
+        if !self.mode.counts_here() {
+            let key = Box::new(self.key_text(principal, provider).into());
+            return Allowance::Told { plan, is_unknown, key };
+        }
         // The plan belongs to the key: a reload that changes it begins anew.
         // With the burst that it comes to: written or not, it is the same budget.
-        let amount = plan.map(|at| {
+        let amount = at.map(|at| {
             let plan = &self.plans[at];
             (&*plan.name, plan.requests.map(|it| (it.number, it.unit, it.burst())))
         });
         let who = (amount, provider, self.dimension(), self.value(principal));
-        Allowance {
-            plan,
-            is_unknown: named.is_some() && listed.is_none(),
-            key: self.counters.key(who),
-            told_key: (!self.mode.counts_here()).then(|| self.key_text(principal, provider).into()),
-        }
+        Allowance::Counted { plan, is_unknown, key: self.counters.key(who) }
     }
 
     /// Takes `cost` requests' worth from the caller's budget; `None` for a
-    /// caller without a limit.
-    pub(crate) fn take(&self, allowance: &Allowance, cost: u32) -> Option<Limited<'_>> {
-        let plan = allowance.plan.map(|at| &self.plans[at]);
-        let is_unknown = allowance.is_unknown;
+    /// caller without a limit. `now` is a recent moment, if one is known: it
+    /// saves reading the clock.
+    pub(crate) fn take(
+        &self,
+        allowance: &Allowance,
+        cost: u32,
+        now: Option<Instant>,
+    ) -> Option<Limited<'_>> {
+        let plan = allowance.plan().map(|at| &self.plans[at]);
+        let is_unknown = allowance.is_unknown();
         let limited = Limited { plan, is_unknown, cost, outcome: None, is_nearly_over: false };
-        let counted = plan.and_then(|plan| plan.gcra).filter(|_| self.mode.counts_here());
-        let Some(gcra) = counted else {
+        let counted = plan.and_then(|plan| Some((plan.gcra?, allowance.key()?)));
+        let Some((gcra, key)) = counted else {
             return (plan.is_some() || limited.is_unknown).then_some(limited);
         };
-        let now = self.counters.now();
-        let taken = self.counters.take(allowance.key, gcra, cost, now);
+        let now = self.counters.now(now);
+        let taken = self.counters.take(key, gcra, cost, now);
         let is_nearly_over = taken.is_ok_and(|full_at| gcra.is_nearly_used(full_at, now));
         let outcome = match taken {
             Ok(_) => LimitOutcome::Within,
             Err(lack) => {
-                let wait = Wait::new(lack.until, lack.left);
+                let wait = Box::new(Wait::new(lack.until, lack.left));
                 match self.mode {
                     LimitMode::Shadow => LimitOutcome::WouldBeOver(wait),
                     LimitMode::Local | LimitMode::Metadata => LimitOutcome::Over(wait),
@@ -234,13 +257,14 @@ impl Limits {
                 Sentence::of(format_args!("{of}: within {amount}"))
             }
             (Some(LimitOutcome::Over(wait) | LimitOutcome::WouldBeOver(wait)), Some(amount)) => {
-                let Wait { seconds, left } = wait;
+                let Wait { seconds, left } = &**wait;
                 Sentence::of(format_args!(
                     "{of}: {amount}, {left} left, {cost} wanted, enough in {seconds} s"
                 ))
             }
             (None, _) if !self.mode.counts_here() => {
-                Sentence::of(format_args!("{of}: Envoy is told its limits"))
+                let cost = if *cost > 1 { format!(", cost: {cost}") } else { String::new() };
+                Sentence::of(format_args!("{of}: Envoy is told {}{cost}", plan.amounts()))
             }
             _ => Sentence::of(format_args!("{of}: it does not limit requests")),
         }
@@ -304,6 +328,19 @@ impl Plan {
             policy: policy.unwrap_or_default(),
             gcra: settings.requests.as_ref().map(Gcra::new),
         }
+    }
+}
+
+impl Plan {
+    /// Its limits for people, as a service counts them: `60 requests a minute,
+    /// 5 tokens a day`. A burst is not told to any.
+    fn amounts(&self) -> String {
+        let limits = [("requests", &self.requests), ("tokens", &self.tokens)].into_iter();
+        let limits = limits.filter_map(|(what, amount)| {
+            let Amount { number, unit, .. } = amount.as_ref()?;
+            Some(format!("{number} {what} {}", unit.as_words()))
+        });
+        limits.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -59,55 +59,91 @@ fn split_query(target: &str) -> (&str, Option<&str>) {
 /// Names are lower case, values are raw bytes.
 #[derive(Clone, Default)]
 pub struct Headers<'a> {
-    fields: Vec<(&'a str, &'a [u8])>,
-    /// The [`mark`] of every name, so that most names that are not there are
-    /// not looked for.
-    marks: u64,
+    /// Those of [`Headers::borrowed`], while no other is added.
+    borrowed: &'a [Field<'a>],
+    fields: Vec<Field<'a>>,
+    marks: Marks,
 }
+
+/// A header field: its name in lower case, and its value.
+pub type Field<'a> = (&'a str, &'a [u8]);
+
+/// What the names of a request's headers have in common, so that most names that
+/// are not there are not looked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks(u64);
 
 /// Room for what most requests have, so that filling takes one allocation: with
 /// several, `whole_check` takes 4 % longer (`benches/engine.rs`).
 const USUAL_FIELDS: usize = 32;
 
 impl<'a> Headers<'a> {
+    /// Those of a list that stays where it is. `marks` must have every name.
+    #[inline]
+    pub fn borrowed(fields: &'a [Field<'a>], marks: Marks) -> Self {
+        Self { borrowed: fields, fields: Vec::new(), marks }
+    }
+
     /// Appends a field; `name` must be lower case.
     pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
+        self.marks.add(name);
         if self.fields.capacity() == 0 {
-            self.fields.reserve(USUAL_FIELDS);
+            self.fields.reserve(self.borrowed.len() + USUAL_FIELDS);
+            self.fields.extend_from_slice(std::mem::take(&mut self.borrowed));
         }
-        self.marks |= mark(name);
         self.fields.push((name, value));
     }
 
+    #[inline]
+    fn every(&self) -> &[Field<'a>] {
+        if self.fields.is_empty() { self.borrowed } else { &self.fields }
+    }
+
     /// All fields.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
-        self.fields.iter().copied()
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = Field<'a>> + '_ {
+        self.every().iter().copied()
     }
 
     /// The values of every field called `name`.
+    #[inline]
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
         self.that_may_be(name).iter().filter(move |(n, _)| *n == name).map(|(_, v)| *v)
     }
 
     /// The value of the first field called `name`.
+    #[inline]
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.that_may_be(name).iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
     }
 
     /// All fields, or none if none is called `name` for sure.
     #[inline]
-    fn that_may_be(&self, name: &str) -> &[(&'a str, &'a [u8])] {
-        if self.marks & mark(name) == 0 { &[] } else { &self.fields }
+    fn that_may_be(&self, name: &str) -> &[Field<'a>] {
+        if self.marks.may_have(name) { self.every() } else { &[] }
     }
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.fields.len()
+        self.every().len()
     }
 
     /// Whether there is no field at all.
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.every().is_empty()
+    }
+}
+
+impl Marks {
+    /// Adds a name.
+    #[inline]
+    pub fn add(&mut self, name: &str) {
+        self.0 |= mark(name);
+    }
+
+    #[inline]
+    fn may_have(self, name: &str) -> bool {
+        self.0 & mark(name) != 0
     }
 }
 
@@ -147,7 +183,7 @@ impl std::fmt::Debug for Request<'_> {
 /// Names only: header values may hold credentials.
 impl std::fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.fields.iter().map(|(n, _)| n)).finish()
+        f.debug_list().entries(self.every().iter().map(|(n, _)| n)).finish()
     }
 }
 
@@ -175,6 +211,18 @@ mod tests {
         }
         assert_eq!(all.first(""), None);
         assert_eq!(Headers::from_iter([("", &b"v"[..])]).first(""), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn a_borrowed_list_can_be_added_to() {
+        let fields = [("x-a", &b"1"[..]), ("x-b", b"2")];
+        let mut marks = Marks::default();
+        fields.iter().for_each(|(name, _)| marks.add(name));
+        let mut headers = Headers::borrowed(&fields, marks);
+        assert_eq!((headers.first("x-b"), headers.len()), (Some(&b"2"[..]), 2));
+        headers.push("x-a", b"3");
+        assert_eq!(headers.all("x-a").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!((headers.first("x-b"), headers.len()), (Some(&b"2"[..]), 3));
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub struct Found<'s, 'a> {
     pub providers: Cow<'s, ProviderFilter>,
 }
 
+/// The same, before its bytes were looked at.
+#[derive(Debug)]
+pub(crate) struct Sought<'s, 'a> {
+    pub(crate) token: Cow<'a, [u8]>,
+    pub(crate) providers: Cow<'s, ProviderFilter>,
+}
+
 /// Why a request has no usable token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoToken {
@@ -87,6 +94,17 @@ impl TokenSources {
     /// [`NoToken`]: two different tokens before a large one, and nothing is
     /// read of a large one but its length.
     pub fn find<'s, 'a>(&'s self, request: &Request<'a>) -> Result<Found<'s, 'a>, NoToken> {
+        let Sought { token, providers } = self.seek(request)?;
+        let token = match token {
+            Cow::Borrowed(token) => Cow::Borrowed(visible(token)?),
+            Cow::Owned(token) => Cow::Owned(visible(&token)?.to_owned()),
+        };
+        Ok(Found { token, providers })
+    }
+
+    /// The same, but for [`NoToken::Unreadable`]: the bytes of a token that is known
+    /// need no look.
+    pub(crate) fn seek<'s, 'a>(&'s self, request: &Request<'a>) -> Result<Sought<'s, 'a>, NoToken> {
         let mut search =
             Search { max_bytes: self.max_bytes, found: None, one_is_large: false, ignored: None };
         for source in &self.sources {
@@ -264,29 +282,28 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(())
     }
 
-    fn result(self) -> Result<Found<'s, 'a>, NoToken> {
+    fn result(self) -> Result<Sought<'s, 'a>, NoToken> {
         match (self.found, self.one_is_large) {
             // One that is too large equals no other.
             (Some(_), true) => Err(NoToken::Ambiguous),
             (None, true) => Err(NoToken::TooLarge),
             (None, false) => Err(NoToken::Missing),
-            (Some((token, providers)), false) => {
-                Ok(Found { token: visible(token).ok_or(NoToken::Unreadable)?, providers })
-            }
+            (Some((token, providers)), false) => Ok(Sought { token, providers }),
         }
     }
 }
 
-/// The token as text, if every byte of it is visible ASCII.
-fn visible(token: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+/// The token as text.
+///
+/// # Errors
+///
+/// [`NoToken::Unreadable`] if a byte of it is not visible ASCII.
+pub(crate) fn visible(token: &[u8]) -> Result<&str, NoToken> {
     // No early exit, so that the loop is one of whole vectors: with `all`,
     // `whole_check` takes 30 % longer (`benches/engine.rs`).
     let is_visible = token.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
-    match token {
-        _ if !is_visible => None,
-        Cow::Borrowed(token) => str::from_utf8(token).ok().map(Cow::Borrowed),
-        Cow::Owned(token) => String::from_utf8(token).ok().map(Cow::Owned),
-    }
+    let text = str::from_utf8(token).ok().filter(|_| is_visible);
+    text.ok_or(NoToken::Unreadable)
 }
 
 /// The schemes with which other sources read the header that this place reads

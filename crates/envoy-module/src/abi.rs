@@ -23,7 +23,7 @@ use std::{
     cell::{Cell, OnceCell},
     ffi::{CStr, c_char, c_void},
     marker::PhantomData,
-    mem::{offset_of, size_of},
+    mem::{ManuallyDrop, offset_of, size_of},
     ptr::{self, NonNull},
     rc::Rc,
     slice,
@@ -33,6 +33,7 @@ use std::{
     },
 };
 
+use claimgate_core::request::{Field, Marks};
 use libloading::os::unix::Library;
 use serde_json::json;
 use smallvec::SmallVec;
@@ -107,6 +108,9 @@ const _: () = assert!(size_of::<Header>() == 32 && offset_of!(Header, value) == 
 
 /// `envoy_dynamic_module_type_http_header_type_RequestHeader`.
 const REQUEST_HEADER: u32 = 0;
+
+/// `envoy_dynamic_module_type_metadata_source_Dynamic`.
+const DYNAMIC_METADATA: u32 = 0;
 
 /// `envoy_dynamic_module_type_on_http_filter_…_status_Continue` of every kind.
 const CONTINUE: u32 = 0;
@@ -188,6 +192,7 @@ callbacks! {
         http_set_dynamic_metadata_string(*mut c_void, Buffer, Buffer, Buffer);
         http_set_dynamic_metadata_number(*mut c_void, Buffer, Buffer, f64);
         http_add_dynamic_metadata_list_string(*mut c_void, Buffer, Buffer, Buffer) -> bool;
+        http_get_metadata_list_size(*mut c_void, u32, Buffer, Buffer, *mut usize) -> bool;
         http_filter_scheduler_new(*mut c_void) -> *mut c_void;
         http_filter_scheduler_commit(*mut c_void, u64);
         http_filter_scheduler_delete(*mut c_void);
@@ -251,37 +256,98 @@ impl Buffer {
 pub(crate) struct HeaderRoom(Vec<Header>);
 
 /// The header fields of a request, in Envoy's memory.
-#[derive(Clone, Copy)]
-pub(crate) struct Fields<'s>(&'s [Header]);
+pub(crate) struct Fields<'s>(Vec<Header>, PhantomData<&'s [u8]>);
+
+/// A list of fields takes the room that Envoy filled.
+const _: () = assert!(
+    size_of::<Field<'_>>() == size_of::<Header>()
+        && align_of::<Field<'_>>() == align_of::<Header>()
+);
 
 impl<'s> Fields<'s> {
-    /// Each name and value; `None` for a name that is not ASCII, as every
-    /// header's is.
-    pub(crate) fn iter(self) -> impl Iterator<Item = (Option<&'s str>, &'s [u8])> {
-        // SAFETY: names and values stay until a setter is called, which takes
-        // the stream by `&mut`, or the hook ends, which outlives the stream.
-        self.0.iter().map(|field| unsafe { (ascii(field.key.bytes()), field.value.bytes()) })
+    /// Each name and value, and the marks of the names; only the room if a name is
+    /// not ASCII, as every header's is. All that needs the bytes of a name is done
+    /// in this one pass over them, and the list takes the place of Envoy's.
+    pub(crate) fn read(self) -> Result<(Vec<Field<'s>>, Marks), HeaderRoom> {
+        let mut list = ManuallyDrop::new(self.0);
+        let (room, length, capacity) = (list.as_mut_ptr(), list.len(), list.capacity());
+        let (mut marks, mut are_ascii) = (Marks::default(), true);
+        for at in 0..length {
+            // SAFETY: the place is in the list, holds a header until it is replaced
+            // by a field, and has the size of both. Names and values stay until a
+            // setter is called, which takes the stream by `&mut`, or the hook ends,
+            // which outlives the stream.
+            unsafe {
+                let place = room.add(at);
+                let Header { key, value } = place.read();
+                let name = ascii(key.bytes());
+                are_ascii &= name.is_some();
+                let name = name.unwrap_or_default();
+                marks.add(name);
+                place.cast::<Field<'s>>().write((name, value.bytes()));
+            }
+        }
+        // SAFETY: every place holds a field now, and layouts are the same.
+        let list = unsafe { Vec::from_raw_parts(room.cast::<Field<'s>>(), length, capacity) };
+        if are_ascii { Ok((list, marks)) } else { Err(HeaderRoom::of(list)) }
+    }
+}
+
+impl HeaderRoom {
+    /// The room of a list that [`Fields::read`] made.
+    pub(crate) fn of(list: Vec<Field<'_>>) -> Self {
+        let mut list = ManuallyDrop::new(list);
+        // SAFETY: a list of no headers can be where one of fields was: both have
+        // the same layout, and fields need not be dropped.
+        Self(unsafe { Vec::from_raw_parts(list.as_mut_ptr().cast::<Header>(), 0, list.capacity()) })
     }
 }
 
 /// As `str::from_utf8`, which takes four times as long for short text.
 #[inline]
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    ascii(bytes).or_else(|| str::from_utf8(bytes).ok())
+}
+
+#[inline]
 fn ascii(bytes: &[u8]) -> Option<&str> {
     // SAFETY: ASCII is UTF-8.
-    bytes.is_ascii().then(|| unsafe { str::from_utf8_unchecked(bytes) })
+    is_ascii(bytes).then(|| unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+/// As the method of slices, for names: of up to 32 bytes two words are looked at,
+/// which may overlap.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    if bytes.len() > 32 {
+        return bytes.is_ascii();
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let both = u128::from_ne_bytes(*first) | u128::from_ne_bytes(*last);
+        return both & u128::from_ne_bytes([0x80; 16]) == 0;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let both = u64::from_ne_bytes(*first) | u64::from_ne_bytes(*last);
+        return both & 0x8080_8080_8080_8080 == 0;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let both = u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last);
+        return both & 0x8080_8080 == 0;
+    }
+    bytes.iter().all(u8::is_ascii)
 }
 
 #[cfg(test)]
 impl<'s> Fields<'s> {
     /// These ones.
-    pub(crate) fn of(fields: &[(&'s str, &'s str)], room: &'s mut HeaderRoom) -> Self {
-        let field = |(name, value): &(&'s str, &'s str)| Header {
-            key: Buffer::of(name.as_bytes()),
-            value: Buffer::of(value.as_bytes()),
+    pub(crate) fn of(fields: &[(&'s [u8], &'s [u8])], room: HeaderRoom) -> Self {
+        let HeaderRoom(mut list) = room;
+        let field = |(key, value): &(&[u8], &[u8])| Header {
+            key: Buffer::of(key),
+            value: Buffer::of(value),
         };
-        room.0.clear();
-        room.0.extend(fields.iter().map(field));
-        Self(&room.0)
+        list.extend(fields.iter().map(field));
+        Self(list, PhantomData)
     }
 }
 
@@ -296,17 +362,19 @@ pub(crate) struct Stream<'hook> {
 
 impl Stream<'_> {
     /// The fields of the request in Envoy's own memory, pseudo headers first.
-    pub(crate) fn request_headers<'s>(&'s self, room: &'s mut HeaderRoom) -> Fields<'s> {
+    pub(crate) fn request_headers(&self, room: HeaderRoom) -> Fields<'_> {
+        let HeaderRoom(mut fields) = room;
         // SAFETY: the stream's pointer is good during the hook.
         let count = unsafe { (self.callbacks.http_get_headers_size)(self.envoy, REQUEST_HEADER) };
-        let empty = Header { key: Buffer::NOTHING, value: Buffer::NOTHING };
-        room.0.clear();
-        room.0.resize(count, empty);
-        // SAFETY: as before, and the array has room for `count` fields.
-        let is_read = unsafe {
-            (self.callbacks.http_get_headers)(self.envoy, REQUEST_HEADER, room.0.as_mut_ptr())
-        };
-        Fields(if is_read { &room.0 } else { &[] })
+        fields.reserve(count);
+        // SAFETY: as before; there is room for `count` fields, and Envoy fills it.
+        unsafe {
+            let list = fields.as_mut_ptr();
+            if (self.callbacks.http_get_headers)(self.envoy, REQUEST_HEADER, list) {
+                fields.set_len(count);
+            }
+        }
+        Fields(fields, PhantomData)
     }
 
     /// The configuration of the most specific route that has one. Envoy is not
@@ -399,12 +467,22 @@ impl Stream<'_> {
         unsafe { set(self.envoy, namespace, key, value) };
     }
 
-    /// Appends a string to a list of the dynamic metadata.
-    pub(crate) fn add_metadata_string(&mut self, namespace: &str, key: &str, value: &str) {
+    /// Appends a string to a list of the dynamic metadata; false if what is there
+    /// is not a list.
+    pub(crate) fn add_metadata_string(&mut self, namespace: &str, key: &str, value: &[u8]) -> bool {
         let (namespace, key) = (Buffer::of(namespace.as_bytes()), Buffer::of(key.as_bytes()));
         let add = self.callbacks.http_add_dynamic_metadata_list_string;
         // SAFETY: as for headers.
-        unsafe { add(self.envoy, namespace, key, Buffer::of(value.as_bytes())) };
+        unsafe { add(self.envoy, namespace, key, Buffer::of(value)) }
+    }
+
+    /// Whether there is a list of this name in the dynamic metadata.
+    pub(crate) fn has_metadata_list(&self, namespace: &str, key: &str) -> bool {
+        let (namespace, key) = (Buffer::of(namespace.as_bytes()), Buffer::of(key.as_bytes()));
+        let mut length = 0;
+        let find = self.callbacks.http_get_metadata_list_size;
+        // SAFETY: the stream's pointer is good during the hook.
+        unsafe { find(self.envoy, DYNAMIC_METADATA, namespace, key, &raw mut length) }
     }
 
     /// Sets tags of the request's span, if Envoy makes one.
@@ -1052,6 +1130,21 @@ pub(crate) mod tests {
     fn a_program_without_envoys_functions_refuses_the_module_and_names_them() {
         let error = load().err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("envoy_dynamic_module_callback_http_set_header"), "{error}");
+    }
+
+    #[test]
+    fn ascii_is_told_from_other_text() {
+        for length in 0..40 {
+            let name = vec![b'x'; length];
+            assert!(is_ascii(&name), "{length}");
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = 0x80;
+                assert!(!is_ascii(&other), "{length} {at}");
+            }
+        }
+        assert_eq!(text("caf\u{e9}".as_bytes()), Some("caf\u{e9}"));
+        assert_eq!(text(b"\xff"), None);
     }
 
     #[test]

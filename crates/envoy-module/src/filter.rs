@@ -114,15 +114,12 @@ impl HttpFilter for Filter {
             config.carry_over(stream);
         }
         let snapshot = config.configuration.snapshot();
-        let mut room = ROOM.take();
-        let decided = {
-            let request = BorrowedRequest::of(stream, &mut room);
-            #[cfg(feature = "planted-panic")]
-            planted(&request, "headers");
-            let decided = decide::now(&snapshot, &request, started);
-            decided.ok_or_else(|| OwnedRequest::of(&request))
-        };
-        ROOM.set(room);
+        let request = BorrowedRequest::of(stream, ROOM.take());
+        #[cfg(feature = "planted-panic")]
+        planted(&request, "headers");
+        let decided = decide::now(&snapshot, &request, started);
+        let decided = decided.ok_or_else(|| OwnedRequest::of(&request));
+        ROOM.set(request.into_room());
         match decided {
             Ok(effects) => {
                 let outcome = effects.carry_out(stream);
@@ -145,7 +142,7 @@ impl HttpFilter for Filter {
             return Outcome::Answered;
         };
         #[cfg(feature = "planted-panic")]
-        planted(&BorrowedRequest::of(stream, &mut HeaderRoom::default()), "scheduled");
+        planted(&BorrowedRequest::of(stream, HeaderRoom::default()), "scheduled");
         effects.carry_out(stream)
     }
 

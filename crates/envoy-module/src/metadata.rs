@@ -1,7 +1,7 @@
-//! The dynamic metadata of a decision. Its strings are handed to Envoy as they
-//! are; the rest goes as the bytes of one `google.protobuf.Struct`, or member
-//! by member to an Envoy that takes no whole one. A `Struct` of one string
-//! takes Envoy half as long again as the string.
+//! The dynamic metadata of a decision. Envoy is handed its strings, numbers and
+//! lists as they are; a structure goes as the bytes of a `google.protobuf.Struct`,
+//! which Envoy parses, merges into what it has, and frees. With all of it as one
+//! `Struct`, a request with a claim and two scopes takes Envoy 300 ns longer.
 
 use claimgate_core::{
     Provider,
@@ -10,8 +10,6 @@ use claimgate_core::{
     settings::MetadataMembers,
 };
 use serde_json::Value;
-
-use crate::abi::Stream;
 
 /// The members that are strings.
 pub(crate) fn strings<'m>(
@@ -41,21 +39,9 @@ pub(crate) fn of_caller(
     bytes.into()
 }
 
-/// Appends the serialized `Struct` of the members that are not strings.
+/// Appends the serialized `Struct` of the members that are structures, and of
+/// what stands beside those of a plan.
 pub(crate) fn write_rest(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
-    let scopes = metadata.scopes();
-    if !scopes.is_empty() {
-        field(to, "scopes", |to| {
-            message(to, value::LIST, |to| {
-                for scope in scopes {
-                    message(to, list::VALUES, |to| bytes(to, value::STRING, scope.as_bytes()));
-                }
-            });
-        });
-    }
-    if let Some(expires_at) = metadata.expires_at() {
-        field(to, "expires_at", |to| double(to, value::NUMBER, expires_at.as_seconds()));
-    }
     if let Some(claims) = metadata.claims() {
         field(to, "claims", |to| {
             message(to, value::STRUCT, |to| write_struct(to, claims, MAX_DEPTH));
@@ -70,6 +56,19 @@ pub(crate) fn write_rest(to: &mut Vec<u8>, metadata: &Metadata<'_>) {
         }
         field(to, "limit_cost", |to| double(to, value::NUMBER, of.cost.into()));
     }
+}
+
+/// The serialized `Struct` of one list of strings.
+pub(crate) fn list<'v>(key: &str, strings: impl Iterator<Item = &'v [u8]>) -> Vec<u8> {
+    let mut to = Vec::new();
+    field(&mut to, key, |to| {
+        message(to, value::LIST, |to| {
+            for string in strings {
+                message(to, list::VALUES, |to| bytes(to, value::STRING, string));
+            }
+        });
+    });
+    to
 }
 
 fn write_struct<'v>(
@@ -159,34 +158,6 @@ impl Iterator for Varint {
         let low = (number & 0x7f) as u8;
         self.0 = Some(number >> 7).filter(|rest| *rest > 0);
         Some(if self.0.is_some() { low | 0x80 } else { low })
-    }
-}
-
-/// The members that are not strings, one by one. The claims and limits are left
-/// out: no call sets a structure within a structure.
-#[derive(Debug)]
-pub(crate) struct Flat {
-    expires_at: Option<f64>,
-    scopes: Vec<String>,
-}
-
-impl Flat {
-    /// The members of what is told.
-    pub(crate) fn of(metadata: &Metadata<'_>) -> Self {
-        Self {
-            expires_at: metadata.expires_at().map(|at| at.as_seconds()),
-            scopes: metadata.scopes().to_vec(),
-        }
-    }
-
-    /// Sets all of them.
-    pub(crate) fn set(&self, stream: &mut Stream<'_>, namespace: &str) {
-        if let Some(expires_at) = self.expires_at {
-            stream.set_metadata_number(namespace, "expires_at", expires_at);
-        }
-        for scope in &self.scopes {
-            stream.add_metadata_string(namespace, "scopes", scope);
-        }
     }
 }
 

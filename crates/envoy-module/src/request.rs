@@ -3,32 +3,40 @@
 use std::cell::OnceCell;
 
 use claimgate::check::Exchange;
-use claimgate_core::{Decision, Engine, Request, request::Headers};
+use claimgate_core::{
+    Decision, Engine, Request,
+    request::{Field, Headers, Marks},
+};
 
 use crate::{
-    abi::{Fields, HeaderRoom, Stream},
+    abi::{HeaderRoom, Stream, text},
     effects::Effects,
 };
 
 /// A request that is decided within its hook, borrowed from Envoy's memory.
 pub(crate) struct BorrowedRequest<'s> {
-    fields: Fields<'s>,
     route: Option<&'s str>,
+    fields: Result<(Vec<Field<'s>>, Marks), HeaderRoom>,
 }
 
 impl<'s> BorrowedRequest<'s> {
     /// That of `stream`; Envoy lists the headers in `room`.
-    pub(crate) fn of(stream: &'s Stream<'_>, room: &'s mut HeaderRoom) -> Self {
+    pub(crate) fn of(stream: &'s Stream<'_>, room: HeaderRoom) -> Self {
         let route = stream.route_config().map(|config| config.route.as_str());
-        Self { fields: stream.request_headers(room), route }
+        Self { route, fields: stream.request_headers(room).read() }
+    }
+
+    /// The room that its headers took.
+    pub(crate) fn into_room(self) -> HeaderRoom {
+        self.fields.map_or_else(|room| room, |(list, _)| HeaderRoom::of(list))
     }
 }
 
 #[cfg(test)]
 impl<'s> BorrowedRequest<'s> {
     /// One with these fields.
-    pub(crate) fn with(fields: Fields<'s>) -> Self {
-        Self { fields, route: None }
+    pub(crate) fn with(fields: crate::abi::Fields<'s>) -> Self {
+        Self { route: None, fields: fields.read() }
     }
 }
 
@@ -36,8 +44,12 @@ impl Exchange for BorrowedRequest<'_> {
     type Scratch = OnceCell<String>;
     type Response = Box<Effects>;
 
+    /// A method or host that is not UTF-8, or a name that is not ASCII, makes it
+    /// unreadable, and so empty; a path is read as ext_authz would tell it, from what
+    /// is then put into `path`.
     fn request<'a>(&'a self, path: &'a OnceCell<String>) -> Request<'a> {
-        read(self.fields.iter(), self.route, path).unwrap_or_default()
+        let Ok((fields, marks)) = &self.fields else { return Request::default() };
+        read(Headers::borrowed(fields, *marks), self.route, path).unwrap_or_default()
     }
 
     fn respond<'a>(
@@ -52,28 +64,22 @@ impl Exchange for BorrowedRequest<'_> {
     }
 }
 
-/// A method or host that is not UTF-8, or a name that is not ASCII, makes it unreadable; a path
-/// is read as ext_authz would tell it, from what is then put into `path`.
-fn read<'s>(
-    fields: impl Iterator<Item = (Option<&'s str>, &'s [u8])>,
-    route: Option<&'s str>,
-    path: &'s OnceCell<String>,
-) -> Option<Request<'s>> {
-    let mut request = Request { route, ..Request::default() };
-    for (name, value) in fields {
-        let name = name?;
-        match name {
-            ":method" => request.method = str::from_utf8(value).ok()?,
-            ":path" => {
-                let told = || path.get_or_init(|| as_told(value));
-                request.path = str::from_utf8(value).unwrap_or_else(|_| told());
-            }
-            ":authority" => request.host = str::from_utf8(value).ok()?,
-            _ => {}
-        }
-        request.headers.push(name, value);
-    }
-    Some(request)
+fn read<'a>(
+    headers: Headers<'a>,
+    route: Option<&'a str>,
+    path: &'a OnceCell<String>,
+) -> Option<Request<'a>> {
+    // The pseudo headers are the first that Envoy lists.
+    let field = |name| headers.first(name).unwrap_or_default();
+    let (method, host, sent) = (field(":method"), field(":authority"), field(":path"));
+    let told = || path.get_or_init(|| as_told(sent));
+    Some(Request {
+        method: text(method)?,
+        host: text(host)?,
+        path: text(sent).unwrap_or_else(|| told()),
+        route,
+        headers,
+    })
 }
 
 /// Envoy tells a service `!` for each byte that is not UTF-8.
@@ -99,10 +105,8 @@ pub(crate) struct OwnedRequest {
 impl OwnedRequest {
     /// A copy.
     pub(crate) fn of(request: &BorrowedRequest<'_>) -> Self {
-        Self::copy(&request.request(&OnceCell::new()))
-    }
-
-    fn copy(request: &Request<'_>) -> Self {
+        let path = OnceCell::new();
+        let request = request.request(&path);
         let headers = request.headers.iter().map(|(name, value)| (name.into(), value.into()));
         Self {
             method: request.method.to_owned(),
@@ -149,20 +153,27 @@ impl Exchange for OwnedRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::Fields;
+
+    fn request<'s>(fields: &[(&'s [u8], &'s [u8])]) -> BorrowedRequest<'s> {
+        BorrowedRequest::with(Fields::of(fields, HeaderRoom::default()))
+    }
 
     #[test]
     fn pseudo_headers_tell_what_is_asked_for() {
-        let fields: [(_, &[u8]); 5] = [
-            (Some(":authority"), b"api.example.com"),
-            (Some(":path"), b"/a?b"),
-            (Some(":method"), b"GET"),
-            (Some("x-a"), b"\xff"),
-            (Some("x-a"), b"2"),
-        ];
+        let borrowed = BorrowedRequest {
+            route: Some("admin"),
+            ..request(&[
+                (b":authority", b"api.example.com"),
+                (b":path", b"/a?b"),
+                (b":method", b"GET"),
+                (b"x-a", b"\xff"),
+                (b"x-a", b"2"),
+            ])
+        };
         let path = OnceCell::new();
-        let request = read(fields.into_iter(), Some("admin"), &path).unwrap();
-        let copy = OwnedRequest::copy(&request);
-        for request in [request.clone(), copy.borrow()] {
+        let copy = OwnedRequest::of(&borrowed);
+        for request in [borrowed.request(&path), copy.borrow()] {
             assert_eq!(
                 (request.method, request.host, request.path, request.route),
                 ("GET", "api.example.com", "/a?b", Some("admin"))
@@ -173,10 +184,13 @@ mod tests {
 
     #[test]
     fn what_is_not_text_is_malformed() {
-        let cases: [(_, &[u8]); 3] =
-            [(Some(":method"), b"\xff"), (Some(":authority"), b"\xff"), (None, b"")];
+        let cases: [(&[u8], &[u8]); 4] =
+            [(b":method", b"\xff"), (b":authority", b"\xff"), (b"\xff", b""), (b"x-\xff", b"")];
         for case in cases {
-            assert!(read([case].into_iter(), None, &OnceCell::new()).is_none(), "{case:?}");
+            let borrowed = request(&[case, (b":method", b"GET"), (b":path", b"/")]);
+            let path = OnceCell::new();
+            let request = borrowed.request(&path);
+            assert!(request.method.is_empty() && request.headers.is_empty(), "{case:?}");
         }
     }
 
@@ -190,8 +204,8 @@ mod tests {
         ];
         for (sent, told) in cases {
             let path = OnceCell::new();
-            let fields = [(Some(":path"), sent)];
-            let request = read(fields.into_iter(), None, &path).unwrap();
+            let borrowed = request(&[(b":path", sent)]);
+            let request = borrowed.request(&path);
             assert_eq!(request.path, told);
             assert_eq!(request.headers.first(":path"), Some(sent));
         }

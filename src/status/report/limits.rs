@@ -142,8 +142,12 @@ impl LimitsReport {
     /// Who counts, in a sentence.
     pub fn words(&self) -> String {
         let Self { mode, callers, max_callers, .. } = self;
-        let used =
-            format!("{callers} callers, of at most {max_callers}, have used some of their budget");
+        let used = match callers {
+            1 => format!("1 caller, of at most {max_callers}, has used some of its budget"),
+            _ => format!(
+                "{callers} callers, of at most {max_callers}, have used some of their budget"
+            ),
+        };
         match *mode {
             "shadow" => format!("Limits are only tried out, nothing is denied. {used}."),
             "metadata" => {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use claimgate::{
     claims::ClaimPath,
+    config,
     settings::{
         Amount, LimitBy, LimitMode, LimitSettings, PlanSettings, ProviderKind, RouteLimit, TimeUnit,
     },
@@ -22,6 +23,13 @@ fn planned(lines: &str) -> String {
 
 fn plan(fields: &str) -> String {
     auth(&format!("plans: {{free: {{{fields}}}}}"))
+}
+
+fn load_with(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<config::Loaded, config::ConfigErrors> {
+    config::load(text, env)
 }
 
 fn number(number: u32) -> NonZeroU32 {
@@ -106,12 +114,15 @@ fn what_can_not_be_meant_is_refused() {
             "auth.plans.free.requests",
             "has both `per_second` and `per_hour`",
         ),
-        (plan("requests: {per_minute: 0}"), "auth.plans.free.requests.per_minute", "from 1 to"),
         (
-            plan("requests: {per_minute: 4294967296}"),
-            "auth.plans.free.requests.per_minute",
-            "must be from 1 to 1000000000",
+            plan("requests: 60"),
+            "auth.plans.free.requests",
+            "must say in which time, not `60`; write such as `{per_minute: 60}`",
         ),
+        (plan("tokens: 1k/min"), "auth.plans.free.tokens", "must say in which time"),
+        (auth("plans: {free: 60}"), "auth.plans.free", "must be a mapping, not `60`"),
+        (planned("limits: false"), "auth.limits", "must be `local`, `shadow` or `metadata`"),
+        (route("limits: false"), "auth.routes[0].limits", "write `none`, not `false`"),
         (plan("requests: {per_minute: 1, burst: 0}"), "auth.plans.free.requests.burst", "from 1"),
         (
             plan("requests: {per_day: 1}"),
@@ -131,7 +142,8 @@ fn what_can_not_be_meant_is_refused() {
             "auth.plans[\"a\\nb\"]",
             "is not a plan's name",
         ),
-        (planned("default_plan: gold"), "auth.default_plan", "write one of `free`"),
+        (planned("default_plan: gold"), "auth.default_plan", "write one of `free`, or list it"),
+        (planned("default_plan: Free"), "auth.default_plan", "did you mean `free`?"),
         (planned("limit_by: \"\""), "auth.limit_by", "must not be empty"),
         (planned("max_limited_callers: 0"), "auth.max_limited_callers", "from 1 to 10000000"),
         (auth("default_plan: free"), "auth.default_plan", "there is no `auth.plans`"),
@@ -182,6 +194,152 @@ fn what_can_not_be_meant_is_refused() {
             matches!(&found[..], [(at, message)] if *at == place && message.contains(fragment)),
             "{place}: {fragment}\n{errors}\nin\n{text}"
         );
+    }
+}
+
+/// One message, whatever is wrong with the number.
+#[test]
+fn every_wrong_amount_is_told_the_same_range() {
+    let cases = [
+        ("-1", "`-1`"),
+        ("0", "`0`"),
+        ("0.4", "`0.4`"),
+        ("1.5", "`1.5`; write `2`"),
+        ("1e3", "`1000.0`; write `1000`"),
+        ("1e30", "`1e+30`"),
+        ("1000000001", "`1000000001`"),
+        ("18446744073709551616", "`1.8446744073709552e+19`"),
+        ("\"60\"", "`60`; remove the quotes"),
+        ("\"0\"", "`0`; write digits alone"),
+        ("60/min", "`60/min`; write digits alone"),
+        ("1k", "`1k`; write digits alone"),
+        ("\"\"", "``; write digits alone"),
+        ("true", "`true`"),
+        ("[1]", "a list"),
+        ("{a: 1}", "a mapping"),
+        // What the variable holds is not shown.
+        ("\"${WORD}\"", "the value of `${WORD}` (not shown); set the variable to digits alone"),
+        (
+            "\"${NEGATIVE}\"",
+            "the value of `${NEGATIVE}` (not shown); set the variable to digits alone",
+        ),
+        ("\"${ZERO}\"", "the value of `${ZERO}` (not shown)"),
+    ];
+    let env = |name: &str| match name {
+        "WORD" => Some("many".into()),
+        "NEGATIVE" => Some("-5".into()),
+        "ZERO" => Some("0".into()),
+        _ => None,
+    };
+    for (written, told) in cases {
+        let route = format!("routes: [{{name: r, match: {{path: /}}, cost: {written}}}]");
+        let keys = [
+            (plan(&format!("requests: {{per_hour: {written}}}")), "plans.free.requests.per_hour"),
+            (
+                plan(&format!("requests: {{per_hour: 1, burst: {written}}}")),
+                "plans.free.requests.burst",
+            ),
+            (planned(&route), "routes[0].cost"),
+        ];
+        for (text, place) in keys {
+            let errors = load_with(&text, &env).unwrap_err();
+            let found: Vec<_> =
+                errors.iter().map(|error| (error.place.as_str(), error.message.as_str())).collect();
+            let place = format!("auth.{place}");
+            let message = format!("must be a whole number from 1 to 1000000000, not {told}");
+            assert_eq!(found, [(place.as_str(), message.as_str())]);
+        }
+    }
+    let text = planned("max_limited_callers: \"${MANY}\"");
+    let many = |number: &'static str| move |name: &str| (name == "MANY").then(|| number.into());
+    let limits = load_with(&text, &many(" 7 ")).unwrap().settings.auth.limits;
+    assert_eq!(limits.expect("limits").max_callers, 7);
+}
+
+#[test]
+fn a_name_that_is_no_text_is_told_so() {
+    let of_one = "{requests: {per_minute: 1}}";
+    for (names, message) in [
+        (vec!["null"], "has a key that is null; write the key's name, in quotes if it is `null`"),
+        (vec!["~"], "has a key that is null"),
+        (vec!["[a]"], "has a list or a mapping for a key; write the key's name"),
+        (vec!["? {a: 1}"], "has a list or a mapping for a key"),
+    ] {
+        let plans: Vec<_> = names.iter().map(|name| format!("{name}: {of_one}")).collect();
+        let errors = load(&auth(&format!("plans: {{{}}}", plans.join(", ")))).unwrap_err();
+        assert!(errors.to_string().contains(message), "{errors}");
+    }
+    // Numbers and booleans are names as they are written.
+    let plans =
+        limits(&auth(&format!("plans: {{\"null\": {of_one}, 1: {of_one}, true: {of_one}}}")));
+    let names: Vec<_> = plans.plans.iter().map(|plan| plan.name.as_str()).collect();
+    assert_eq!(names, ["null", "1", "true"]);
+}
+
+/// Names that are wrong themselves are not proposed, nor more than anybody reads.
+#[test]
+fn the_plans_that_are_proposed_can_be_written() {
+    let plans = |names: &[String]| {
+        let plans: Vec<_> =
+            names.iter().map(|name| format!("{name:?}: {{requests: {{per_minute: 1}}}}")).collect();
+        load(&auth(&format!("plans: {{{}}}\n  default_plan: gold", plans.join(", "))))
+            .unwrap_err()
+            .to_string()
+    };
+    let wrong = plans(&[String::new(), "x".repeat(65), " a".into(), "ok".into()]);
+    assert!(wrong.contains("`gold` is not a plan; write one of `ok`, or list it"), "{wrong}");
+    let none = plans(&[String::new()]);
+    assert!(none.contains("`gold` is not a plan; list it in `auth.plans`"), "{none}");
+    let many: Vec<_> = (0..13).map(|number| format!("plan-{number}")).collect();
+    let many = plans(&many);
+    assert!(many.contains("write one of those in `auth.plans`, or list it there"), "{many}");
+}
+
+/// Its claims are treated like a token's, but known when the file is read.
+#[test]
+fn a_key_whose_claims_name_no_plan_is_warned_of() {
+    let key = |fields: &str, lines: &str| {
+        planned(lines).replace("name: n,", &format!("name: n, {fields},"))
+    };
+    let default = "default_plan: free";
+    let cases = [
+        (
+            key("claims: {plan: fre}", ""),
+            "auth.api_keys[0].claims.plan",
+            "`fre` is not a plan, so this key has no limit; write one of `free`, or list it; did \
+             you mean `free`?",
+        ),
+        (
+            key("claims: {plan: gold}", default),
+            "auth.api_keys[0].claims.plan",
+            "`gold` is not a plan, so this key is on the plan `free`",
+        ),
+        (key("claims: {plan: [free]}", ""), "auth.api_keys[0].claims.plan", "is not a plan"),
+        (key("claims: {plan: 7}", ""), "auth.api_keys[0].claims.plan", "`7` is not a plan"),
+        (
+            key("claims: {org: {plan: gold}}", "plan_claim: org.plan"),
+            "auth.api_keys[0].claims.org.plan",
+            "`gold` is not a plan",
+        ),
+        (
+            key("claims: {org.plan: gold}", "plan_claim: org.plan"),
+            "auth.api_keys[0].claims[\"org.plan\"]",
+            "`gold` is not a plan",
+        ),
+    ];
+    for (text, place, fragment) in cases {
+        let warnings = good(&text).warnings;
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(warning.place == place && warning.message.contains(fragment), "{warnings:?}");
+    }
+    for text in [
+        key("claims: {plan: free}", ""),
+        key("claims: {plan: null}", ""),
+        key("claims: {team: gold}", ""),
+        key("claims: {plan: gold}, plan: free", ""),
+        auth("").replace("name: n,", "name: n, claims: {plan: gold},"),
+    ] {
+        assert!(good(&text).warnings.is_empty(), "{text}");
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use claimgate_core::{
     provider::api_key::key::{self, KeyHash},
-    settings::{ApiKeySettings, PlanSettings},
+    settings::{ApiKeySettings, LimitSettings},
     time::UnixTime,
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    limits::must_be_listed,
+    limits::{must_be_listed, warn_of_unknown_plan},
     scalars::{name, texts},
 };
 use crate::{
@@ -30,12 +30,12 @@ pub(super) struct Keys<'p> {
     /// The limit of `max_token_bytes`; longer keys are refused in requests.
     longest: usize,
     /// The plans that a key may name.
-    plans: &'p [PlanSettings],
+    limits: Option<&'p LimitSettings>,
 }
 
 impl<'p> Keys<'p> {
-    pub(super) fn new(longest: usize, plans: &'p [PlanSettings]) -> Self {
-        Self { seen: HashMap::new(), longest, plans }
+    pub(super) fn new(longest: usize, limits: Option<&'p LimitSettings>) -> Self {
+        Self { seen: HashMap::new(), longest, limits }
     }
 
     /// The keys of one provider.
@@ -58,10 +58,17 @@ impl<'p> Keys<'p> {
         {
             expires.error("is not after `not_before`, so the key would never be valid");
         }
-        if let Some(plan) = &file.plan {
-            must_be_listed(plan, self.plans, &place.key("plan"));
-        }
         let claims = file.claims.map(|claims| claims.0).unwrap_or_default().into_iter();
+        let claims: Map<_, _> =
+            claims.map(|(name, value)| (name, value.unwrap_or(Value::Null))).collect();
+        match (&file.plan, self.limits) {
+            (Some(plan), limits) => {
+                let plans = limits.map_or(&[][..], |limits| &limits.plans);
+                must_be_listed(plan, plans, &place.key("plan"));
+            }
+            (None, Some(limits)) => warn_of_unknown_plan(&claims, limits, &place.key("claims")),
+            (None, None) => {}
+        }
         ApiKeySettings {
             name: name(file.name, &place.key("name")).unwrap_or_default(),
             hash: self.hash(file.key, file.key_hash, place).unwrap_or_default(),
@@ -72,7 +79,7 @@ impl<'p> Keys<'p> {
             expires_at,
             not_before,
             revoked: file.revoked.unwrap_or(false),
-            claims: claims.map(|(name, value)| (name, value.unwrap_or(Value::Null))).collect(),
+            claims,
             plan: file.plan,
         }
     }

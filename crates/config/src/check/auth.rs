@@ -44,8 +44,7 @@ pub(super) fn auth(mut file: Auth, place: &Place) -> AuthSettings {
         &place.key("max_token_bytes"),
     );
     let limits = limits::limits(&mut file, place);
-    let plans = limits.as_ref().map_or(&[][..], |limits| &limits.plans);
-    let (providers, known) = providers(&mut file, enabled, max_token_bytes, plans, place);
+    let (providers, known) = providers(&mut file, enabled, max_token_bytes, limits.as_ref(), place);
     let token_sources = sources(file.token_sources, &known, &place.key("token_sources"));
     let headers_place = place.key("headers");
     let scopes_place = place.key("required_scopes");

@@ -2,27 +2,24 @@
 
 use std::num::NonZeroU32;
 
-use claimgate_core::settings::{
-    Amount, AuthSettings, LimitBy, LimitMode, LimitSettings, PlanSettings, RouteLimit, TimeUnit,
+use claimgate_core::{
+    claims::ClaimPath,
+    settings::{
+        Amount, AuthSettings, LimitBy, LimitMode, LimitSettings, PlanSettings, RouteLimit, TimeUnit,
+    },
 };
+use serde_json::{Map, Value};
 
-use super::{claims, scalars::count};
+use super::claims;
 use crate::{
     file::{
         auth::Auth,
         forms::{Entries, OneOrMany},
-        limits::{self, RouteLimits},
+        limits::{self, Count, RouteLimits},
     },
     report::Place,
-    spelling::is_almost,
+    spelling::{guess, is_almost},
 };
-
-/// Above this, the time that one request takes from a budget is under a
-/// nanosecond.
-const MOST: u64 = 1_000_000_000;
-
-/// Bounds the memory that the counters take, 16 bytes each.
-const MOST_CALLERS: usize = 10_000_000;
 
 /// The limits of the `auth` block; takes their keys out of `file`.
 pub(super) fn limits(file: &mut Auth, place: &Place) -> Option<LimitSettings> {
@@ -62,31 +59,25 @@ pub(super) fn limits(file: &mut Auth, place: &Place) -> Option<LimitSettings> {
         default_plan,
         limit_by: limit_by.and_then(|by| told_apart(by, &by_place)).unwrap_or(defaults.limit_by),
         mode,
-        max_callers: count(
-            max_callers,
-            defaults.max_callers,
-            MOST_CALLERS,
-            &place.key("max_limited_callers"),
-        ),
+        max_callers: max_callers
+            .and_then(|callers| callers.get().try_into().ok())
+            .unwrap_or(defaults.max_callers),
     })
 }
 
 /// What a route's requests take from budgets.
 pub(super) fn of_route(
     limits: Option<RouteLimits>,
-    cost: Option<u64>,
+    cost: Option<Count>,
     place: &Place,
 ) -> RouteLimit {
-    let cost_place = place.key("cost");
     match (limits, cost) {
         (Some(RouteLimits::None), None) => RouteLimit::Unlimited,
         (Some(RouteLimits::None), Some(_)) => {
-            cost_place.error("has no meaning with `limits: none`; remove one of the two");
+            place.key("cost").error("has no meaning with `limits: none`; remove one of the two");
             RouteLimit::Unlimited
         }
-        (None, cost) => cost
-            .and_then(|cost| number(cost, &cost_place))
-            .map_or_else(RouteLimit::default, RouteLimit::Cost),
+        (None, cost) => cost.and_then(number).map_or_else(RouteLimit::default, RouteLimit::Cost),
     }
 }
 
@@ -135,12 +126,60 @@ pub(super) fn must_be_listed(name: &str, plans: &[PlanSettings], place: &Place) 
     if plans.iter().any(|plan| plan.name == name) {
         return;
     }
-    let names: Vec<_> = plans.iter().map(|plan| format!("`{}`", plan.name)).collect();
-    let advice = match names.is_empty() {
-        true => "is not a plan: there is no `auth.plans`; list the plan there".into(),
-        false => format!("is not a plan; write one of {}, or list it", names.join(", ")),
+    match plans.is_empty() {
+        true => {
+            place.wrong(name, "is not a plan: there is no `auth.plans`; list the plan there");
+        }
+        false => place.wrong(name, format_args!("is not a plan; {}", listed(name, plans, place))),
+    }
+}
+
+/// Warns of an API key whose claims name a plan that does not exist. For a token
+/// nothing can be known before it is there.
+pub(super) fn warn_of_unknown_plan(
+    claims: &Map<String, Value>,
+    limits: &LimitSettings,
+    place: &Place,
+) {
+    let Some(named) = limits.plan_claim.find(&claims.clone().into()).cloned() else { return };
+    let place = &match &limits.plan_claim {
+        ClaimPath::Name { literal, .. } if claims.contains_key(literal) => place.key(literal),
+        ClaimPath::Name { segments, .. } | ClaimPath::Segments(segments) => {
+            segments.iter().fold(place.clone(), |place, segment| place.key(segment))
+        }
     };
-    place.wrong(name, advice);
+    let name = match &named {
+        Value::Null => return,
+        Value::String(name) if limits.plans.iter().any(|plan| plan.name == *name) => return,
+        Value::String(name) => name.clone(),
+        other => other.to_string(),
+    };
+    let outcome = match &limits.default_plan {
+        Some(plan) => format!("is on the plan `{}`", plan.escape_debug()),
+        None => "has no limit".into(),
+    };
+    place.warn(format_args!(
+        "{} is not a plan, so this key {outcome}; {}",
+        place.quoted(&name),
+        listed(&name, &limits.plans, place)
+    ));
+}
+
+/// What to do about a plan that does not exist.
+fn listed(name: &str, plans: &[PlanSettings], place: &Place) -> String {
+    const FEW: usize = 12;
+    // What is wrong itself is not proposed.
+    let names = plans.iter().map(|plan| plan.name.as_str()).filter(|name| is_name(name));
+    let names: Vec<_> = names.collect();
+    match names.len() {
+        0 => "list it in `auth.plans`".into(),
+        1..=FEW => {
+            let guess = if place.is_hidden() { String::new() } else { guess(name, &names) };
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("write one of {}, or list it{guess}", names.join(", "))
+        }
+        _ => "write one of those in `auth.plans`, or list it there".into(),
+    }
 }
 
 fn mode(file: limits::LimitMode) -> LimitMode {
@@ -158,10 +197,11 @@ fn plans(file: Entries<limits::Plan>, mode: Option<LimitMode>, place: &Place) ->
     }
     let plan = |(name, plan): (String, Option<limits::Plan>)| {
         let place = place.key(&name);
+        let is_wrong = place.has_error();
         check_name(&name, &place);
         let limits::Plan { requests, tokens } = plan.unwrap_or_default();
         let (requests_place, tokens_place) = (place.key("requests"), place.key("tokens"));
-        if requests.is_none() && tokens.is_none() && !place.has_error_below() {
+        if requests.is_none() && tokens.is_none() && !place.has_error_below() && !is_wrong {
             place.error("limits nothing; write `requests: {per_minute: 60}` or the like");
         }
         if tokens.is_some() && mode.is_some_and(LimitMode::counts_here) {
@@ -184,14 +224,18 @@ fn plans(file: Entries<limits::Plan>, mode: Option<LimitMode>, place: &Place) ->
 
 /// A plan's name is in metrics, logs and metadata.
 fn check_name(name: &str, place: &Place) {
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
-    let is_padded = name.trim() != name;
-    if name.is_empty() || name.len() > 64 || is_padded || !name.bytes().all(is_plain) {
-        place.error(
+    if !is_name(name) {
+        place.wrong_key(
             "is not a plan's name; write from 1 to 64 visible ASCII characters, spaces only \
              between them",
         );
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    let is_padded = name.trim() != name;
+    (1..=64).contains(&name.len()) && !is_padded && name.bytes().all(is_plain)
 }
 
 fn amount(file: limits::Amount, mode: Option<LimitMode>, place: &Place) -> Option<Amount> {
@@ -225,20 +269,11 @@ fn amount(file: limits::Amount, mode: Option<LimitMode>, place: &Place) -> Optio
     if burst.is_some() && mode.is_some_and(|mode| !mode.counts_here()) {
         burst_place.warn("has no effect with `limits: metadata`: services count whole windows");
     }
-    Some(Amount {
-        number: number(of, &place.key(key))?,
-        unit,
-        burst: burst.and_then(|burst| number(burst, &burst_place)),
-    })
+    Some(Amount { number: number(of)?, unit, burst: burst.and_then(number) })
 }
 
-fn number(written: u64, place: &Place) -> Option<NonZeroU32> {
-    let number = u32::try_from(written).ok().and_then(NonZeroU32::new);
-    let number = number.filter(|number| u64::from(number.get()) <= MOST);
-    if number.is_none() {
-        place.wrong(&written.to_string(), format_args!("must be from 1 to {MOST}"));
-    }
-    number
+fn number(count: Count) -> Option<NonZeroU32> {
+    u32::try_from(count.get()).ok().and_then(NonZeroU32::new)
 }
 
 /// What callers are told apart by: `subject`, `client_id`, or a claim path.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use claimgate_core::{
     provider_id::ProviderId,
-    settings::{PlanSettings, ProviderKind, ProviderSettings},
+    settings::{LimitSettings, ProviderKind, ProviderSettings},
 };
 
 use super::{api_keys::Keys, custom, oauth2::oauth2, scalars::name};
@@ -27,11 +27,11 @@ pub(super) fn providers(
     auth: &mut Auth,
     enabled: bool,
     longest_key: usize,
-    plans: &[PlanSettings],
+    limits: Option<&LimitSettings>,
     place: &Place,
 ) -> (Vec<ProviderSettings>, Known) {
     let list_place = place.key("providers");
-    let mut keys = Keys::new(longest_key, plans);
+    let mut keys = Keys::new(longest_key, limits);
     // Or what was meant to be them, misspelt.
     let is_general = auth.providers.is_some() || list_place.has_error();
     if !is_general {

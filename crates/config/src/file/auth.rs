@@ -7,7 +7,7 @@ use super::{
     block::block,
     claims::ClaimRules,
     forms::{Entries, List, OneOrMany, Switchable, map_or_list},
-    limits::{LimitMode, Plan, RouteLimits},
+    limits::{Callers, Count, LimitMode, Plan, RouteLimits},
     provider::{ApiKey, OAuth2, Provider},
 };
 use crate::problems::Problems;
@@ -107,8 +107,8 @@ block! {
         #[schemars(extend("default" = "local"))]
         limits: Option<LimitMode>,
         /// How many callers are counted at most; of more, the busiest.
-        #[schemars(extend("default" = 100000), range(min = 1))]
-        max_limited_callers: Option<u64>,
+        #[schemars(extend("default" = 100000))]
+        max_limited_callers: Option<Callers>,
     }
 }
 
@@ -226,8 +226,8 @@ block! {
         limits: Option<RouteLimits>,
         /// How many requests' worth each of its requests takes from its
         /// caller's budget.
-        #[schemars(extend("default" = 1), range(min = 1))]
-        cost: Option<u64>,
+        #[schemars(extend("default" = 1))]
+        cost: Option<Count>,
     }
 }
 

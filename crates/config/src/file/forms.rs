@@ -254,6 +254,44 @@ impl<T: JsonSchema> JsonSchema for Switchable<T> {
     }
 }
 
+/// A whole number from `LEAST` to `MOST`. One message tells of every wrong value,
+/// whether it is no number, a fraction, or too small or too large.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole<const LEAST: u64, const MOST: u64>(u64);
+
+impl<const LEAST: u64, const MOST: u64> Whole<LEAST, MOST> {
+    /// The number.
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64> Deserr<Problems> for Whole<LEAST, MOST> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef,
+    ) -> Result<Self, Problems> {
+        match value {
+            Value::Integer(number) if (LEAST..=MOST).contains(&number) => Ok(Self(number)),
+            other => Err(Problems::wrong_number(other.into(), LEAST..=MOST, location)),
+        }
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64> JsonSchema for Whole<LEAST, MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Whole_from_{LEAST}_to_{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": LEAST, "maximum": MOST})
+    }
+}
+
 /// `auto` or a number of threads.
 pub(crate) enum Workers {
     Auto(String),

@@ -3,8 +3,15 @@
 use deserr::Deserr;
 use schemars::JsonSchema;
 
-use super::block::block;
+use super::{block::block, forms::Whole};
 use crate::problems::Problems;
+
+/// So many requests or tokens. Above the most, the time that one takes from a
+/// budget is under a nanosecond.
+pub(crate) type Count = Whole<1, 1_000_000_000>;
+
+/// So many callers; bounds the memory that the counters take, 16 bytes each.
+pub(crate) type Callers = Whole<1, 10_000_000>;
 
 block! {
     /// What callers on one plan may ask for.
@@ -22,21 +29,16 @@ block! {
     /// `per_hour` and `per_day`.
     struct Amount {
         /// How many each second.
-        #[schemars(range(min = 1))]
-        per_second: Option<u64>,
+        per_second: Option<Count>,
         /// How many each minute.
-        #[schemars(range(min = 1))]
-        per_minute: Option<u64>,
+        per_minute: Option<Count>,
         /// How many each hour.
-        #[schemars(range(min = 1))]
-        per_hour: Option<u64>,
+        per_hour: Option<Count>,
         /// How many each day; with `limits: metadata`.
-        #[schemars(range(min = 1))]
-        per_day: Option<u64>,
+        per_day: Option<Count>,
         /// How many at once, of requests that Claimgate counts; left out, as
         /// many as in the whole unit of time.
-        #[schemars(range(min = 1))]
-        burst: Option<u64>,
+        burst: Option<Count>,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is said of a value of a wrong type: what it must be, and what to write.
 
+use std::ops::RangeInclusive;
+
 use deserr::ValueKind;
 use serde_json::Value;
 
@@ -13,22 +15,55 @@ pub(super) fn told(place: &Place, actual: &Value, accepted: &[ValueKind]) -> Str
     }
     let kinds: Vec<_> = accepted.iter().map(|kind| kind_name(*kind)).collect();
     let found = match actual {
-        Value::Null => "nothing".into(),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a mapping".into(),
         Value::String(text) if takes(ValueKind::Boolean) && !place.is_hidden() => {
             format!("the text {}", place.quoted(text))
         }
-        Value::String(text) => place.quoted(text),
-        Value::Bool(_) | Value::Number(_) => place.quoted(&actual.to_string()),
+        _ => found(place, actual),
     };
     let advice = advice(place, actual, &takes).map(|advice| format!("; {advice}"));
     format!("must be {}, not {found}{}", kinds.join(" or "), advice.unwrap_or_default())
 }
 
+/// The message for this value where a whole number in this range is accepted.
+pub(super) fn told_number(place: &Place, actual: &Value, range: &RangeInclusive<u64>) -> String {
+    let (least, most) = (range.start(), range.end());
+    let rounded = |number: &u64| range.contains(number);
+    let advice = match actual {
+        Value::String(_) if place.is_hidden() => {
+            hidden_advice(place, actual, &|kind| kind == ValueKind::Integer)
+        }
+        _ if place.is_hidden() => None,
+        Value::String(text) => {
+            Some(match text.trim().parse().is_ok_and(|it| range.contains(&it)) {
+                true => "remove the quotes".into(),
+                false => "write digits alone".into(),
+            })
+        }
+        Value::Number(number) => {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let number =
+                number.as_f64().filter(|it| it.is_sign_positive()).map(|it| it.round() as u64);
+            number.filter(rounded).map(|number| format!("write `{number}`"))
+        }
+        _ => None,
+    };
+    let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+    format!("must be a whole number from {least} to {most}, not {}{advice}", found(place, actual))
+}
+
+fn found(place: &Place, actual: &Value) -> String {
+    match actual {
+        Value::Null => "nothing".into(),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "a mapping".into(),
+        Value::String(text) => place.quoted(text),
+        Value::Bool(_) | Value::Number(_) => place.quoted(&actual.to_string()),
+    }
+}
+
 /// Keys whose wrong values tell what was meant.
 fn of_key(place: &Place, actual: &Value) -> Option<String> {
-    let written = || place.quoted(&actual.to_string());
+    let written = || found(place, actual);
     match (place.last_key()?, actual) {
         ("address", Value::Number(port)) => Some(match place.to_string().starts_with("server") {
             true => format!(
@@ -37,6 +72,18 @@ fn of_key(place: &Place, actual: &Value) -> Option<String> {
                 written()
             ),
             false => format!("must be a URL, not {}; write `http://host:{port}`", written()),
+        }),
+        ("requests" | "tokens", Value::Number(_) | Value::String(_)) => Some(format!(
+            "must say in which time, not {}; write such as `{{per_minute: 60}}`",
+            written()
+        )),
+        ("limits", Value::Bool(_)) => Some(match place.to_string().starts_with("auth.routes") {
+            true => format!("is not known; write `none`, not {}, or remove it", written()),
+            false => format!(
+                "must be `local`, `shadow` or `metadata`, not {}; without `auth.plans` there are \
+                 no limits",
+                written()
+            ),
         }),
         ("audience", Value::Bool(_)) => Some(format!(
             "must be a string or a list, not {}; write what the tokens have in `aud`, or \

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::Hash,
-    sync::atomic::Ordering,
+    sync::{OnceLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,11 @@ const PLACES: usize = 16;
 /// A place is one atomic number, so a caller's requests wait for nothing:
 /// neither for other callers, nor for a reload, nor for a reader.
 pub struct Counters {
-    places: Box<[AtomicU128]>,
+    /// Made once this process counts: with the default of 100,000 callers they
+    /// take 1.6 MB.
+    places: OnceLock<Box<[AtomicU128]>>,
+    /// How many sets there are.
+    sets: usize,
     /// How many places a set has.
     width: usize,
     hashes: RandomState,
@@ -76,11 +80,11 @@ impl Counters {
     /// Where there are too many, those that have used the fewest requests are left out.
     pub fn resized(&self, callers: usize) -> Self {
         let resized = Self::with_epoch(callers, self.hashes.clone(), self.epoch);
-        let now = self.now();
-        for place in self.places.iter().map(|place| Place::from(place.load(Ordering::Acquire))) {
+        let now = self.now(None);
+        for place in self.made().iter().map(|place| Place::from(place.load(Ordering::Acquire))) {
             let (at, least) = resized.find(Key(place.key), now);
             if place.key != 0 && least.used(now) < place.used(now) {
-                resized.places[at].store(place.into(), Ordering::Release);
+                resized.places()[at].store(place.into(), Ordering::Release);
             }
         }
         resized
@@ -88,9 +92,23 @@ impl Counters {
 
     fn with_epoch(callers: usize, hashes: RandomState, epoch: Option<Instant>) -> Self {
         let width = callers.clamp(1, PLACES);
-        let places = (callers / width).max(1) * width;
-        let places = (0..places).map(|_| AtomicU128::new(0)).collect();
-        Self { places, width, hashes, epoch }
+        let sets = (callers / width).max(1);
+        Self { places: OnceLock::new(), sets, width, hashes, epoch }
+    }
+
+    /// Makes the table, if it was not made yet.
+    pub(super) fn prepare(&self) {
+        self.places();
+    }
+
+    fn places(&self) -> &[AtomicU128] {
+        let make = || (0..self.capacity()).map(|_| AtomicU128::new(0)).collect();
+        self.places.get_or_init(make)
+    }
+
+    /// The places; none as long as nothing was counted.
+    pub(super) fn made(&self) -> &[AtomicU128] {
+        self.places.get().map_or(&[], |places| places)
     }
 
     /// The key of what hashes like `who`. Others can't find out which keys are
@@ -101,13 +119,16 @@ impl Counters {
 
     /// The most callers that it counts.
     pub fn capacity(&self) -> usize {
-        self.places.len()
+        self.sets * self.width
     }
 
-    /// The time by which budgets refill. It never goes back.
-    pub(super) fn now(&self) -> u64 {
-        let elapsed = self.epoch.map_or(0, |epoch| epoch.elapsed().as_nanos());
-        u64::try_from(elapsed).unwrap_or(u64::MAX)
+    /// The time by which budgets refill, at `instant` or else now. The clock
+    /// never goes back; a moment that is a little old refills that much less.
+    pub(super) fn now(&self, instant: Option<Instant>) -> u64 {
+        let Some(epoch) = self.epoch else { return 0 };
+        let elapsed = instant.unwrap_or_else(Instant::now).saturating_duration_since(epoch);
+        let seconds = elapsed.as_secs().saturating_mul(1_000_000_000);
+        seconds.saturating_add(elapsed.subsec_nanos().into())
     }
 
     /// Takes `cost` requests' worth from the budget of `key`; when it is full
@@ -147,18 +168,23 @@ impl Counters {
     /// How many callers have used some of their budget that has not refilled
     /// yet. It looks through the whole table.
     pub fn callers(&self) -> usize {
-        let now = self.now();
+        let now = self.now(None);
         let is_used =
             |place: &&AtomicU128| Place::from(place.load(Ordering::Relaxed)).full_at > now;
-        self.places.iter().filter(is_used).count()
+        self.made().iter().filter(is_used).count()
     }
 
     /// The place of `key`, or else the place in its set of which the least is
     /// used at `now`: of several, the first from where the search begins, so that
     /// most callers are where they are looked for first.
     fn find(&self, key: Key, now: u64) -> (usize, Place) {
-        let first = self.first_of(key);
-        let begin = first + share_of(key.0 << 32, self.width);
+        let begin = self.begin_of(key);
+        let place = self.place(begin);
+        if place.key == key.0 { (begin, place) } else { self.search(key, now) }
+    }
+
+    fn search(&self, key: Key, now: u64) -> (usize, Place) {
+        let (first, begin) = (self.first_of(key), self.begin_of(key));
         let mut least = (u128::MAX, begin, Place::EMPTY);
         for at in (begin..first + self.width).chain(first..begin) {
             let place = self.place(at);
@@ -180,17 +206,22 @@ impl Counters {
     }
 
     fn place(&self, at: usize) -> Place {
-        self.places[at].load(Ordering::SeqCst).into()
+        self.places()[at].load(Ordering::SeqCst).into()
     }
 
     fn swap(&self, at: usize, old: Place, new: Place) -> bool {
         let (old, new) = (old.into(), new.into());
-        self.places[at].compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.places()[at].compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// The first place of the key's set.
     fn first_of(&self, key: Key) -> usize {
-        share_of(key.0, self.places.len() / self.width) * self.width
+        share_of(key.0, self.sets) * self.width
+    }
+
+    /// The place in the key's set where it is looked for first.
+    fn begin_of(&self, key: Key) -> usize {
+        self.first_of(key) + share_of(key.0 << 32, self.width)
     }
 }
 

@@ -319,7 +319,7 @@ fn a_plan_comes_from_the_key_or_the_claim_or_the_default() {
         for (settings, expected) in [(&with, expected), (&without, expected_without)] {
             let limits = limits(settings);
             let allowance = limits.allowance(&principal, "p");
-            let limited = limits.take(&allowance, 1);
+            let limited = limits.take(&allowance, 1, None);
             let got = limited.map_or((None, false), |limited| {
                 (limited.plan.map(|plan| &*plan.name), limited.is_unknown)
             });
@@ -358,13 +358,13 @@ fn callers_share_a_budget_only_where_they_are_one() {
     ];
     for (index, (name, one)) in keys.iter().enumerate() {
         for (other, two) in &keys[index + 1..] {
-            assert_ne!(one.key, two.key, "{name} and {other}");
+            assert_ne!(one.key(), two.key(), "{name} and {other}");
         }
     }
     let again = subject.allowance(&caller("one", "gold"), "p");
-    assert_eq!(again.key, keys[0].1.key);
+    assert_eq!(again.key(), keys[0].1.key());
     let list = claim.allowance(&of_org(json!({"a": 1})), "p");
-    assert_eq!(list.key, keys[9].1.key, "callers without a value share one budget");
+    assert_eq!(list.key(), keys[9].1.key(), "callers without a value share one budget");
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn the_key_for_another_service_names_the_provider_first() {
     for (provider, subject, expected) in cases {
         let allowance = limits.allowance(&caller(subject, "gold"), provider);
         assert_eq!(allowance.told_key(), Some(expected));
-        let limited = limits.take(&allowance, 1).unwrap();
+        let limited = limits.take(&allowance, 1, None).unwrap();
         assert_eq!(limited.outcome, None);
         assert_eq!(
             limited.plan.unwrap().told,
@@ -403,8 +403,9 @@ fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
     ]));
     let use_up = |limits: &Limits, name: &str| {
         let allowance = limits.allowance(&caller("a", name), "p");
-        let is_within =
-            |_: &i32| limits.take(&allowance, 1).unwrap().outcome == Some(LimitOutcome::Within);
+        let is_within = |_: &i32| {
+            limits.take(&allowance, 1, None).unwrap().outcome == Some(LimitOutcome::Within)
+        };
         (0..10).filter(is_within).count()
     };
     let names = ["same", "spelled out", "changed", "new"];
@@ -424,6 +425,56 @@ fn a_reload_keeps_the_budgets_of_plans_that_did_not_change() {
         let fresh = if max_callers == 100_000 { [0, 0, 4, 3] } else { [0, 0, 0, 0] };
         assert_eq!(got, fresh, "{max_callers}");
     }
+}
+
+/// A moment that is given is the one that counts, and an old one refills nothing
+/// twice.
+#[test]
+fn a_budget_refills_by_the_moment_at_which_a_request_arrived() {
+    let limits = limits(&settings(vec![plan("p", amount(2, TimeUnit::Hour, None))]));
+    let allowance = limits.allowance(&caller("a", "p"), "p");
+    let start = Instant::now();
+    let minutes = [0, 0, 0, 29, 31, 31, 29, 0, 61, 31, 61];
+    let allowed = minutes.map(|minutes| {
+        let arrived = start + Duration::from_secs(60 * minutes);
+        limits.take(&allowance, 1, Some(arrived)).unwrap().outcome == Some(LimitOutcome::Within)
+    });
+    let (yes, no) = (true, false);
+    assert_eq!(allowed, [yes, yes, no, no, yes, no, no, no, yes, no, no]);
+}
+
+/// Where Envoy is told the limits, there is nothing to remember; what was counted
+/// before is kept for when this process counts again.
+#[test]
+fn the_table_is_made_once_this_process_counts() {
+    let plans = vec![plan("p", amount(3, TimeUnit::Hour, None))];
+    let of =
+        |mode, max_callers| limits(&LimitSettings { mode, max_callers, ..settings(plans.clone()) });
+    let left = |limits: &Limits| {
+        let allowance = limits.allowance(&caller("a", "p"), "p");
+        let outcome = limits.take(&allowance, 1, None).unwrap().outcome;
+        (outcome == Some(LimitOutcome::Within), limits.counters.made().len())
+    };
+    let told = of(LimitMode::Metadata, 160);
+    assert_eq!(told.counters.callers(), 0);
+    assert_eq!(left(&told), (false, 0));
+    let mut resized = of(LimitMode::Metadata, 320);
+    resized.keep(&told);
+    assert_eq!((left(&resized), resized.counters.capacity()), ((false, 0), 320));
+    for mode in [LimitMode::Local, LimitMode::Shadow] {
+        let mut counting = of(mode, 160);
+        counting.keep(&told);
+        assert_eq!(counting.counters.made().len(), 160, "{mode:?}");
+    }
+    let mut local = of(LimitMode::Local, 160);
+    local.keep(&of(LimitMode::Metadata, 160));
+    assert_eq!([(); 2].map(|()| left(&local)), [(true, 160); 2]);
+    let mut meanwhile = of(LimitMode::Metadata, 160);
+    meanwhile.keep(&local);
+    assert_eq!(left(&meanwhile), (false, 160));
+    let mut again = of(LimitMode::Local, 160);
+    again.keep(&meanwhile);
+    assert_eq!([(); 2].map(|()| left(&again).0), [true, false]);
 }
 
 /// Budgets refill by a clock of their own, which never steps.
@@ -466,14 +517,16 @@ fn a_budget_is_nearly_used_when_less_than_a_fifth_is_left() {
     for (burst, expected) in [(10, vec![9, 10]), (5, vec![5]), (4, vec![])] {
         let limits = limits(&settings(vec![plan("p", amount(60, TimeUnit::Hour, Some(burst)))]));
         let allowance = limits.allowance(&caller("one", "p"), "keys");
-        let nearly = (1..=burst + 2).filter(|_| limits.take(&allowance, 1).unwrap().is_nearly_over);
+        let nearly =
+            (1..=burst + 2).filter(|_| limits.take(&allowance, 1, None).unwrap().is_nearly_over);
         assert_eq!(nearly.collect::<Vec<_>>(), expected, "{burst}");
     }
 }
 
 #[test]
 fn operators_are_told_plan_budget_and_amount() {
-    let free = plan("free", amount(60, TimeUnit::Minute, Some(4)));
+    let tokens = Some(amount(9, TimeUnit::Day, None));
+    let free = PlanSettings { tokens, ..plan("free", amount(60, TimeUnit::Minute, Some(4))) };
     let of_mode = |mode| LimitSettings { mode, ..settings(vec![free.clone()]) };
     let (ada, stranger) = (caller("ada", "free"), caller("ada", "none"));
     let of = "plan free for p/ada: ";
@@ -491,7 +544,18 @@ fn operators_are_told_plan_budget_and_amount() {
             &ada,
             format!("{of}60 a minute, 4 at once, 4 left, 5 wanted, enough in 1 s"),
         ),
-        (LimitMode::Metadata, 1, &ada, format!("{of}Envoy is told its limits")),
+        (
+            LimitMode::Metadata,
+            1,
+            &ada,
+            format!("{of}Envoy is told 60 requests a minute, 9 tokens a day"),
+        ),
+        (
+            LimitMode::Metadata,
+            3,
+            &ada,
+            format!("{of}Envoy is told 60 requests a minute, 9 tokens a day, cost: 3"),
+        ),
         (
             LimitMode::Local,
             1,
@@ -500,7 +564,7 @@ fn operators_are_told_plan_budget_and_amount() {
         ),
     ] {
         let limits = limits(&of_mode(mode));
-        let limited = limits.take(&limits.allowance(principal, "p"), cost);
+        let limited = limits.take(&limits.allowance(principal, "p"), cost, None);
         assert_eq!(limits.describe(limited.as_ref(), principal, "p"), expected);
     }
 }

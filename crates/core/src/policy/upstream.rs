@@ -25,30 +25,41 @@ pub struct Edits<'a> {
 }
 
 impl<'a> Edits<'a> {
-    /// Sets the headers of `identity` and removes every other one that could
-    /// pass for an identity header.
-    pub fn identify(
+    /// Sets the headers of `identity`.
+    pub(crate) fn identify(&mut self, identity: &'a Identity) {
+        let set = identity.headers.iter();
+        self.set.extend(set.map(|(name, value)| (&**name, Cow::from(&**value))));
+    }
+
+    /// Removes every header that could pass for an identity header and is not one
+    /// of `identity`; if `is_complete`, which is that all of the client's headers are
+    /// in `request`, only those that are there.
+    pub(crate) fn remove_others(
         &mut self,
         headers: &'a IdentityHeaders,
         identity: Option<&'a Identity>,
         request: &Request<'a>,
+        is_complete: bool,
     ) {
         let set = identity.map_or(&[][..], |identity| &identity.headers);
-        self.set.extend(set.iter().map(|(name, value)| (&**name, (&**value).into())));
         let mut next = set.iter().map(|(name, _)| name).peekable();
         for name in headers.names() {
             // They are in the order of the names; a look at all of them is for
             // those that are left out.
             let is_next = next.next_if(|next| Arc::ptr_eq(next, name)).is_some();
-            if !is_next && !set.iter().any(|(set, _)| set == name) {
+            let may_be_there = || !is_complete || request.headers.first(name).is_some();
+            if !is_next && may_be_there() && !set.iter().any(|(set, _)| set == name) {
                 self.remove.push(Cow::Borrowed(&**name));
             }
         }
         for (name, _) in request.headers.iter() {
-            let is_ours = || headers.names().iter().any(|ours| &**ours == name);
+            if !headers.is_mistakable(name) {
+                continue;
+            }
+            let is_ours = headers.names().iter().any(|ours| &**ours == name);
             // Envoy removes every field of a name.
             let is_last = || self.remove.last().is_some_and(|last| last == name);
-            if headers.is_mistakable(name) && !is_ours() && !is_last() {
+            if !is_ours && !is_last() {
                 self.remove.push(name.into());
             }
         }
@@ -156,7 +167,8 @@ mod tests {
             ..Request::default()
         };
         let mut edits = Edits::default();
-        edits.identify(&headers, Some(&identity), &request);
+        edits.identify(&identity);
+        edits.remove_others(&headers, Some(&identity), &request, false);
         assert_eq!(edits.set.as_slice(), [("x-auth-subject", Cow::from("me"))]);
         assert_eq!(
             edits.remove.as_slice(),

@@ -136,13 +136,7 @@ impl Amount {
 /// As people say it: `60 a minute, 20 at once`.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.unit {
-            TimeUnit::Second => "a second",
-            TimeUnit::Minute => "a minute",
-            TimeUnit::Hour => "an hour",
-            TimeUnit::Day => "a day",
-        };
-        write!(f, "{} {unit}", self.number)?;
+        write!(f, "{} {}", self.number, self.unit.as_words())?;
         match self.burst {
             Some(burst) if burst != self.number => write!(f, ", {burst} at once"),
             _ => Ok(()),
@@ -162,6 +156,16 @@ impl TimeUnit {
             Self::Hour => 3600,
             Self::Day => 86_400,
         })
+    }
+
+    /// As people say it: `a minute`.
+    pub const fn as_words(self) -> &'static str {
+        match self {
+            Self::Second => "a second",
+            Self::Minute => "a minute",
+            Self::Hour => "an hour",
+            Self::Day => "a day",
+        }
     }
 
     /// As Envoy's `RateLimitUnit` writes it.

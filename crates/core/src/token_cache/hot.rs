@@ -62,7 +62,7 @@ impl HotTokens {
     /// copied if the token came twice in a row.
     pub(super) fn lookup(
         &self,
-        token: &str,
+        token: &[u8],
         now: UnixTime,
         shared: impl FnOnce() -> Option<Entry>,
     ) -> Option<Arc<VerifiedToken>> {
@@ -162,7 +162,7 @@ mod tests {
         /// The token's subject and whether the shared cache was asked.
         fn lookup(&self, token: &str, now: UnixTime) -> (Option<String>, bool) {
             let before = self.asked.get();
-            let found = self.hot.lookup(token, now, || {
+            let found = self.hot.lookup(token.as_bytes(), now, || {
                 self.asked.set(before + 1);
                 Some(entry(token, &self.key)).filter(|entry| entry.value.is_valid(now))
             });
@@ -238,7 +238,7 @@ mod tests {
     fn a_copy_shares_nothing_that_is_counted() {
         let caches = Caches::new(first(&keys()));
         let shared = entry("token-of-one", &caches.key);
-        let lookup = || caches.hot.lookup("token-of-one", NOW, || Some(shared.clone()));
+        let lookup = || caches.hot.lookup(b"token-of-one", NOW, || Some(shared.clone()));
         lookup();
         let own = lookup().unwrap();
         assert!(!Arc::ptr_eq(&own, &shared.value));

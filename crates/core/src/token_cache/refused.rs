@@ -44,7 +44,7 @@ impl RefusedTokens {
 
     /// Whether this thread found lately that no key of this set verifies it.
     pub(crate) fn contains(&self, token: &str, keys: &Arc<KeySet>) -> bool {
-        let Some(tail) = tail(token) else { return false };
+        let Some(tail) = tail(token.as_bytes()) else { return false };
         let Some(shelf) = free(self.shelves.own()) else { return false };
         let same =
             |slot: &&Slot| slot.tail == tail && ptr::eq(slot.keys.as_ptr(), &raw const **keys);
@@ -55,7 +55,7 @@ impl RefusedTokens {
     /// Keeps that no key of this set verifies the token, in place of the token
     /// that has the same slot.
     pub(crate) fn add(&self, token: &str, keys: &Arc<KeySet>) {
-        let Some(tail) = tail(token) else { return };
+        let Some(tail) = tail(token.as_bytes()) else { return };
         let Some(mut shelf) = free(self.shelves.own()) else { return };
         if shelf.is_empty() {
             shelf.resize_with(SLOTS, Slot::default);

@@ -4,8 +4,8 @@
 /// for a token that was verified. A client that makes up a signature chooses
 /// it, so it only ever tells where to look. Never 0.
 #[inline]
-pub(super) fn tail(token: &str) -> Option<u64> {
-    token.as_bytes().last_chunk().map(|tail| u64::from_le_bytes(*tail)).filter(|tail| *tail != 0)
+pub(super) fn tail(token: &[u8]) -> Option<u64> {
+    token.last_chunk().map(|tail| u64::from_le_bytes(*tail)).filter(|tail| *tail != 0)
 }
 
 /// Spreads tails over so many slots, a power of two: the product's upper bits

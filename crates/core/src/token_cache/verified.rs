@@ -36,8 +36,8 @@ pub(crate) struct ProviderTag(pub(crate) usize);
 
 impl VerifiedToken {
     /// Whether this is about `token`, its key still in use and its `exp` ahead.
-    pub(super) fn is_valid_for(&self, token: &str, now: UnixTime) -> bool {
-        *self.token == *token && self.is_valid(now)
+    pub(super) fn is_valid_for(&self, token: &[u8], now: UnixTime) -> bool {
+        self.token.as_bytes() == token && self.is_valid(now)
     }
 
     pub(super) fn is_valid(&self, now: UnixTime) -> bool {
