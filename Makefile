@@ -12,7 +12,7 @@ export CARGO
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build module module-portable test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench bench-page pictures undisturbed costs deny schema lint-supply-chain test-kube circles layers places
+.PHONY: help build module module-portable module-arm64 test lint unit e2e e2e-module chart chart-generate rootfs rootfs-test demo bench bench-page pictures undisturbed costs deny schema lint-supply-chain test-kube circles layers places
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ module: ## build the filter that Envoy loads, target/release/libclaimgate_envoy.
 
 module-portable: ## the same against an old C library, for a release: target/portable/libclaimgate_envoy.so
 	@PYTHON=$(PYTHON) scripts/portable_module.sh target/portable
+
+module-arm64: ## the same for arm64, tried in Envoy for arm64 under qemu: target/arm64/libclaimgate_envoy.so
+	@PYTHON=$(PYTHON) scripts/arm64_module.sh target/arm64
 
 test: ## every check, after installing what it needs; ARGS='lint unit' picks some
 	@PYTHON=$(PYTHON) scripts/test.sh $(ARGS)

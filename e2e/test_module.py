@@ -101,6 +101,10 @@ def test_every_hook_that_envoy_wants_is_exported():
 HOST = """
 #include <dlfcn.h>
 #include <stdio.h>
+struct text {{ const char *start; size_t length; }};
+void log_line(unsigned level, struct text line) {{
+    fprintf(stderr, "log %u: %.*s\\n", level, (int)line.length, line.start);
+}}
 {functions}
 int main(int count, char **arguments) {{
     void *module = dlopen(arguments[1], RTLD_NOW);
@@ -119,14 +123,24 @@ def test_an_envoy_that_lacks_a_function_is_told_its_name(tmp_path: Path, missing
     name = f"envoy_dynamic_module_callback_{missing}"
     there = sorted(declared("required") - {name})
     source, host = tmp_path / "host.c", tmp_path / "host"
-    functions = "\n".join(f"long {function}(void) {{ return 0; }}" for function in there)
+    log = "envoy_dynamic_module_callback_log"
+    functions = "\n".join(f"long {function}(void) {{ return 0; }}" for function in there if function != log)
+    if log in there:
+        functions += f"\nvoid {log}(unsigned level, struct text line) {{ log_line(level, line); }}"
     source.write_text(HOST.format(functions=functions))
     subprocess.run(["cc", "-rdynamic", "-o", host, source, "-ldl"], check=True)
     ended = subprocess.run([host, tools.envoy_module()], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == ("refused\n" if missing else "v0.1.0\n")
-    said = f"claimgate: this Envoy lacks {name}; Envoy 1.38 or later is needed\n"
-    assert ended.stderr == (said if missing else "")
+    said = f"this Envoy lacks {name}; Envoy 1.38 or later is needed"
+    match missing:
+        case None:
+            assert ended.stderr == ""
+        case "log":
+            assert ended.stderr == f"claimgate: {said}\n"
+        case _:
+            level, line = ended.stderr.split(": ", 1)
+            assert (level, json.loads(line)["message"]) == ("log 4", said)
 
 
 def test_an_api_key_and_a_token_pass_with_their_identity(inside: ModuleGateway):
@@ -309,10 +323,32 @@ def test_a_configuration_that_is_refused_rejects_the_listener(stack: Stack):
         "auth": {"config": {"server": {}}},
         "config_file": {},
         "no-such-file": {"config_file": "/no-such-file.yaml"},
+        "filter_config.config_fil: unknown key": {"config": {"auth": {"realm": "a-secret"}}, "config_fil": "a-secret"},
+        "filter_config.config_file: must be the path": {"config_file": ["a-secret"]},
+        # All at once, those of files too; what the filter has no use for is not looked at.
+        "(?s)(?=.*realmm: unknown key)(?=.*no-such-jwks.json)": {
+            "config": {
+                "server": {"grpc": {"tls": {"cert_file": "a-secret", "key_file": "a-secret"}}},
+                "auth": {
+                    "realmm": "a",
+                    "providers": [
+                        {
+                            "name": "a",
+                            "type": "oauth2",
+                            "issuer": "https://a.example.com",
+                            "audience": "a",
+                            "jwks_file": "/no-such-jwks.json",
+                        }
+                    ],
+                },
+            }
+        },
     }
     for word, options in cases.items():
-        with pytest.raises(DidNotStart, match=word):
+        with pytest.raises(DidNotStart, match=word) as refused:
             module_gateway.start(stack, module_gateway.module_config(options, upstream))
+        # Keys may stand there, so nothing of it is quoted.
+        assert "a-secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("version", module_gateway.VERSIONS)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from pathlib import Path
 
 import pytest
 
+import doors
 import module_gateway
 import standard
+import tools
 import web
 from collector import Collector
 from envoy_config import cluster
-from stack import DidNotStart, Stack, free_port
+from stack import DidNotStart, Program, Stack, free_port
 
 TYPES = "type.googleapis.com/envoy"
 
@@ -93,6 +97,37 @@ def test_a_port_in_use_rejects_the_listener(stack: Stack):
     config = module_gateway.module_config({"config_file": str(file)}, stack.upstream())
     with pytest.raises(DidNotStart, match="server.admin.address: .* is already in use"):
         module_gateway.start(stack, config)
+
+
+def test_the_port_goes_over_to_the_envoy_of_a_hot_restart(stack: Stack):
+    """It starts while the one before still holds the port, and loses no request."""
+    issuer = stack.issuer(*standard.CLIENTS)
+    port, listener, admin = free_port(), free_port(), free_port()
+    file, base = stack.folder / "gateway.yaml", stack.folder / "base-id"
+    file.write_text(with_admin(port))
+    config = module_gateway.module_config({"config_file": str(file)}, stack.upstream())
+    config["admin"]["address"]["socket_address"]["port_value"] = admin
+    (first,) = config["static_resources"]["listeners"]
+    first["address"]["socket_address"]["port_value"] = listener
+    (stack.folder / "hot.json").write_text(json.dumps(config))
+    environment = {**doors.environment(), "ISSUER_URL": issuer.url}
+
+    def start(*options: str | Path) -> Program:
+        command = [tools.envoy(), "--config-path", stack.folder / "hot.json", *options]
+        times = ("--drain-time-s", "1", "--parent-shutdown-time-s", "2", "--concurrency", "1")
+        return stack.start(Program, "hot", [*command, *times], environment)
+
+    old = start("--use-dynamic-base-id", "--base-id-path", base)
+    old.wait_ready(lambda: web.get(f"127.0.0.1:{admin}", "/ready").status == 200)
+    with web.Flow(f"127.0.0.1:{listener}", "/orders", lambda: web.bearer("job-key")) as flow:
+        new = start("--base-id", base.read_text().strip(), "--restart-epoch", "1")
+        awaits = "the admin port is opened when the Envoy before this one ends"
+        new.wait_ready(lambda: awaits in new.log.read_text())
+        assert old.wait() == 0
+        new.wait_ready(lambda: web.get(f"127.0.0.1:{port}", "/livez").status == 200)
+        flow.pass_by(20)
+    assert set(flow.outcomes) == {200}, flow.outcomes
+    assert new.stop() == 0
 
 
 def test_the_port_goes_over_to_the_configuration_that_takes_the_place(stack: Stack):

@@ -76,6 +76,7 @@ EXTRA = [
     ("x-tab", "a\tb"),
     ("content-type", "application/grpc"),
     ("content-type", "application/grpc+proto"),
+    ("content-type", "application/grpc;a=b"),
     ("content-type", "application/grpc-web"),
     ("content-type", "application/json"),
     ("te", "trailers"),

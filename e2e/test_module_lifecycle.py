@@ -11,6 +11,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 import doors
 import module_gateway
 import standard
@@ -283,13 +285,16 @@ def test_configurations_behind_one_name_share_its_gauges(stack: Stack):
     assert gauge("claimgate_jwks_keys") == 1
 
 
-def test_a_panic_is_a_500_and_envoy_lives_on(stack: Stack):
+@pytest.mark.parametrize("place", ["scheduled", "later"])
+def test_a_panic_is_a_500_and_envoy_lives_on(stack: Stack, place: str):
+    """In the hook of the headers, in that of a request that waited, and where
+    it is decided for the latter."""
     gateway = module_gateway.gateway(stack, SLOW)
     planted = [*web.bearer("job-key"), ("x-planted-panic", "headers")]
     reply = gateway.get("/orders", planted)
     assert (reply.status, reply.json()["error"]) == (500, "server_error")
     alive(gateway)
-    waiting = [*unknown(gateway), ("x-planted-panic", "scheduled")]
+    waiting = [*unknown(gateway), ("x-planted-panic", place)]
     assert gateway.get("/orders", waiting).status == 500
     alive(gateway)
     assert gateway.logged("panicked, please report this") == 2

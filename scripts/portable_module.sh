@@ -2,22 +2,24 @@
 # Builds the filter that Envoy loads, for Envoys on systems older than this one:
 # with Zig's linker, against the C library that is named here.
 #
-#   scripts/portable_module.sh FOLDER
+#   scripts/portable_module.sh FOLDER [PROCESSOR]
 #
-# makes FOLDER/libclaimgate_envoy.so, for this machine's processor.
+# makes FOLDER/libclaimgate_envoy.so, for this machine's processor or another
+# one (x86_64, aarch64).
 set -euo pipefail
 
 # Envoy itself asks for 2.30.
 glibc=2.28
 
-[[ $# -eq 1 ]] || { echo "usage: scripts/portable_module.sh FOLDER" >&2; exit 2; }
+[[ $# -eq 1 || $# -eq 2 ]] || { echo "usage: scripts/portable_module.sh FOLDER [PROCESSOR]" >&2; exit 2; }
+processor=${2:-$(uname -m)}
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 
 venv=$("${PYTHON:-python3}" e2e/tools.py scripts/portable_module.txt)
 export PATH="$venv/bin:$PATH"
-machine=$(uname -m)-unknown-linux-gnu
+machine=$processor-unknown-linux-gnu
 "${CARGO:-cargo}" zigbuild --locked --release --package claimgate-envoy --target "$machine.$glibc"
 built=${CARGO_TARGET_DIR:-target}/$machine/release/libclaimgate_envoy.so
 

@@ -32,6 +32,17 @@ impl ConfigErrors {
         }
         Self::new(errors, files)
     }
+
+    /// Forgets the files that the keys of `block` name, where these keys mean
+    /// nothing.
+    #[must_use]
+    pub fn without_files_of(mut self, block: &str) -> Self {
+        let is_in = |file: &NamedFile| {
+            file.key.strip_prefix(block).is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.files.retain(|file| !is_in(file));
+        self
+    }
 }
 
 impl NamedFile {

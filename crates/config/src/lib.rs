@@ -94,13 +94,26 @@ fn settings(
 
 /// Loads the config file at `path` with this process's environment.
 pub fn read(path: &Path) -> Result<Loaded, ConfigErrors> {
-    load_named(&path.display().to_string(), &text_of(path)?, &|name| env::var(name).ok())
+    read_as_named_by("--config or CLAIMGATE_CONFIG", path)
+}
+
+/// The same for a path that `named_by` names, which the error says where the
+/// file can't be read.
+pub fn read_as_named_by(named_by: &str, path: &Path) -> Result<Loaded, ConfigErrors> {
+    let text = text_of(path, named_by)?;
+    load_named(&path.display().to_string(), &text, &|name| env::var(name).ok())
+}
+
+/// The mapping that a YAML text is, by the rules of a config file; errors name
+/// the text and quote nothing of it.
+pub fn mapping(name: &str, text: &str) -> Result<Map<String, Value>, ConfigErrors> {
+    yaml::parse(Source { name, text })
 }
 
 /// `server.admin.address` of the config file at `path`. The other blocks are
 /// left out: the variables that they use need not be set.
 pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
-    let text = text_of(path)?;
+    let text = text_of(path, "--config or CLAIMGATE_CONFIG")?;
     let source = Source { name: &path.display().to_string(), text: &text };
     let mut tree = yaml::parse(source)?;
     blocks::retain(&mut tree, |block| block == "server");
@@ -110,13 +123,12 @@ pub fn admin_address(path: &Path) -> Result<String, ConfigErrors> {
 }
 
 /// The text of the file, wiped when it is dropped: it may hold API keys.
-fn text_of(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
+fn text_of(path: &Path, named_by: &str) -> Result<Zeroizing<String>, ConfigErrors> {
     let bytes = claimgate_files::read(path).map_err(|error| {
-        let advice = "name the config file with --config or CLAIMGATE_CONFIG";
         ConfigErrors::of_file(
             path.display(),
             None,
-            format_args!("can't be read: {error}; {advice}"),
+            format_args!("can't be read: {error}; name the config file with {named_by}"),
         )
     })?;
     String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {

@@ -35,6 +35,7 @@ use std::{
 
 use claimgate_core::request::{Field, Marks};
 use libloading::os::unix::Library;
+use serde_json::json;
 use smallvec::SmallVec;
 
 use crate::guard::guarded;
@@ -810,12 +811,32 @@ pub(crate) fn program_init<F: HttpFilter>() -> *const c_char {
             if takes_struct_metadata() { ABI_VERSION_1_40 } else { ABI_VERSION }.as_ptr()
         }
         Err(missing) => {
-            // Envoy's log may be what is missing.
-            eprintln!("claimgate: {missing}");
+            tell(&missing);
             ptr::null()
         }
     };
     guarded(init, ptr::null, ptr::null())
+}
+
+/// Says in Envoy's log, or on stderr if that is what is missing, why the module
+/// is refused.
+fn tell(refusal: &LoadError) {
+    let envoy = Library::this();
+    // SAFETY: in every Envoy that has it, it is of this type.
+    let log = unsafe {
+        envoy.get::<unsafe extern "C" fn(u32, Buffer)>(
+            c"envoy_dynamic_module_callback_log".to_bytes_with_nul(),
+        )
+    };
+    match log {
+        Ok(log) => {
+            let line =
+                json!({"level": "ERROR", "message": refusal.to_string(), "target": module_path!()});
+            // SAFETY: Envoy copies the line; any thread may log.
+            unsafe { log(LogLevel::Error as u32, Buffer::of(line.to_string().as_bytes())) };
+        }
+        Err(_) => eprintln!("claimgate: {refusal}"),
+    }
 }
 
 /// Why this module can't work in this program.

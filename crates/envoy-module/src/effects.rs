@@ -288,10 +288,10 @@ fn is_sendable(value: &[u8]) -> bool {
 }
 
 /// As Envoy tells gRPC callers: `application/grpc`, or that with `+proto` and
-/// the like; gRPC-Web is ordinary HTTP.
+/// the like; gRPC-Web is ordinary HTTP, and so is what has parameters.
 fn is_grpc(content_type: &[u8]) -> bool {
     let rest = content_type.strip_prefix(b"application/grpc");
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
 }
 
 /// What Envoy's ext_authz makes of an HTTP status for a gRPC caller.
@@ -364,6 +364,21 @@ mod tests {
         let told = Told::of(&identity.into(), |name| ["x-1", "x-63", "x-64"].contains(&name));
         let there: Vec<_> = (0..70).filter(|at| told.is_there(*at)).collect();
         assert_eq!(there, [1, 63, 64, 65, 66, 67, 68, 69]);
+    }
+
+    #[test]
+    fn a_grpc_caller_is_whom_envoy_takes_for_one() {
+        for grpc in ["application/grpc", "application/grpc+proto", "application/grpc+json"] {
+            assert!(is_grpc(grpc.as_bytes()), "{grpc}");
+        }
+        for other in [
+            "application/grpc;a=b",
+            "application/grpc-web",
+            "application/grpcx",
+            "Application/grpc",
+        ] {
+            assert!(!is_grpc(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

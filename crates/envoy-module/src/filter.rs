@@ -12,7 +12,9 @@ use tokio::{task::JoinHandle, time::interval};
 use tracing::error;
 
 use crate::{
-    abi::{self, ConfigContext, HeaderRoom, HttpFilter, Outcome, RouteConfig, Statistics, Stream},
+    abi::{
+        self, ConfigContext, HeaderRoom, HttpFilter, Outcome, RouteConfig, Statistics, Stream, Wake,
+    },
     configuration::Configuration,
     decide,
     effects::Effects,
@@ -131,10 +133,14 @@ impl HttpFilter for Filter {
     }
 
     /// Carries out what was decided while the stream waited.
-    fn scheduled(&self, _: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
+    fn scheduled(&self, config: &FilterConfig, stream: &mut Stream<'_>) -> Outcome {
         let Some(slot) = self.pending.get() else { return Outcome::Wait };
         let decided = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(effects) = decided else { return Outcome::Wait };
+        let Some(effects) = decided else {
+            // What decides catches its own panics, so that nothing is left to say.
+            self.panicked(config, stream);
+            return Outcome::Answered;
+        };
         #[cfg(feature = "planted-panic")]
         planted(&BorrowedRequest::of(stream, HeaderRoom::default()), "scheduled");
         effects.carry_out(stream)
@@ -156,22 +162,43 @@ impl Filter {
         stream: &mut Stream<'_>,
     ) -> Outcome {
         let slot = Arc::clone(self.pending.get_or_init(Slot::default));
-        let wake = stream.wake();
+        let wake = WakeAtEnd(stream.wake());
         config.configuration.spawn_with(|| async move {
+            let _wake = wake;
+            #[cfg(feature = "planted-panic")]
+            planted_later(&request);
             let effects = decide::later(snapshot, request, started).await;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(effects);
-            wake.wake();
         });
         Outcome::Wait
     }
 }
 
+/// Wakes a stream when the task that decides for it ends, however that is: it
+/// would wait for good otherwise.
+struct WakeAtEnd(Arc<Wake>);
+
+impl Drop for WakeAtEnd {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}
+
 /// Panics if the request asks for it, at `place`.
 #[cfg(feature = "planted-panic")]
-#[allow(clippy::panic)]
 fn planted(request: &BorrowedRequest<'_>, place: &str) {
     let path = OnceCell::new();
-    let request = claimgate::check::Exchange::request(request, &path);
+    panic_if_asked(&claimgate::check::Exchange::request(request, &path), place);
+}
+
+#[cfg(feature = "planted-panic")]
+fn planted_later(request: &OwnedRequest) {
+    panic_if_asked(&claimgate::check::Exchange::request(request, &()), "later");
+}
+
+#[cfg(feature = "planted-panic")]
+#[allow(clippy::panic)]
+fn panic_if_asked(request: &claimgate_core::Request<'_>, place: &str) {
     if request.headers.first("x-planted-panic") == Some(place.as_bytes()) {
         panic!("planted");
     }

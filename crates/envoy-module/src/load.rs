@@ -69,12 +69,18 @@ impl LoadError {
 /// Reads a configuration, and looks into every file that it names. What
 /// belongs to the gRPC listener is left out: Envoy listens here.
 pub(crate) fn read(options: &FilterOptions) -> Result<Loaded, ConfigErrors> {
-    let mut loaded = match options {
-        FilterOptions::File(path) => claimgate_config::read(path)?,
+    let read = match options {
+        FilterOptions::File(path) => {
+            claimgate_config::read_as_named_by("filter_config.config_file", path)
+        }
         FilterOptions::Inline(text) => {
-            claimgate_config::load(text, &|name| std::env::var(name).ok())?
+            let name = options.file_name().display().to_string();
+            claimgate_config::load_named(&name, text, &|name| std::env::var(name).ok())
         }
     };
+    let with_files =
+        |errors: ConfigErrors| errors.without_files_of("server.grpc").with_those_of_files();
+    let mut loaded = read.map_err(with_files)?;
     loaded.settings.server.grpc.tls = None;
     let named = loaded.settings.files();
     loaded.files.retain(|file| named.contains(&file.path));

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, TryLockError, Weak},
 };
 
 use claimgate::{
@@ -66,9 +66,14 @@ pub(crate) fn open(
     Ok(configuration)
 }
 
-/// The metrics of every configuration that is in use.
+/// The metrics of every configuration that is in use; none while one is being
+/// opened, which a request must not wait for.
 pub(crate) fn metrics() -> Vec<Arc<[MetricFamily]>> {
-    let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let registry = match REGISTRY.try_lock() {
+        Ok(registry) => registry,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Vec::new(),
+    };
     let open: Vec<_> = registry.open.iter().filter_map(|(_, it)| it.upgrade()).collect();
     // The last user of one may go meanwhile, and it ends here then.
     drop(registry);
