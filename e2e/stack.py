@@ -13,6 +13,7 @@ output goes to a log file in `stack.folder`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import doors
@@ -347,16 +348,28 @@ def _address(local: dict) -> str:
 
 
 def free_port() -> int:
-    """A free port. Ports of outgoing connections start at 32768, so none of those
-    takes it before its owner does."""
+    """A free port, which no other call in this run of the tests gets before its
+    owner has it. Ports of outgoing connections start at 32768."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = next(_ports)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
                 return port
             except OSError:
                 continue
+
+
+def _shuffled_ports() -> Iterator[int]:
+    """Those of this process, over and over; each worker of pytest-xdist has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = list(range(20_000 + worker, 32_000, workers))
+    random.shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_ports = _shuffled_ports()
 
 
 def _fresh(path: Path) -> Path:
