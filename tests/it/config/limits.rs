@@ -276,7 +276,7 @@ fn a_name_that_is_no_text_is_told_so() {
     assert_eq!(names, ["null", "1", "true"]);
 }
 
-/// Names that are wrong themselves are not proposed, nor more than anybody reads.
+/// Names that are wrong themselves are not proposed, nor are more than twelve.
 #[test]
 fn the_plans_that_are_proposed_can_be_written() {
     let plans = |names: &[String]| {

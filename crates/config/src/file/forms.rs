@@ -255,7 +255,7 @@ impl<T: JsonSchema> JsonSchema for Switchable<T> {
 }
 
 /// A whole number from `LEAST` to `MOST`. One message tells of every wrong value,
-/// whether it is no number, a fraction, or too small or too large.
+/// whether it is not a number, a fraction, or too small or too large.
 #[derive(Clone, Copy)]
 pub(crate) struct Whole<const LEAST: u64, const MOST: u64>(u64);
 
