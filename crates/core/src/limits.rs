@@ -314,10 +314,9 @@ impl Plan {
         let policy = settings.requests.as_ref().map(|amount| {
             format!("\"requests\";q={};w={}", amount.number, amount.unit.duration().as_secs())
         });
-        let told = [("requests", settings.requests), ("tokens", settings.tokens)];
-        let told = told.into_iter().filter_map(|(what, amount)| {
-            let Amount { number, unit, .. } = amount?;
-            Some((what, json!({"requests_per_unit": number, "unit": unit.as_envoy()})))
+        let told = amounts_of(settings.requests, settings.tokens).map(|(what, amount)| {
+            let Amount { number, unit, .. } = amount;
+            (what, json!({"requests_per_unit": number, "unit": unit.as_envoy()}))
         });
         Self {
             told: told.map(|(what, limit)| (what.to_owned(), limit)).collect(),
@@ -329,19 +328,25 @@ impl Plan {
             gcra: settings.requests.as_ref().map(Gcra::new),
         }
     }
-}
 
-impl Plan {
     /// Its limits for people, as a service counts them: `60 requests a minute,
     /// 5 tokens a day`. A burst is not told to any.
     fn amounts(&self) -> String {
-        let limits = [("requests", &self.requests), ("tokens", &self.tokens)].into_iter();
-        let limits = limits.filter_map(|(what, amount)| {
-            let Amount { number, unit, .. } = amount.as_ref()?;
-            Some(format!("{number} {what} {}", unit.as_words()))
+        let limits = amounts_of(self.requests, self.tokens).map(|(what, amount)| {
+            let Amount { number, unit, .. } = amount;
+            format!("{number} {what} {}", unit.as_words())
         });
         limits.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The amounts that a plan has, by what they are of.
+fn amounts_of(
+    requests: Option<Amount>,
+    tokens: Option<Amount>,
+) -> impl Iterator<Item = (&'static str, Amount)> {
+    let amounts = [("requests", requests), ("tokens", tokens)].into_iter();
+    amounts.filter_map(|(what, amount)| Some((what, amount?)))
 }
 
 impl<'e> Limited<'e> {
